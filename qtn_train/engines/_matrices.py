@@ -1,0 +1,119 @@
+"""All gate matrices of a circuit in a handful of batched operations.
+
+Every entry of every gate matrix is a *slot* of one flat vector:
+
+    values = [ 0, 1, constants of fixed gates … | 4 entries for each gate that has angles … ]
+                                                  └ a 2 × 2 unitary e^{iγ}·U3(θ, φ, λ)
+
+A gate is then a small table of slot numbers, whether it is fixed, parameterized or controlled, and
+``values[slots]`` is its matrix. That serves any engine: one gather, no case for any gate.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..circuits import GATES, Circuit
+
+ZERO, ONE = 0, 1
+
+# For each gate with angles: (θ, φ, λ, γ) = rows · angles + constants.
+_THETA, _PHI, _LAMBDA = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
+_NONE = [0.0, 0.0, 0.0]
+_U3_FORM: dict[str, tuple[list[list[float]], list[float]]] = {
+    "u3": ([_THETA, _PHI, _LAMBDA, _NONE], [0.0, 0.0, 0.0, 0.0]),
+    "cu3": ([_THETA, _PHI, _LAMBDA, _NONE], [0.0, 0.0, 0.0, 0.0]),
+    "rx": ([_THETA, _NONE, _NONE, _NONE], [0.0, -np.pi / 2, np.pi / 2, 0.0]),
+    "ry": ([_THETA, _NONE, _NONE, _NONE], [0.0, 0.0, 0.0, 0.0]),
+    "rz": ([_NONE, _THETA, _NONE, [-0.5, 0.0, 0.0]], [0.0, 0.0, 0.0, 0.0]),
+}
+
+
+class GateMatrices:
+    """The slot tables of one circuit, and the map from its angles to the values in the slots.
+
+    Attributes:
+        slots: For each gate, a ``(2**k, 2**k)`` integer array of slots.
+        n_constants: How many slots come before the parameterized entries.
+    """
+
+    def __init__(self, circuit: Circuit) -> None:
+        constants: dict[complex, int] = {0j: ZERO, 1 + 0j: ONE}
+        for gate in circuit.gates:
+            if not gate.angles:
+                for value in GATES[gate.name].matrix().ravel():
+                    constants.setdefault(complex(value), len(constants))
+        self.n_constants = len(constants)
+        self._constants = np.array(list(constants), dtype=np.complex128)
+        self.slots: list[NDArray[np.int64]] = []
+        rows, forms, shifts = [], [], []
+        for gate in circuit.gates:
+            if gate.angles:
+                first = self.n_constants + 4 * len(rows)
+                self.slots.append(_parameterized(GATES[gate.name].n_qubits, first))
+                rows.append((*gate.angles, *[0] * (3 - len(gate.angles))))
+                forms.append(_U3_FORM[gate.name][0])
+                shifts.append(_U3_FORM[gate.name][1])
+            else:
+                matrix = GATES[gate.name].matrix()
+                self.slots.append(np.vectorize(lambda v: constants[complex(v)])(matrix))
+        self.n_parameterized = len(rows)
+        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 3)
+        self._forms = np.array(forms, dtype=np.float64).reshape(-1, 4, 3)
+        self._shifts = np.array(shifts, dtype=np.float64).reshape(-1, 4)
+        self._on_device: dict[tuple[torch.device, torch.dtype], tuple[Tensor, ...]] = {}
+
+    def _tables(self, device: torch.device, real: torch.dtype) -> tuple[Tensor, ...]:
+        key = (device, real)
+        if key not in self._on_device:
+            cplx = torch.complex64 if real == torch.float32 else torch.complex128
+            self._on_device[key] = (
+                torch.from_numpy(self._rows).to(device),
+                torch.from_numpy(self._forms).to(device, real),
+                torch.from_numpy(self._shifts).to(device, real),
+                torch.from_numpy(self._constants).to(device, cplx),
+            )
+        return self._on_device[key]
+
+    def values(self, angles: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the value of each slot, differentiable with respect to the angles.
+
+        Args:
+            angles: The circuit's angles in radians.
+            dtype: complex64 or complex128.
+
+        Returns:
+            A flat complex vector.
+        """
+        real = torch.float32 if dtype == torch.complex64 else torch.float64
+        rows, forms, shifts, constants = self._tables(angles.device, real)
+        if self.n_parameterized == 0:
+            return constants
+        four = torch.einsum("gij,gj->gi", forms, angles.to(real)[rows]) + shifts
+        theta, phi, lam, gamma = four.unbind(1)
+        cos, sin = torch.cos(theta / 2), torch.sin(theta / 2)
+        size = torch.stack((cos, -sin, sin, cos), 1)
+        phase = torch.stack((gamma, gamma + lam, gamma + phi, gamma + phi + lam), 1)
+        return torch.cat((constants, torch.polar(torch.ones_like(size), phase).mul(size).ravel()))
+
+
+def _parameterized(n_qubits: int, first: int) -> NDArray[np.int64]:
+    """Slots of a parameterized gate; with two qubits the first one controls."""
+    own = np.arange(first, first + 4).reshape(2, 2)
+    if n_qubits == 1:
+        return own
+    slots = np.full((4, 4), ZERO)
+    slots[0, 0] = slots[1, 1] = ONE
+    slots[2:, 2:] = own
+    return slots
+
+
+@lru_cache(maxsize=64)
+def gate_matrices(circuit: Circuit) -> GateMatrices:
+    """Return the slot tables of a circuit, made once for equal circuits."""
+    return GateMatrices(circuit)
