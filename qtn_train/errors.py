@@ -79,7 +79,7 @@ def positive_int(name: str, value: object, hint: str = "") -> int:
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(must_be(name, "a positive integer", repr(value), hint))
-    number = value.__index__()
+    number: int = value.__index__()
     if number < 1:
         raise ValueError(must_be(name, "a positive integer", number, hint))
     return number

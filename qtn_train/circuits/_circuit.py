@@ -60,7 +60,7 @@ class Circuit:
     n_angles: int
 
     def __post_init__(self) -> None:
-        positive_int("n_qubits", self.n_qubits)
+        object.__setattr__(self, "n_qubits", positive_int("n_qubits", self.n_qubits))
         if type(self.n_angles) is not int or self.n_angles < 0:
             raise ValueError(must_be("n_angles", "an integer of at least 0", repr(self.n_angles)))
         for position, gate in enumerate(self.gates):

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..errors import must_be
 
@@ -65,7 +66,7 @@ def _controlled(matrix: Matrix) -> Matrix:
     return out
 
 
-def _constant(rows: ArrayLike) -> Callable[[], Matrix]:
+def _constant(rows: list[list[Any]]) -> Callable[[], Matrix]:
     matrix = np.array(rows, dtype=np.complex128)
     return lambda: matrix.copy()
 

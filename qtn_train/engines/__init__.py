@@ -1,0 +1,63 @@
+"""Engines: they run circuits, and give probabilities with gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import must_be
+from ._base import Engine, State
+from ._shots import EstimatedState, SampledEngine
+from ._statevector import StatevectorEngine, StatevectorState
+
+__all__ = [
+    "Engine",
+    "EstimatedState",
+    "SampledEngine",
+    "State",
+    "StatevectorEngine",
+    "StatevectorState",
+    "engine_config",
+    "engine_from_config",
+]
+
+
+def engine_config(engine: Engine) -> dict[str, Any]:
+    """Describe an engine as JSON data; :func:`engine_from_config` builds it again.
+
+    Args:
+        engine: One of this package's engines.
+
+    Returns:
+        Its class under ``kind``, and its arguments.
+
+    Raises:
+        TypeError: An engine of somebody else's.
+    """
+    if isinstance(engine, SampledEngine):
+        inner = engine_config(engine.engine)
+        return {"kind": "sampled", "engine": inner, "shots": engine.shots, "seed": engine.seed}
+    if isinstance(engine, StatevectorEngine):
+        return {"kind": "statevector", "dtype": engine.dtype}
+    raise TypeError(must_be("engine", "an engine of qtn_train", type(engine).__name__))
+
+
+def engine_from_config(config: dict[str, Any]) -> Engine:
+    """Build the engine that :func:`engine_config` described.
+
+    Args:
+        config: Such a description.
+
+    Returns:
+        The engine.
+
+    Raises:
+        ValueError: An unknown kind.
+    """
+    options = dict(config)
+    kind = options.pop("kind", None)
+    if kind == "sampled":
+        return SampledEngine(engine_from_config(options.pop("engine")), **options)
+    if kind == "statevector":
+        return StatevectorEngine(**options)
+    expected = "'statevector' or 'sampled'"
+    raise ValueError(must_be("engine kind", expected, repr(kind), "Update qtn_train."))

@@ -35,7 +35,7 @@ class State(ABC):
     def n_qubits(self) -> int:
         """Number of qubits."""
 
-    def probs(self, start: int, stop: int) -> Float[Tensor, " stop-start"]:
+    def probs(self, start: int, stop: int) -> Float[Tensor, " outcomes"]:
         """Return the probabilities of the outcomes start … stop−1.
 
         Args:

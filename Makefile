@@ -1,0 +1,75 @@
+# Each target is complete on a bare machine that has Python and make: it makes .venv,
+# installs what it needs at the versions of constraints.txt, and does not install twice.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
+
+NOTEBOOKS := $(wildcard tutorials/*.ipynb)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint types notebooks bench lab clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit circuit (minutes)
+	@out=runs/demo; \
+	if [ -e "$$out" ]; then out="runs/demo-$$(date +%Y%m%d-%H%M%S)"; fi; \
+	$(BIN)/qtn-train train mnist-mini --out "$$out"
+
+# The tests come last, so that their summary is the last line.
+test: lint types notebooks  ## Run every check: lint, types, notebooks, doctests and tests
+	$(BIN)/python -m pytest --doctest-modules qtn_train tests
+
+lint: .venv/.all-installed  ## Check style, format and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/.all-installed  ## Check types
+	$(BIN)/mypy
+
+notebooks: .venv/.all-installed  ## Run the tutorials and compare their stored outputs
+ifeq ($(NOTEBOOKS),)
+	@echo "notebooks: skipped, tutorials/ holds none"
+else
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+	    --nbval-cell-timeout 60 --nbval-sanitize-with tutorials/nbval_sanitize.cfg tutorials
+endif
+
+bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
+	@for n in 13 16 19; do \
+	    $(BIN)/python -m benchmarks.step --engine statevector --ansatz u3-cu3-ring \
+	        --n-qubits $$n --layers 16 || exit 1; \
+	done
+
+lab: .venv/.all-installed  ## Open the tutorials in JupyterLab
+	@mkdir -p tutorials
+	$(BIN)/jupyter lab --notebook-dir=tutorials
+
+clean:  ## Remove caches and build output; .venv and runs/ stay
+	rm -rf dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "make: $(PYTHON) must be Python 3.11 or newer; got $$($(PYTHON) --version 2>/dev/null || echo nothing)." \
+	        "Name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	    echo "make: $(PYTHON) must have the venv module; got none. Install it: python3-venv." >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.core-installed: .venv/.created pyproject.toml constraints.txt
+	@echo "installing qtn_train into .venv (once; some minutes on a slow line)"
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.all-installed: .venv/.created pyproject.toml constraints.txt
+	@echo "installing qtn_train with every extra into .venv (once; some minutes on a slow line)"
+	@$(PIP) -e '.[all]'
+	@touch $@ .venv/.core-installed

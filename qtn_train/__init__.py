@@ -1,0 +1,71 @@
+"""Train classical neural networks through quantum circuits.
+
+The weights of a classical network are read off the outcome probabilities of a parameterized
+circuit. Gradients flow back through the whole chain, and once trained, nothing quantum is left.
+
+    import torch, qtn_train as qt
+
+    model = qt.QuantumTrain(target, seed=0)     # any torch.nn.Module
+    logits = model(x)                           # any torch loop trains model.parameters()
+    net = model.export()                        # a plain module of the target's class
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# Public name -> where it is found when first asked for; importing this package loads none of it.
+_PUBLIC = {
+    "ansatz": "circuits",
+    "Circuit": "circuits",
+    "Engine": "engines",
+    "State": "engines",
+    "StatevectorEngine": "engines",
+    "SampledEngine": "engines",
+    "MappingModel": "mapping",
+    "MLPMapping": "mapping",
+    "WeightGenerator": "generators",
+    "CircuitGenerator": "generators",
+    "qubits_needed": "generators",
+    "QuantumTrain": "hybrid",
+    "Layout": "hybrid",
+    "PUBLISHED_LAYOUT": "hybrid",
+    "Dataset": "data",
+    "load_dataset": "data",
+    "FitConfig": "training",
+    "History": "training",
+    "fit": "training",
+    "evaluate": "training",
+    "errors": "errors",
+}
+
+__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from . import errors
+    from .circuits import Circuit, ansatz
+    from .data import Dataset
+    from .data import load as load_dataset
+    from .engines import Engine, SampledEngine, State, StatevectorEngine
+    from .generators import CircuitGenerator, WeightGenerator, qubits_needed
+    from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
+    from .mapping import MappingModel, MLPMapping
+    from .training import FitConfig, History, evaluate, fit
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("qtn_train")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_PUBLIC[name]}", __name__)
+    if name == "errors":
+        return module
+    return getattr(module, "load" if name == "load_dataset" else name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,106 @@
+"""Files that hold tensors and one JSON description, written so that a crash leaves the old one."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import CheckpointError
+
+FORMAT = 1
+_KEY = "qtn_train"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file such that at every moment either the old or the new content stands there.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+
+    Raises:
+        OSError: The folder is not writable.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], kind: str, info: dict[str, Any]) -> None:
+    """Write tensors and their description as safetensors.
+
+    Args:
+        path: The file.
+        tensors: By name; copied to the CPU.
+        kind: What the file is, checked by :func:`read_tensors`.
+        info: JSON data, stored under the one metadata key ``qtn_train``.
+
+    Raises:
+        OSError: The folder is not writable.
+    """
+    from safetensors.torch import save
+
+    text = json.dumps({"format": FORMAT, "kind": kind, **info}, sort_keys=True)
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    write_atomically(path, save(own, metadata={_KEY: text}))
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote. Nothing is unpickled.
+
+    Args:
+        path: The file.
+        kind: What it must be.
+
+    Returns:
+        The tensors on the CPU, and the description.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, of another kind, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path}` must be a {kind} file; got nothing there.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            info = json.loads((file.metadata() or {})[_KEY])
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            number, actual = info["format"], info["kind"]
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        text = f"`{path}` must be a {kind} file of qtn_train; got a damaged or foreign file."
+        raise CheckpointError(text) from error
+    if number > FORMAT:
+        raise CheckpointError(
+            f"`{path}` must be of format {FORMAT} at most; got {number}. Update qtn_train."
+        )
+    if actual != kind:
+        raise CheckpointError(f"`{path}` must be a {kind} file; got a {actual} file.")
+    return tensors, info
+
+
+def checksum(tensors: dict[str, Tensor]) -> str:
+    """Return the SHA-256 over names and bytes of tensors."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        raw = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,28 @@
+"""Circuits as data: gate table, builder, ansätze, lowering, OpenQASM and text drawings.
+
+Nothing in here simulates, and importing it loads NumPy only.
+
+Example:
+    >>> from qtn_train.circuits import Circuit, ansatz
+    >>> ansatz.ry_cx_chain(3, 1) == Circuit.builder(3).ry(0).ry(1).ry(2).cx(0, 1).cx(1, 2).build()
+    True
+"""
+
+from . import _ansatz as ansatz
+from ._ansatz import ANSATZE
+from ._circuit import Circuit, CircuitBuilder, Gate
+from ._gates import GATES, PORTABLE, GateSpec, gate_matrix
+from ._lowering import Lowered
+
+__all__ = [
+    "ANSATZE",
+    "GATES",
+    "PORTABLE",
+    "Circuit",
+    "CircuitBuilder",
+    "Gate",
+    "GateSpec",
+    "Lowered",
+    "ansatz",
+    "gate_matrix",
+]

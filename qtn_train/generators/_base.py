@@ -1,0 +1,43 @@
+"""What every generator is: a few trained numbers in, all weights out."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class WeightGenerator(nn.Module, ABC):
+    """Generates a vector of weights from its parameters.
+
+    An implementer defines :meth:`forward`, :meth:`config` and, where its parameters have more than
+    one role, :meth:`parts`. Weights are of the order of 1: whoever uses them scales them.
+
+    Attributes:
+        n_weights: Length of the generated vector.
+    """
+
+    n_weights: int
+
+    @abstractmethod
+    def forward(self) -> Float[Tensor, " n_weights"]:
+        """Return all weights, differentiable with respect to the parameters."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Return the trainable parameters by role; the roles are ``angles``, ``mapping``, ``other``."""
+        return {"other": [p for p in self.parameters() if p.requires_grad]}
+
+    def in_double(self) -> WeightGenerator:
+        """Return a copy that computes in double precision, for checks."""
+        return copy.deepcopy(self).double()
+
+    def describe(self) -> str:
+        """Return a line that says what this generator is."""
+        return type(self).__name__

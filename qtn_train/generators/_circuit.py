@@ -1,0 +1,173 @@
+"""Weights from a quantum circuit: angles → state → probabilities → mapping → weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .._random import uniform
+from ..circuits import Circuit
+from ..engines import Engine, engine_config, engine_from_config
+from ..errors import must_be, positive_int
+from ..mapping import MappingModel, mapping_from_config
+from ._base import WeightGenerator
+
+
+@final
+class CircuitGenerator(WeightGenerator):
+    """A parameterized circuit followed by a mapping.
+
+    The circuit runs once in each call. Where the outcomes take more than one chunk, probabilities
+    and mapping are recomputed chunk by chunk in the backward pass, so that memory stays bounded.
+
+    Args:
+        circuit: The circuit; it needs at least ``n_weights / weights_per_outcome`` outcomes.
+        engine: What runs it.
+        mapping: What turns outcomes into weights.
+        n_weights: Length of the generated vector.
+        chunk_size: Outcomes of a chunk, a power of two.
+        seed: Seed of the initial angles, uniform in (−π, π).
+
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: Too few qubits (the message says how many are needed), a mapping for another
+            number of qubits, or a chunk size that is not a power of two.
+
+    Source:
+        arXiv 2402.16465, sections on the method; chunks and recomputation are ours.
+
+    Example:
+        >>> from qtn_train.circuits import ansatz
+        >>> from qtn_train.engines import StatevectorEngine
+        >>> from qtn_train.mapping import MLPMapping
+        >>> circuit = ansatz.ry_cx_chain(4, 2)
+        >>> generator = CircuitGenerator(circuit, StatevectorEngine(), MLPMapping(4), n_weights=11)
+        >>> generator().shape
+        torch.Size([11])
+    """
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        engine: Engine,
+        mapping: MappingModel,
+        *,
+        n_weights: int,
+        chunk_size: int = 2**16,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.n_weights = positive_int("n_weights", n_weights)
+        self.chunk_size = positive_int("chunk_size", chunk_size)
+        if chunk_size & (chunk_size - 1):
+            raise ValueError(must_be("chunk_size", "a power of two", chunk_size))
+        if mapping.n_qubits != circuit.n_qubits:
+            expected = f"{circuit.n_qubits}, as in the circuit"
+            raise ValueError(must_be("mapping.n_qubits", expected, mapping.n_qubits))
+        self.n_outcomes = -(-n_weights // mapping.weights_per_outcome)
+        if self.n_outcomes > 2**circuit.n_qubits:
+            needed = qubits_needed(n_weights, mapping.weights_per_outcome)
+            hint = f"{n_weights} weights need {needed} qubits."
+            raise ValueError(must_be("n_qubits", f"at least {needed}", circuit.n_qubits, hint))
+        self.circuit = circuit
+        self.engine = engine
+        self.mapping = mapping
+        self.seed = seed
+        start = (np.pi * uniform(seed, "angles", circuit.n_angles)).astype(np.float32)
+        self.angles = nn.Parameter(torch.from_numpy(start))
+
+    def forward(self) -> Float[Tensor, " n_weights"]:
+        """Return all weights, differentiable with respect to angles and mapping."""
+        state = self.engine.prepare(self.circuit, self.angles, self.n_outcomes)
+
+        def weights(start: int, stop: int) -> Tensor:
+            probs = state.probs(start, stop).to(self.angles.dtype)
+            out: Tensor = self.mapping(start, probs)
+            return out
+
+        if self.mapping.needs_all_outcomes or self.n_outcomes <= self.chunk_size:
+            return weights(0, self.n_outcomes).reshape(-1)[: self.n_weights]
+        chunks = []
+        for start in range(0, self.n_outcomes, self.chunk_size):
+            stop = min(start + self.chunk_size, self.n_outcomes)
+            chunk = checkpoint(
+                weights, start, stop, use_reentrant=False, preserve_rng_state=False
+            )
+            chunks.append(chunk)
+        return torch.cat(chunks).reshape(-1)[: self.n_weights]
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Return the trainable parameters by role."""
+        mapping = [p for p in self.mapping.parameters() if p.requires_grad]
+        return {"angles": [self.angles] if self.angles.requires_grad else [], "mapping": mapping}
+
+    def in_double(self) -> CircuitGenerator:
+        """Return a copy that computes in double precision, for checks."""
+        config = _with_dtype(engine_config(self.engine), "complex128")
+        twin = copy.deepcopy(self).double()
+        twin.engine = engine_from_config(config)
+        return twin
+
+    def config(self) -> dict[str, Any]:
+        """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
+        return {
+            "kind": "circuit",
+            "circuit": self.circuit.to_json(),
+            "engine": engine_config(self.engine),
+            "mapping": self.mapping.config(),
+            "n_weights": self.n_weights,
+            "chunk_size": self.chunk_size,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> CircuitGenerator:
+        """Build the generator that :meth:`config` described, with its initial parameters."""
+        options = dict(config)
+        options.pop("kind", None)
+        circuit = Circuit.from_json(options.pop("circuit"))
+        engine = engine_from_config(options.pop("engine"))
+        mapping = mapping_from_config(options.pop("mapping"))
+        return cls(circuit, engine, mapping, **options)
+
+    def describe(self) -> str:
+        """Return a line that says what this generator is."""
+        spare = 2**self.circuit.n_qubits - self.n_outcomes
+        return (
+            f"circuit of {self.circuit.n_qubits} qubits, {len(self.circuit)} gates and "
+            f"{self.circuit.n_angles} angles on {self.engine!r}; "
+            f"{type(self.mapping).__name__}; {spare} of {2**self.circuit.n_qubits} outcomes unused"
+        )
+
+
+def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
+    """Return the number of qubits whose outcomes give ``n_weights`` weights.
+
+    Args:
+        n_weights: Number of weights, at least 1.
+        weights_per_outcome: Weights that each outcome gives.
+
+    Returns:
+        ceil(log2(outcomes)), at least 1.
+
+    Source:
+        arXiv 2402.16465: N = ⌈log2 M⌉.
+
+    Example:
+        >>> qubits_needed(6690)
+        13
+    """
+    n_outcomes = -(-positive_int("n_weights", n_weights) // weights_per_outcome)
+    return max(1, (n_outcomes - 1).bit_length())
+
+
+def _with_dtype(config: dict[str, Any], dtype: str) -> dict[str, Any]:
+    if "engine" in config:
+        return {**config, "engine": _with_dtype(config["engine"], dtype)}
+    return {**config, "dtype": dtype}

@@ -1,0 +1,182 @@
+"""Checkpoints: everything that a run needs to go on as if nothing had happened.
+
+One safetensors file, written atomically: the trained numbers, the optimizer's moments, the state of
+torch's random generators, and, as JSON, counters, schedule and history. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._files import checksum, read_tensors, write_tensors
+from ..errors import CheckpointError
+from ..hybrid import QuantumTrain
+from ._config import FitConfig, History
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Finished steps of the running epoch.
+        loss_sum: Sum over the running epoch's samples of their training loss.
+        n_correct: How many of them were classified correctly.
+        seconds: Time spent in the running epoch.
+        best: Lowest validation loss so far.
+        waited: Epochs since then.
+        history: The finished epochs.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    n_correct: int = 0
+    seconds: float = 0.0
+    best: float = float("inf")
+    waited: int = 0
+    history: History = field(default_factory=History)
+
+
+def save_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    progress: Progress,
+    config: FitConfig,
+    run: dict[str, Any],
+) -> None:
+    """Write a checkpoint into a folder, in place of the last one.
+
+    Args:
+        folder: The run's folder.
+        model: The model.
+        optimizer: Its optimizer.
+        scheduler: The learning-rate schedule, or None.
+        progress: Where the run stands.
+        config: The options of the run.
+        run: What the caller wants to find again, as JSON data.
+
+    Raises:
+        OSError: The folder is not writable.
+    """
+    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    state = optimizer.state_dict()
+    for number, moments in state["state"].items():
+        for name, value in moments.items():
+            tensors[f"optimizer/{number}/{name}"] = torch.as_tensor(value)
+    tensors["rng/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    info = {
+        "model": _description(model),
+        "groups": state["param_groups"],
+        "scheduler": None if scheduler is None else scheduler.state_dict(),
+        "progress": asdict(progress),
+        "config": config.config(),
+        "run": run,
+        "sha256": checksum(tensors),
+    }
+    write_tensors(folder / CHECKPOINT, tensors, "checkpoint", info)
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the checkpoint of a folder, and check that it is whole.
+
+    Args:
+        folder: The run's folder.
+
+    Returns:
+        Its tensors and its description.
+
+    Raises:
+        FileNotFoundError: There is none.
+        CheckpointError: It is damaged, or of a newer format.
+    """
+    tensors, info = read_tensors(folder / CHECKPOINT, "checkpoint")
+    if checksum(tensors) != info.get("sha256"):
+        path = folder / CHECKPOINT
+        text = f"`{path}` must have the content that was written; got another checksum."
+        raise CheckpointError(f"{text} The file is damaged: start the run anew elsewhere.")
+    return tensors, info
+
+
+def restore_model(model: nn.Module, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+    """Give a model the trained numbers of a checkpoint.
+
+    Args:
+        model: A model built as the checkpoint's was.
+        tensors: The checkpoint's tensors.
+        info: The checkpoint's description.
+
+    Raises:
+        CheckpointError: It belongs to another model.
+    """
+    own = {name[6:]: value for name, value in tensors.items() if name.startswith("model/")}
+    if isinstance(model, QuantumTrain):
+        model.load_trained(own, info["model"], CHECKPOINT)
+        return
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:
+        text = f"`{CHECKPOINT}` must hold this model; got: {str(error).splitlines()[-1].strip()}"
+        raise CheckpointError(text) from error
+
+
+def restore(
+    tensors: dict[str, Tensor],
+    info: dict[str, Any],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    config: FitConfig,
+) -> Progress:
+    """Bring model, optimizer, schedule and random generators to where a checkpoint stands.
+
+    Args:
+        tensors: The checkpoint's tensors.
+        info: The checkpoint's description.
+        model: A model built as the checkpoint's was.
+        optimizer: A fresh optimizer of it.
+        scheduler: A fresh schedule of that, or None.
+        config: The options of the run, which must be those of the checkpoint.
+
+    Returns:
+        Where the run stands.
+
+    Raises:
+        CheckpointError: It belongs to another model, or to a run with other options.
+    """
+    if info["config"] != config.config():
+        mine, its = config.config(), info["config"]
+        name = next(key for key in mine if mine[key] != its.get(key))
+        text = f"`{name}` must be {its.get(name)} as in the checkpoint; got {mine[name]}."
+        raise CheckpointError(f"{text} Resume with the options that the run began with.")
+    restore_model(model, tensors, info)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer/"):
+            _, number, key = name.split("/")
+            moments.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict({"state": moments, "param_groups": info["groups"]})
+    if scheduler is not None:
+        scheduler.load_state_dict(info["scheduler"])
+    torch.set_rng_state(tensors["rng/cpu"])
+    if "rng/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng/cuda"])
+    progress = dict(info["progress"])
+    progress["history"] = History(**progress["history"])
+    return Progress(**progress)
+
+
+def _description(model: nn.Module) -> dict[str, Any]:
+    return model.config() if isinstance(model, QuantumTrain) else {"kind": type(model).__name__}

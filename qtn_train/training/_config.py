@@ -1,0 +1,82 @@
+"""What a training run is made of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+from ..errors import must_be, positive_int
+
+Schedule = Literal["one-cycle", "plateau", "constant"]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """Options of :func:`qtn_train.fit`.
+
+    Attributes:
+        epochs: Passes over the training set.
+        batch_size: Samples of a step; the last step of an epoch takes what is left.
+        lr: Learning rate (peak) of Adam for the angles, and for whatever is not a mapping.
+        lr_mapping: Learning rate (peak) for the mapping; ``lr`` by default.
+        weight_decay: L2 penalty, as torch's Adam defines it.
+        schedule: ``"one-cycle"`` over the whole run, ``"plateau"``: halved after five epochs
+            without a lower training loss (the published one), or ``"constant"``.
+        clip_norm: Largest norm of a part's gradient, or None for no limit.
+        patience: Epochs without a lower validation loss after which training stops, or None. A tenth
+            of the training set is then held out; the test set decides nothing.
+        seed: Seed of the order of the samples and of the held-out tenth.
+    """
+
+    epochs: int = 15
+    batch_size: int = 128
+    lr: float = 0.01
+    lr_mapping: float | None = None
+    weight_decay: float = 0.0
+    schedule: Schedule = "one-cycle"
+    clip_norm: float | None = 1.0
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive_int("epochs", self.epochs)
+        positive_int("batch_size", self.batch_size)
+        if self.patience is not None:
+            positive_int("patience", self.patience)
+        for name in ("lr", "lr_mapping", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(must_be(name, "a positive number", value))
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(must_be("weight_decay", "a number of at least 0", self.weight_decay))
+        if self.schedule not in ("one-cycle", "plateau", "constant"):
+            expected = "'one-cycle', 'plateau' or 'constant'"
+            raise ValueError(must_be("schedule", expected, repr(self.schedule)))
+
+    def but(self, **changes: Any) -> FitConfig:
+        """Return a copy with some options changed."""
+        return replace(self, **changes)
+
+    def config(self) -> dict[str, Any]:
+        """Return the options as JSON data."""
+        return asdict(self)
+
+
+@dataclass
+class History:
+    """What happened in a run, one entry an epoch.
+
+    Attributes:
+        epochs: ``{epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds}``, and
+            ``validation_loss`` where there is a held-out set.
+        stopped_early: Whether patience ran out.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    stopped_early: bool = False
+
+    @property
+    def test_accuracy(self) -> float:
+        """Test accuracy after the last epoch."""
+        return self.epochs[-1]["test_accuracy"]

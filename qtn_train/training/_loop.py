@@ -1,0 +1,319 @@
+"""The training loop. Nothing in the library needs it: any torch loop trains the model as well."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .._random import permutation
+from ..data import Dataset
+from ..errors import NonFiniteLoss, RunError, must_be
+from ..hybrid import QuantumTrain
+from ._checkpoint import CHECKPOINT, Progress, read_checkpoint, restore, save_checkpoint
+from ._config import FitConfig, History
+
+_SECONDS_BETWEEN_CHECKPOINTS = 30.0
+_EVALUATION_BATCH = 1000
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset,
+    config: FitConfig = FitConfig(),  # noqa: B008 (frozen)
+    *,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    progress_bar: bool = True,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    run: dict[str, Any] | None = None,
+) -> History:
+    """Train a model by Adam on the cross entropy of its class scores.
+
+    With a folder, a checkpoint is written before the first step, after each epoch, twice a minute,
+    and when Ctrl-C or SIGTERM comes; a resumed run ends with the same bits as one that was never
+    interrupted (same machine, versions and threads).
+
+    Args:
+        model: A :class:`QuantumTrain`, or any classifier to compare it with.
+        data: The data set; it is moved to the model's device.
+        config: The options.
+        folder: Where checkpoints go; none are written without it.
+        resume: Whether to go on from the folder's checkpoint, if there is one.
+        progress_bar: Whether to show a bar on standard error.
+        on_epoch: Called with each new entry of the history.
+        run: JSON data to keep in the checkpoint.
+
+    Returns:
+        The history; the model is trained in place.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged, or belongs to another model or other options.
+        RunError: The folder holds a run and ``resume`` is off, or it is not writable.
+        NonFiniteLoss: Loss or gradient became NaN or infinite; the last good checkpoint stays.
+        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
+
+    Example:
+        >>> import qtn_train as qt
+        >>> iris = qt.load_dataset("iris")
+        >>> model = qt.QuantumTrain(nn.Linear(4, 3), seed=0)
+        >>> history = fit(model, iris, FitConfig(epochs=2), progress_bar=False)
+        >>> len(history.epochs)
+        2
+    """
+    loop = _Loop(model, data, config, None if folder is None else Path(folder), run or {})
+    loop.begin(resume)
+    with loop.interruptible(), _bar(loop, progress_bar) as bar:
+        while loop.at.epoch < config.epochs and not loop.at.history.stopped_early:
+            loop.run_epoch(bar)
+            if on_epoch is not None:
+                on_epoch(loop.at.history.epochs[-1])
+    return loop.at.history
+
+
+def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Return mean cross entropy and accuracy of a classifier, in evaluation mode.
+
+    Args:
+        model: The classifier.
+        x: Inputs.
+        y: Class numbers.
+
+    Returns:
+        The loss in nats, and the accuracy in 0 … 1.
+    """
+    was_training = model.training
+    model.eval()
+    loss, correct = 0.0, 0
+    with torch.no_grad():
+        for inputs, labels in zip(
+            x.split(_EVALUATION_BATCH), y.split(_EVALUATION_BATCH), strict=True
+        ):
+            logits = model(inputs)
+            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(1) == labels).sum())
+    model.train(was_training)
+    return loss / len(y), correct / len(y)
+
+
+def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
+    """Return Adam with one group of parameters for each part of the model.
+
+    Args:
+        model: A :class:`QuantumTrain` (parts: angles, mapping, other), or any other module.
+        config: Learning rates and weight decay.
+
+    Returns:
+        The optimizer.
+    """
+    if isinstance(model, QuantumTrain):
+        parts = {role: ps for role, ps in model.parts().items() if ps}
+    else:
+        parts = {"other": [p for p in model.parameters() if p.requires_grad]}
+    mapping = config.lr if config.lr_mapping is None else config.lr_mapping
+    groups: list[dict[str, Any]] = [
+        {"params": ps, "lr": mapping if role == "mapping" else config.lr}
+        for role, ps in parts.items()
+    ]
+    return torch.optim.Adam(groups, weight_decay=config.weight_decay)
+
+
+def training_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    y: Tensor,
+    clip_norm: float | None,
+) -> tuple[float, int]:
+    """Make one step of the optimizer.
+
+    Args:
+        model: The classifier.
+        optimizer: Its optimizer.
+        x: Inputs of the batch.
+        y: Their class numbers.
+        clip_norm: Largest norm of the gradient of each group, or None.
+
+    Returns:
+        The mean loss before the step, and how many samples were classified correctly.
+
+    Raises:
+        NonFiniteLoss: Loss or gradient is not finite; no parameter was changed.
+    """
+    logits = model(x)
+    loss = nn.functional.cross_entropy(logits, y)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise NonFiniteLoss(must_be("loss", "finite", value, "Lower the learning rate."))
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for group in optimizer.param_groups:
+        limit = math.inf if clip_norm is None else clip_norm
+        norm = float(nn.utils.clip_grad_norm_(group["params"], limit))
+        if not math.isfinite(norm):
+            hint = "Lower the learning rate."
+            raise NonFiniteLoss(must_be("gradient norm", "finite", norm, hint))
+    optimizer.step()
+    return value, int((logits.detach().argmax(1) == y).sum())
+
+
+class _Loop:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        config: FitConfig,
+        folder: Path | None,
+        run: dict[str, Any],
+    ) -> None:
+        self.model, self.config, self.folder, self.run = model, config, folder, run
+        device = next(p for p in model.parameters() if p.requires_grad).device
+        self.x, self.y = data.x_train.to(device), data.y_train.to(device)
+        self.test = (data.x_test.to(device), data.y_test.to(device))
+        self.held: tuple[Tensor, Tensor] | None = None
+        if config.patience is not None:
+            order = torch.from_numpy(permutation(config.seed, "held out", len(self.y))).to(device)
+            n_held = max(1, len(self.y) // 10)
+            self.held = (self.x[order[:n_held]], self.y[order[:n_held]])
+            self.x, self.y = self.x[order[n_held:]], self.y[order[n_held:]]
+        self.steps = math.ceil(len(self.y) / config.batch_size)
+        self.optimizer = make_optimizer(model, config)
+        self.scheduler = self._make_scheduler()
+        self.at = Progress()
+        self.stop = False
+        self.saved = time.monotonic()
+
+    def _make_scheduler(self) -> Any:
+        if self.config.schedule == "one-cycle":
+            peaks = [group["lr"] for group in self.optimizer.param_groups]
+            total = self.steps * self.config.epochs
+            # torch's schedule has no last step where the whole run is one step.
+            return torch.optim.lr_scheduler.OneCycleLR(self.optimizer, peaks, max(total, 2))
+        if self.config.schedule == "plateau":
+            return torch.optim.lr_scheduler.ReduceLROnPlateau(
+                self.optimizer, factor=0.5, patience=5
+            )
+        return None
+
+    def begin(self, resume: bool) -> None:
+        """Write the first checkpoint, or go to where the last one stands."""
+        if self.folder is None:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            exists = (self.folder / CHECKPOINT).exists()
+            if exists and not resume:
+                expected = "an empty folder"
+                hint = "Give --resume to go on with it, or another --out."
+                raise RunError(must_be("out", expected, f"{self.folder}, which holds a run", hint))
+            if exists:
+                tensors, info = read_checkpoint(self.folder)
+                self.at = restore(
+                    tensors, info, self.model, self.optimizer, self.scheduler, self.config
+                )
+            else:
+                self.save()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            text = must_be("out", "a folder that can be written", f"{self.folder} ({reason})")
+            raise RunError(text) from error
+
+    def save(self) -> None:
+        if self.folder is not None:
+            save_checkpoint(
+                self.folder,
+                self.model,
+                self.optimizer,
+                self.scheduler,
+                self.at,
+                self.config,
+                self.run,
+            )
+            self.saved = time.monotonic()
+
+    def run_epoch(self, bar: tqdm[Any]) -> None:
+        at, size = self.at, self.config.batch_size
+        order = permutation(self.config.seed, f"epoch {at.epoch}", len(self.y))
+        batches = torch.from_numpy(order).to(self.y.device).split(size)
+        self.model.train()
+        for index in batches[at.step :]:
+            began = time.monotonic()
+            loss, correct = training_step(
+                self.model, self.optimizer, self.x[index], self.y[index], self.config.clip_norm
+            )
+            if self.config.schedule == "one-cycle":
+                self.scheduler.step()
+            at.step += 1
+            at.loss_sum += loss * len(index)
+            at.n_correct += correct
+            at.seconds += time.monotonic() - began
+            seen = min(at.step * size, len(self.y))
+            bar.set_postfix(loss=f"{at.loss_sum / seen:.4f}", acc=f"{at.n_correct / seen:.4f}",
+                            refresh=False)
+            bar.update()
+            if self.stop:
+                self.save()
+                raise KeyboardInterrupt
+            if time.monotonic() - self.saved > _SECONDS_BETWEEN_CHECKPOINTS:
+                self.save()
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        at = self.at
+        train_loss = at.loss_sum / len(self.y)
+        entry = {"epoch": at.epoch + 1, "train_loss": train_loss}
+        entry["train_accuracy"] = at.n_correct / len(self.y)
+        began = time.monotonic()
+        entry["test_loss"], entry["test_accuracy"] = evaluate(self.model, *self.test)
+        if self.config.schedule == "plateau":
+            self.scheduler.step(train_loss)
+        if self.held is not None:
+            entry["validation_loss"], _ = evaluate(self.model, *self.held)
+            better = entry["validation_loss"] < at.best
+            at.best = min(at.best, entry["validation_loss"])
+            at.waited = 0 if better else at.waited + 1
+            at.history.stopped_early = at.waited >= (self.config.patience or 0)
+        entry["seconds"] = at.seconds + time.monotonic() - began
+        at.history.epochs.append(entry)
+        at.epoch += 1
+        at.step, at.loss_sum, at.n_correct, at.seconds = 0, 0.0, 0, 0.0
+        self.save()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C and SIGTERM end the running step first, so that no update is cut in half."""
+        if self.folder is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.stop:  # asked twice: at once
+                raise KeyboardInterrupt
+            self.stop = True
+
+        old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def _bar(loop: _Loop, show: bool) -> tqdm[Any]:
+    total = loop.steps * loop.config.epochs
+    done = loop.steps * loop.at.epoch + loop.at.step
+    return tqdm(
+        total=total, initial=done, disable=not show, unit="step", dynamic_ncols=True, leave=False
+    )

@@ -1,0 +1,208 @@
+"""Which network learns which data set, through which circuit, with which options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..circuits import ANSATZE, Circuit
+from ..engines import Engine
+from ..errors import must_be, positive_int
+from ..generators import qubits_needed
+from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
+from ..mapping import MLPMapping
+from ._config import FitConfig
+
+Recipe = Literal["default", "published"]
+
+
+class ImageCNN(nn.Module):
+    """The convolutional network of the seed paper: 6,690 parameters.
+
+    Args:
+        relu: Whether ReLU follows each layer but the last; the published code has none.
+
+    Source:
+        arXiv 2402.16465 and its code.
+
+    Example:
+        >>> sum(p.numel() for p in ImageCNN().parameters())
+        6690
+    """
+
+    def __init__(self, relu: bool = True) -> None:
+        super().__init__()
+        self.relu = relu
+        self.conv1 = nn.Conv2d(1, 8, 5)
+        self.conv2 = nn.Conv2d(8, 12, 5)
+        self.fc1 = nn.Linear(192, 20)
+        self.fc2 = nn.Linear(20, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return class scores, shape (batch, 10), for images of shape (batch, 1, 28, 28)."""
+        x = self._act(nn.functional.max_pool2d(self.conv1(x), 2))
+        x = self._act(nn.functional.max_pool2d(self.conv2(x), 2))
+        out: Tensor = self.fc2(self._act(self.fc1(x.flatten(1))))
+        return out
+
+    def _act(self, x: Tensor) -> Tensor:
+        return torch.relu(x) if self.relu else x
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Return a multilayer perceptron with ReLU between its layers.
+
+    Args:
+        *widths: Numbers of inputs, hidden units and outputs.
+
+    Returns:
+        The network.
+
+    Example:
+        >>> sum(p.numel() for p in mlp(4, 16, 3).parameters())
+        131
+    """
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def target_for(dataset: str, recipe: Recipe = "default") -> nn.Module:
+    """Return the network that a data set's weights are generated for.
+
+    Args:
+        dataset: Name of the data set.
+        recipe: ``"published"`` leaves ReLU out of the convolutional network.
+
+    Returns:
+        A fresh network; its own initial weights are not used.
+    """
+    if dataset == "iris":
+        return mlp(4, 16, 3)
+    if dataset == "digits":
+        return mlp(64, 32, 10)
+    return ImageCNN(relu=recipe == "default")
+
+
+@dataclass(frozen=True)
+class _Defaults:
+    ansatz: str
+    n_layers: int
+    epochs: int
+    batch_size: int
+    lr: float
+    hidden: tuple[int, ...] = (4, 20, 4)
+
+
+_IMAGES = _Defaults("u3-cu3-ring", 16, epochs=15, batch_size=128, lr=0.01)
+_DEFAULTS = {
+    "iris": _Defaults("ry-cx-chain", 4, epochs=60, batch_size=16, lr=0.02),
+    "digits": _Defaults("u3-cu3-ring", 16, epochs=40, batch_size=64, lr=0.01),
+    "mnist-mini": _IMAGES,
+    "mnist": _IMAGES,
+    "fashion-mnist": _IMAGES,
+}
+
+
+def default_circuit(
+    dataset: str,
+    n_weights: int,
+    *,
+    ansatz: str | None = None,
+    n_layers: int | None = None,
+    n_qubits: int | None = None,
+) -> tuple[str, Circuit]:
+    """Return a data set's circuit, with what is not given chosen.
+
+    Args:
+        dataset: Name of the data set.
+        n_weights: Number of weights to generate.
+        ansatz: Command-line name of the ansatz.
+        n_layers: Number of layers.
+        n_qubits: Number of qubits.
+
+    Returns:
+        The name of the ansatz, and the circuit.
+
+    Raises:
+        ValueError: An unknown ansatz, a number below 1, or too few qubits.
+    """
+    defaults = _DEFAULTS[dataset]
+    ansatz = defaults.ansatz if ansatz is None else ansatz
+    if ansatz not in ANSATZE:
+        raise ValueError(must_be("--ansatz", f"one of {', '.join(ANSATZE)}", repr(ansatz)))
+    layers = positive_int("--layers", defaults.n_layers if n_layers is None else n_layers)
+    needed = qubits_needed(n_weights)
+    qubits = positive_int("--qubits", needed if n_qubits is None else n_qubits)
+    if qubits < needed:
+        hint = f"{n_weights:,} weights need {needed} qubits."
+        raise ValueError(must_be("--qubits", f"at least {needed}", qubits, hint))
+    return ansatz, ANSATZE[ansatz](qubits, layers)
+
+
+def build_model(
+    dataset: str, circuit: Circuit, engine: Engine, *, recipe: Recipe = "default", seed: int = 0
+) -> QuantumTrain:
+    """Return the model of a recipe.
+
+    Args:
+        dataset: Name of the data set.
+        circuit: The circuit.
+        engine: What runs it.
+        recipe: ``"default"`` or ``"published"`` (arXiv 2402.16465: affine mapping, no start, no
+            scale, no shuffle, no ReLU).
+        seed: Seed of all that is random in the model.
+
+    Returns:
+        The model.
+    """
+    hidden = _DEFAULTS[dataset].hidden
+    if recipe == "published":
+        mapping = MLPMapping(circuit.n_qubits, hidden, None, feature="published", seed=seed)
+        layout = PUBLISHED_LAYOUT
+    else:
+        mapping = MLPMapping(circuit.n_qubits, hidden, seed=seed)
+        layout = Layout()
+    target = target_for(dataset, recipe)
+    return QuantumTrain(
+        target, circuit=circuit, engine=engine, mapping=mapping, layout=layout, seed=seed
+    )
+
+
+def fit_config(dataset: str, recipe: Recipe = "default", seed: int = 0) -> FitConfig:
+    """Return the training options of a recipe.
+
+    Args:
+        dataset: Name of the data set.
+        recipe: ``"default"`` or ``"published"``.
+        seed: Seed of the order of the samples.
+
+    Returns:
+        The options.
+
+    Raises:
+        ValueError: An unknown recipe.
+
+    Source:
+        arXiv 2402.16465 and its code for ``"published"``; ours otherwise.
+    """
+    if recipe == "published":
+        return FitConfig(
+            epochs=50,
+            batch_size=128,
+            lr=1e-4,
+            weight_decay=1e-5,
+            schedule="plateau",
+            clip_norm=None,
+            seed=seed,
+        )
+    if recipe != "default":
+        raise ValueError(must_be("--recipe", "'default' or 'published'", repr(recipe)))
+    defaults = _DEFAULTS[dataset]
+    return FitConfig(
+        epochs=defaults.epochs, batch_size=defaults.batch_size, lr=defaults.lr, seed=seed
+    )

@@ -1,0 +1,80 @@
+"""How long a step takes, and how long the same network takes when it is trained directly."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from ..data import Dataset
+from ..hybrid import QuantumTrain
+from ._config import FitConfig
+from ._loop import make_optimizer, training_step
+
+_STEPS = 50
+_WARM_UP = 5
+
+
+def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> dict[str, float]:
+    """Time steps on copies of a model.
+
+    Args:
+        model: The model; it is not changed.
+        data: Where batches come from.
+        config: Batch size and learning rates.
+
+    Returns:
+        Medians over 50 steps: ``generate`` (all weights, and their gradient), ``total`` (a whole
+        step), and ``target``: a step of the exported network trained directly by the same code, the
+        faster of the two memory formats.
+    """
+    size = min(config.batch_size, len(data.y_train))
+    device = model.parts()["other"] or list(model.generator.parameters())
+    x, y = data.x_train[:size].to(device[0].device), data.y_train[:size].to(device[0].device)
+    twin = copy.deepcopy(model).train()
+    total = _step_time(twin, x, y, config)
+    generator = twin.generator
+    cotangent = torch.ones(generator.n_weights, device=x.device)
+
+    def generate() -> None:
+        weights = generator()
+        if weights.requires_grad:
+            weights.backward(cotangent)  # type: ignore[no-untyped-call]
+
+    formats = [torch.contiguous_format]
+    if x.ndim == 4:
+        formats.append(torch.channels_last)
+    net = model.export()
+    target = min(
+        _step_time(
+            copy.deepcopy(net).to(memory_format=memory_format).train(),  # type: ignore[call-overload]
+            x.contiguous(memory_format=memory_format),
+            y,
+            config,
+        )
+        for memory_format in formats
+    )
+    return {"generate": _median(generate), "total": total, "target": target}
+
+
+def _step_time(model: nn.Module, x: Tensor, y: Tensor, config: FitConfig) -> float:
+    optimizer = make_optimizer(model, config.but(lr=1e-6, lr_mapping=1e-6))
+    return _median(lambda: training_step(model, optimizer, x, y, config.clip_norm))
+
+
+def _median(call: Callable[[], object]) -> float:
+    times = []
+    for number in range(_WARM_UP + _STEPS):
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        if number >= _WARM_UP:
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)

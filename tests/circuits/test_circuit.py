@@ -1,0 +1,253 @@
+"""The circuit as data: builder, gate table, JSON, hash, and every message."""
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jaxtyping
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtn_train.circuits import (
+    GATES,
+    PORTABLE,
+    Circuit,
+    CircuitBuilder,
+    Gate,
+    GateSpec,
+    ansatz,
+    gate_matrix,
+)
+
+
+def build_example() -> Circuit:
+    builder: CircuitBuilder = Circuit.builder(3).h(0).u3(1).cx(0, 2)
+    return builder.add("rx", 2, angles=(1,)).add("cu3", 2, 1).build()
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Turn the tests' own type checks off, as they are for users, to see our messages."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_builder_numbers_angles_in_order_and_shares_named_ones() -> None:
+    circuit = build_example()
+    assert circuit.gates == (
+        Gate("h", (0,)),
+        Gate("u3", (1,), (0, 1, 2)),
+        Gate("cx", (0, 2)),
+        Gate("rx", (2,), (1,)),
+        Gate("cu3", (2, 1), (3, 4, 5)),
+    )
+    assert (circuit.n_qubits, circuit.n_angles, len(circuit)) == (3, 6, 5)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_builder_has_one_method_for_each_gate(name: str) -> None:
+    spec = GATES[name]
+    circuit = getattr(Circuit.builder(2), name)(*range(spec.n_qubits)).build()
+    assert circuit.gates[0].name == name
+    assert circuit.n_angles == spec.n_angles
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_builder_takes_numpy_integers_and_makes_a_longer_vector() -> None:
+    two: Any = np.int64(2)
+    circuit = Circuit.builder(two).add("ry", two - 1, angles=(two,)).build()
+    assert circuit == Circuit(2, (Gate("ry", (1,), (2,)),), 3)
+    assert Circuit.from_json(circuit.to_json()) == circuit
+    assert Circuit(two, (), 0).to_json() == Circuit(2, (), 0).to_json()
+
+
+def test_builder_can_go_on_after_build() -> None:
+    builder = Circuit.builder(1).rx(0)
+    first = builder.build()
+    assert len(builder.ry(0).build()) == 2
+    assert len(first) == 1
+
+
+def test_a_refused_gate_leaves_the_builder_unchanged() -> None:
+    builder = Circuit.builder(1).rx(0)
+    with pytest.raises(ValueError, match="within 0…0"):
+        builder.u3(1)
+    assert builder.build() == Circuit.builder(1).rx(0).build()
+
+
+def test_circuits_are_values() -> None:
+    circuit = build_example()
+    assert circuit == build_example()
+    assert len({circuit, build_example()}) == 1
+    assert copy.deepcopy(circuit) == pickle.loads(pickle.dumps(circuit)) == circuit
+    with pytest.raises(AttributeError):
+        circuit.n_qubits = 2  # type: ignore[misc]
+
+
+def test_canonical_json_and_hash_are_fixed_for_ever() -> None:
+    circuit = build_example()
+    assert circuit.to_json() == (
+        '{"format":1,"gates":[["h",[0],[]],["u3",[1],[0,1,2]],["cx",[0,2],[]],["rx",[2],[1]],'
+        '["cu3",[2,1],[3,4,5]]],"n_angles":6,"n_qubits":3}'
+    )
+    assert circuit.hash == "fff70e1fbd333c1300de7d8eca62aa4cb53863740e5d6030d14506d979cfee2a"
+    assert ansatz.u3_cu3_ring(13, 16).hash == (
+        "723e3b718ab3e074897170f2a2f6316ced0f9ff7fdd72d8f63128fa4ec898b10"
+    )
+
+
+@given(seed=st.integers(0, 2**32), n_qubits=st.integers(1, 5), n_gates=st.integers(0, 20))
+def test_json_round_trip(seed: int, n_qubits: int, n_gates: int) -> None:
+    circuit = oracle.random_circuit(np.random.default_rng(seed), n_qubits, n_gates, share=0.3)
+    back = Circuit.from_json(circuit.to_json())
+    assert back == circuit
+    assert back.hash == circuit.hash
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("n_qubits", "gates", "n_angles", "error", "message"),
+    [
+        (0, (), 0, ValueError, r"`n_qubits` must be a positive integer; got 0\."),
+        (2.0, (), 0, TypeError, r"`n_qubits` must be a positive integer; got 2\.0\."),
+        (1, (), -1, ValueError, r"`n_angles` must be an integer of at least 0; got -1\."),
+        (1, (), 1.0, ValueError, r"`n_angles` must be an integer of at least 0; got 1\.0\."),
+        (1, (Gate("foo", (0,)),), 0, ValueError, r"`gates\[0\]\.name` must be one of h, .*'foo'"),
+        (
+            *(2, (Gate("h", (0,)), Gate("cx", (1,))), 0, ValueError),
+            r"`gates\[1\]\.qubits` must be 2 different qubits for cx; got \(1,\)\.",
+        ),
+        (2, (Gate("cx", (1, 1)),), 0, ValueError, r"2 different qubits for cx; got \(1, 1\)\."),
+        (2, (Gate("h", (2,)),), 0, ValueError, r"`gates\[0\]\.qubits` must be within 0…1; got"),
+        (2, (Gate("h", (-1,)),), 0, ValueError, r"must be within 0…1; got \(-1,\)\."),
+        (
+            *(1, (Gate("u3", (0,), (0,)),), 1, ValueError),
+            r"`gates\[0\]\.angles` must be 3 indices for u3; got \(0,\)\.",
+        ),
+        (
+            1,
+            (Gate("rx", (0,), (1,)),),
+            1,
+            ValueError,
+            r"\.angles` must be from 0 to below 1; got \(1,\)",
+        ),
+        (1, (Gate("rx", (0,), (0,)),), 0, ValueError, r".angles` must be from 0 to below 0; got"),
+    ],
+)
+def test_circuit_messages(
+    n_qubits: int, gates: tuple[Gate, ...], n_angles: int, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Circuit(n_qubits, gates, n_angles)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_builder_messages() -> None:
+    with pytest.raises(ValueError, match="`n_qubits` must be a positive integer; got 0"):
+        Circuit.builder(0)
+    with pytest.raises(ValueError, match=r"`gates\[0\]\.name` must be one of h, x, .*; got 'foo'"):
+        Circuit.builder(1).add("foo", 0)
+    with pytest.raises(ValueError, match=r"must be 1 different qubits for h; got \(\)"):
+        Circuit.builder(1).h()
+    with pytest.raises(ValueError, match=r"must be 3 indices for u3; got \(0,\)"):
+        Circuit.builder(1).u3(0, angles=(0,))
+    zero: Any = 0.0
+    with pytest.raises(TypeError, match=r"`gates\[0\]` must be a gate with integer indices"):
+        Circuit.builder(1).h(zero)
+    with pytest.raises(TypeError, match=r"`gates\[0\]` must be a gate with integer indices"):
+        Circuit(1, (Gate("h", (zero,)),), 0)
+    with pytest.raises(TypeError, match=r"`gates\[0\]` must be a gate with integer indices"):
+        Circuit.builder(1).rx(0, angles=("a",))
+    with pytest.raises(AttributeError, match="no gate 'toffoli'; the gates are h, x"):
+        Circuit.builder(3).toffoli(0, 1, 2)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", r"`text` must be canonical circuit JSON; got ''\."),
+        ("[1]", "must be canonical circuit JSON"),
+        ("{}", "must be canonical circuit JSON"),
+        ('{"format":1}', "must be canonical circuit JSON"),
+        ('{"format":1,"gates":[["h",[0]]],"n_angles":0,"n_qubits":1}', "canonical circuit JSON"),
+        ('{"format":1,"gates":[["h",[0.0],[]]],"n_angles":0,"n_qubits":1}', "canonical"),
+        ('{"format":1,"gates":[],"n_angles":0,"n_qubits":"1"}', "canonical circuit JSON"),
+        ('{"format":2,"circuits":[]}', r"`format` must be 1; got 2\. Update qtn_train"),
+        ('{"format":1,"gates":[["foo",[0],[]]],"n_angles":0,"n_qubits":1}', "must be one of h"),
+    ],
+)
+def test_json_messages(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Circuit.from_json(text)
+
+
+def test_check_angles() -> None:
+    circuit = build_example()
+    checked = circuit.check_angles([0, 1, 2, 3, 4, 5])
+    assert checked.dtype == np.float64
+    with pytest.raises(ValueError, match=r"`angles` must be of shape \(6,\); got \(5,\)\."):
+        circuit.check_angles(np.zeros(5))
+    with pytest.raises(ValueError, match=r"of shape \(6,\); got \(6, 1\)"):
+        circuit.check_angles(np.zeros((6, 1)))
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_gate_table_agrees_with_the_oracle(name: str) -> None:
+    spec = GATES[name]
+    assert isinstance(spec, GateSpec)
+    for angles in [(0.3, -1.1, 2.5), (0.0, 0.0, 0.0), (np.pi, np.pi / 2, -np.pi)]:
+        values = angles[: spec.n_angles]
+        got = gate_matrix(name, values)
+        assert got.dtype == np.complex128
+        assert got.shape == (2**spec.n_qubits,) * 2
+        np.testing.assert_allclose(got, oracle.matrix(name, *values), atol=1e-15)
+        np.testing.assert_allclose(got @ got.conj().T, np.eye(len(got)), atol=1e-15)
+
+
+def test_gate_matrix_messages_and_copies() -> None:
+    with pytest.raises(ValueError, match=r"`name` must be one of h, .*; got 'foo'"):
+        gate_matrix("foo")
+    with pytest.raises(ValueError, match=r"`angles` must be 3 numbers for u3; got \(1\.0,\)"):
+        gate_matrix("u3", (1.0,))
+    gate_matrix("h")[0, 0] = 7
+    assert gate_matrix("h")[0, 0] != 7
+
+
+def test_oracle_bit_order_and_control() -> None:
+    """Worked by hand: |10⟩ is index 2, and CX with control 0 takes it to |11⟩."""
+    assert np.argmax(np.abs(oracle.amplitudes(Circuit.builder(2).x(0).build(), []))) == 2
+    assert np.argmax(np.abs(oracle.amplitudes(Circuit.builder(2).x(0).cx(0, 1).build(), []))) == 3
+    assert np.argmax(np.abs(oracle.amplitudes(Circuit.builder(2).x(0).cx(1, 0).build(), []))) == 2
+    assert np.argmax(np.abs(oracle.amplitudes(Circuit.builder(3).x(2).swap(2, 0).build(), []))) == 4
+
+
+def test_oracle_unitary_agrees_with_amplitudes() -> None:
+    rng = np.random.default_rng(1)
+    circuit = oracle.random_circuit(rng, 4, 30)
+    angles = rng.uniform(-4, 4, circuit.n_angles)
+    dense = oracle.unitary(circuit, angles)
+    np.testing.assert_allclose(dense[:, 0], oracle.amplitudes(circuit, angles), atol=1e-14)
+    np.testing.assert_allclose(dense.conj().T @ dense, np.eye(16), atol=1e-13)
+
+
+def test_portable_set() -> None:
+    assert PORTABLE.issubset(GATES)
+    assert set(GATES) - PORTABLE == {"u3", "cz", "cu3"}
+
+
+def test_importing_circuits_loads_neither_scipy_nor_torch() -> None:
+    code = (
+        "import sys, json, qtn_train.circuits;"
+        "print(json.dumps(sorted({'scipy', 'torch', 'quimb', 'braket'} & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []

@@ -1,0 +1,52 @@
+"""What every test shares: checked shapes, seeded property tests, the folder of the full data."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import pytest
+from hypothesis import settings
+
+# Before anything imports the package: its annotated shapes and types are checked in the tests.
+# As in mypy, an int is a float.
+jaxtyping.install_import_hook(
+    "qtn_train", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+settings.register_profile(
+    "qtn_train", derandomize=True, deadline=None, max_examples=50, database=None
+)
+settings.load_profile("qtn_train")
+
+_pytest_raises = pytest.raises
+
+
+@contextmanager
+def _raises(*args: Any, **kwargs: Any) -> Iterator[pytest.ExceptionInfo[BaseException]]:
+    """Do as pytest.raises; inside, the package's own messages come, not the type checker's."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with _pytest_raises(*args, **kwargs) as caught:
+            yield caught
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+pytest.raises = _raises
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Not in pyproject.toml: pytest would import the package before the hook above is in place.
+    config.addinivalue_line("filterwarnings", "error::qtn_train.errors.QtnTrainWarning")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Return the folder that holds the full image sets, or skip the test."""
+    folder = os.environ.get("QTN_TRAIN_DATA", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("QTN_TRAIN_DATA names no folder with the full image sets")
+    return Path(folder)

@@ -1,0 +1,135 @@
+"""The package's metadata, the pinned versions and the conda environment say the same thing."""
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import qtn_train
+
+ROOT = Path(__file__).parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+#: Names that conda-forge gives to packages of another name.
+CONDA_NAMES = {"pytorch": "torch"}
+
+#: What constraints.txt leaves open: the installer's own, and what torch brings for CUDA.
+UNPINNED = re.compile(r"setuptools|pip|triton|nvidia-.*|cuda-.*")
+
+
+def declared() -> dict[str, SpecifierSet]:
+    """Every requirement of the core and of all extras but `all`, by name."""
+    extras = PROJECT["optional-dependencies"]
+    lines = [*PROJECT["dependencies"]]
+    lines += [line for extra, group in extras.items() if extra != "all" for line in group]
+    return {canonicalize_name(r.name): r.specifier for r in map(Requirement, lines)}
+
+
+def pins() -> dict[str, Version]:
+    """Every line of constraints.txt, which must all read name==version."""
+    found: dict[str, Version] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, version = line.split("==")
+            found[name] = Version(version)
+    return found
+
+
+def closure() -> dict[str, list[Requirement]]:
+    """Everything that `qtn_train[all]` needs on this machine: who is asked for, and how."""
+    asked: dict[str, list[Requirement]] = {}
+    todo = [Requirement("qtn_train[all]")]
+    seen: set[tuple[str, str]] = set()
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        asked.setdefault(name, []).append(requirement)
+        for extra in {"", *requirement.extras}:
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            for line in metadata.requires(name) or []:
+                child = Requirement(line)
+                if child.marker is None or child.marker.evaluate({"extra": extra}):
+                    todo.append(child)
+    return asked
+
+
+def test_environment_yml_asks_for_what_pyproject_asks_for() -> None:
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (from_pip,) = [entry["pip"] for entry in listed if isinstance(entry, dict)]
+    from_conda = [entry for entry in listed if isinstance(entry, str)]
+    requirements = [Requirement(line) for line in from_conda + from_pip]
+    found = {CONDA_NAMES.get(r.name, canonicalize_name(r.name)): r.specifier for r in requirements}
+    assert found.pop("python") == SpecifierSet(PROJECT["requires-python"])
+    assert found.pop("pip") == SpecifierSet()
+    assert found == declared()
+    assert len(requirements) == len(found) + 2, "a requirement is listed twice"
+
+
+def test_constraints_pin_each_dependency_inside_its_range() -> None:
+    pinned = pins()
+    wrong = {
+        name: f"{pinned.get(name)} for {wanted}"
+        for name, wanted in declared().items()
+        if name not in pinned or pinned[name] not in wanted
+    }
+    assert wrong == {}
+
+
+def test_constraints_are_sorted_and_carry_no_local_versions() -> None:
+    pinned = pins()
+    assert list(pinned) == sorted(pinned)
+    assert [name for name, version in pinned.items() if version.local] == []
+    assert [name for name in pinned if UNPINNED.fullmatch(name)] == []
+
+
+def test_all_names_every_other_extra() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (everything,) = map(Requirement, extras["all"])
+    assert everything.name == PROJECT["name"]
+    assert everything.extras == set(extras) - {"all"}
+
+
+def test_all_extras_fit_into_one_environment() -> None:
+    # `make test` installs every extra; here each requirement of the whole tree is checked.
+    wrong = [
+        f"{name} {metadata.version(name)} for {requirement}"
+        for name, requirements in closure().items()
+        for requirement in requirements
+        if not requirement.specifier.contains(metadata.version(name), prereleases=True)
+    ]
+    assert wrong == []
+
+
+def test_constraints_pin_the_whole_tree() -> None:
+    pinned = pins()
+    needed = set(closure()) - {"qtn-train"}
+    assert sorted(n for n in needed if n not in pinned and not UNPINNED.fullmatch(n)) == []
+
+
+def test_installed_metadata_is_that_of_this_tree() -> None:
+    assert metadata.version("qtn-train") == PROJECT["version"], "run `make test` to reinstall"
+    scripts = metadata.entry_points(group="console_scripts", name="qtn-train")
+    assert [script.value for script in scripts] == ["qtn_train.cli:main"]
+
+
+def test_version_stands_in_one_place() -> None:
+    literal = re.compile(r"""__version__\s*(:\s*str\s*)?=\s*["']""")
+    package = ROOT / "qtn_train"
+    assert [path for path in package.rglob("*.py") if literal.search(path.read_text())] == []
+    assert getattr(qtn_train, "__version__", PROJECT["version"]) == PROJECT["version"]
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["py.typed", "_data/mnist_mini.bz2"])
+def test_files_that_are_not_code_are_in_the_package(name: str) -> None:
+    assert (ROOT / "qtn_train" / name).is_file()
