@@ -81,7 +81,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         with safe_open(path, framework="pt") as file:
             info = json.loads((file.metadata() or {})[_KEY])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            number, actual = info["format"], info["kind"]
+            number, actual = int(info["format"]), info["kind"]
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         text = f"`{path}` must be a {kind} file of qtn_train; got a damaged or foreign file."
         raise CheckpointError(text) from error

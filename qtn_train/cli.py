@@ -295,9 +295,9 @@ def _build(run: dict[str, Any], data_dir: Path | None) -> tuple[Dataset, Quantum
         hint = "Take a matrix product state engine for more."
         raise UnsupportedByEngine(must_be("--qubits", expected, circuit.n_qubits, hint))
     data = load(run["dataset"], data_dir=data_dir)
-    model = build_model(
-        run["dataset"], circuit, engine, recipe=run["recipe"], seed=run["seed"]
-    ).to(device)
+    model = build_model(run["dataset"], circuit, engine, recipe=run["recipe"], seed=run["seed"]).to(
+        device
+    )
     run["qubits"] = circuit.n_qubits
     if run["layers"] is None:
         run["layers"] = _n_layers(run["ansatz"], circuit.n_qubits, len(circuit))
@@ -320,6 +320,8 @@ def _init_from(model: QuantumTrain, directory: Path) -> None:
 def _fit(
     model: QuantumTrain, data: Dataset, run: dict[str, Any], out: Path, resume: bool
 ) -> dict[str, Any]:
+    from tqdm import tqdm
+
     from .plots import save_curves
     from .training import fit, fit_config, seconds_per_step
 
@@ -328,10 +330,11 @@ def _fit(
     )
 
     def on_epoch(entry: dict[str, float]) -> None:
-        _say(
+        tqdm.write(
             f"epoch {entry['epoch']:>3}/{config.epochs}  train loss {entry['train_loss']:.4f}  "
             f"acc {100 * entry['train_accuracy']:.2f} %  test loss {entry['test_loss']:.4f}  "
-            f"acc {100 * entry['test_accuracy']:.2f} %  {entry['seconds']:.1f} s"
+            f"acc {100 * entry['test_accuracy']:.2f} %  {entry['seconds']:.1f} s",
+            file=sys.stderr,
         )
 
     try:
@@ -381,9 +384,7 @@ def _write_weights(model: QuantumTrain, run: dict[str, Any], path: Path) -> None
     write_tensors(path, model.export().state_dict(), "weights", info)
 
 
-def _stored(
-    directory: Path, data_dir: Path | None
-) -> tuple[Dataset, QuantumTrain, dict[str, Any]]:
+def _stored(directory: Path, data_dir: Path | None) -> tuple[Dataset, QuantumTrain, dict[str, Any]]:
     from .training import read_checkpoint, restore_model
 
     tensors, info = read_checkpoint(directory)

@@ -1,7 +1,8 @@
 """QuantumTrain: any ``torch.nn.Module`` whose parameters are generated.
 
-    generator() ──► (M,) ──deal──► per tensor: weight = start + scale · dealt ──► functional_call
-    few trained numbers            fixed shuffle          fixed          fixed     (target, weights, x)
+    generator() − origin ──► deal ──► per tensor: start + scale · dealt ──► functional_call
+    (M,), from few           fixed                fixed   fixed             (target, weights, x)
+    trained numbers
 
 What is fixed comes from the seed alone; what is trained is the generator, and those parameters of the
 target that are not generated.
@@ -43,14 +44,19 @@ class Layout:
         start: ``"random"``: weights are a change to a fixed random start, drawn as torch draws
             initial weights. ``"zeros"``: generated weights stand alone, as published.
         scale: ``"fan_in"``: 1/√fan_in of each tensor times ``gain``; ``"one"``: 1, as published.
-        shuffle: Whether a fixed shuffle deals outcomes to weight positions; published: no.
-        gain: Factor on every scale.
+        shuffle: Whether a fixed random permutation with random signs deals outcomes to weight
+            positions; published: no. Without the signs, a shift of the mapping's output moves
+            all weights of a layer together, and training is unstable.
+        center: Whether what the initial parameters generate is subtracted, so that training
+            begins at the start itself; published: no.
+        gain: Factor on every scale. The larger it is, the less the angles have to move.
     """
 
     start: Literal["random", "zeros"] = "random"
     scale: Literal["fan_in", "one"] = "fan_in"
     shuffle: bool = True
-    gain: float = 1.0
+    center: bool = True
+    gain: float = 3.0
 
     def __post_init__(self) -> None:
         if self.start not in ("random", "zeros"):
@@ -62,7 +68,7 @@ class Layout:
 
 
 #: The arrangement of arXiv 2402.16465.
-PUBLISHED_LAYOUT = Layout(start="zeros", scale="one", shuffle=False)
+PUBLISHED_LAYOUT = Layout(start="zeros", scale="one", shuffle=False, center=False, gain=1.0)
 
 
 @final
@@ -133,14 +139,17 @@ class QuantumTrain(nn.Module):
 
     def _fix(self) -> None:
         """Make the fixed random things, and turn generated parameters into plain buffers."""
-        order = np.arange(self.n_weights)
-        if self.layout.shuffle:
-            order = permutation(self.seed, "shuffle", self.n_weights)
+        order = permutation(self.seed, "shuffle", self.n_weights)
+        signs = np.where(uniform(self.seed, "signs", self.n_weights) < 0, -1, 1).astype(np.float32)
         starts = [tensor.start_values(self.seed) for tensor in self._tensors]
-        self.fixed_sha256 = sha256(order, *starts)
+        dealt = (order, signs) if self.layout.shuffle else ()
+        self.fixed_sha256 = sha256(*dealt, *starts)
         device = next(self.generator.parameters()).device
         if self.layout.shuffle:
             self.register_buffer("_order", torch.from_numpy(order).to(device), persistent=False)
+            self.register_buffer("_signs", torch.from_numpy(signs).to(device), persistent=False)
+        if self.layout.center:
+            self.register_buffer("_origin", self.generator.origin(), persistent=False)
         owners = {name.rpartition(".")[0] for tensor in self._tensors for name in tensor.names}
         self._leaves = {path: list(self.target.get_submodule(path)._parameters) for path in owners}
         for tensor, start in zip(self._tensors, starts, strict=True):
@@ -167,15 +176,19 @@ class QuantumTrain(nn.Module):
     def generate(self) -> dict[str, Tensor]:
         """Return the generated weights by parameter name, differentiable."""
         numbers = self.generator()
+        if self.layout.center:
+            numbers = numbers - self._origin
         if self.layout.shuffle:
-            numbers = numbers[self._order]
+            numbers = numbers[self._order] * self._signs
         weights = {}
         pieces = numbers.split([tensor.count for tensor in self._tensors])
         for tensor, piece in zip(self._tensors, pieces, strict=True):
             module, leaf = _owner(self.target, tensor.names[0])
             start: Tensor = getattr(module, leaf)
             change = piece.view(tensor.shape).to(start.dtype)
-            weights[tensor.names[0]] = torch.add(start, change, alpha=tensor.scale)
+            made = torch.add(start, change, alpha=tensor.scale)
+            # All names: moved to another device or type, shared buffers are no longer one tensor.
+            weights.update(dict.fromkeys(tensor.names, made))
         return weights
 
     def _weights(self) -> dict[str, Tensor]:
@@ -280,7 +293,8 @@ class QuantumTrain(nn.Module):
                 f"QuantumTrain of {type(self.target).__name__}, seed {self.seed}",
                 f"  generator   {self.generator.describe()}",
                 f"  layout      start {self.layout.start}, scale {self.layout.scale} × "
-                f"{self.layout.gain:g}, shuffle {'on' if self.layout.shuffle else 'off'}",
+                f"{self.layout.gain:g}, signed shuffle {'on' if self.layout.shuffle else 'off'}, "
+                f"centered {'on' if self.layout.center else 'off'}",
                 f"  generated   {self.n_weights:,} weights in {len(self._tensors)} tensors",
                 f"  trainable   {self.n_trainable:,} ({parts})",
                 f"  compression {self.compression:.2f}",

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..circuits import Circuit
 from ..errors import QtnTrainError
-from ._matrices import ONE, ZERO, GateMatrices, gate_matrices
+from ._matrices import ONE, ZERO, gate_matrices
 from ._split import Cut, SvdGradient, cut, is_finite, orthogonalize
 
 _IDENTITY = np.array([[ONE, ZERO], [ZERO, ONE]])

@@ -110,6 +110,8 @@ def plan(circuit: Circuit, size: int) -> Plan:
     size = min(size, circuit.n_qubits)
     groups = _group(circuit, size)
     has_control = circuit.n_qubits > size
+    if not has_control:  # every qubit is a target, be the gates on it diagonal or not
+        groups = [_Group(group.gates, group.full | group.diagonal, set()) for group in groups]
     uses = _next_uses(groups, circuit.n_qubits)
     layout = list(range(circuit.n_qubits))
     blocks, placed = [], []

@@ -13,6 +13,7 @@ first asked for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, final, get_args
@@ -20,11 +21,12 @@ from typing import Any, final, get_args
 import torch
 from jaxtyping import Complex, Float, Int, UInt8
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .._types import ComplexDtype
 from ..circuits import Circuit
 from ..errors import QtnTrainError, UnsupportedByEngine, must_be, positive_int
-from ._base import Engine, State
+from ._base import MAX_BLOCK, Engine, State
 from ._chain import Chain, discarded, evolve, start, transfer
 from ._split import SvdGradient, cut
 
@@ -62,7 +64,7 @@ class MPSState(State):
         """The N − 1 bond dimensions, that between the qubits 0 and 1 first."""
         return [tensor.shape[2] for tensor in self.tensors[:-1]]
 
-    def amplitude_block(self, start: int, stop: int) -> Complex[Tensor, " stop-start"]:
+    def amplitude_block(self, start: int, stop: int) -> Complex[Tensor, " outcomes"]:
         """Return the amplitudes of the outcomes start … stop−1, differentiable.
 
         Args:
@@ -75,13 +77,16 @@ class MPSState(State):
         Raises:
             ValueError: The range is empty, outside the outcomes, or too long for one tensor.
         """
-        self._check_range(start, stop)
+        if not 0 <= start < stop <= 2**self.n_qubits or stop - start > MAX_BLOCK:
+            expected = f"0 <= start < stop <= 2**{self.n_qubits}, at most 2**31 apart"
+            raise ValueError(must_be("start, stop", expected, (start, stop)))
         left, right, skip = self._halves(start, stop)
         return (left @ right).reshape(-1)[skip : skip + stop - start]
 
     def _probs(self, start: int, stop: int) -> Tensor:
         left, right, skip = self._halves(start, stop)
-        return _Squares.apply(left, right).view(-1)[skip : skip + stop - start]
+        squares: Tensor = _Squares.apply(left, right)  # type: ignore[no-untyped-call]
+        return squares.view(-1)[skip : skip + stop - start]
 
     def _halves(self, start: int, stop: int) -> tuple[Tensor, Tensor, int]:
         """Return the rows of the left half that the range touches, the right half, and the offset.
@@ -171,7 +176,7 @@ class MPSState(State):
             left, _, right = tensor.shape
             both = (rows @ tensor.reshape(left, 2 * right)).view(shots, 2, right)
             weights = torch.view_as_real(both).square().sum((2, 3))
-            draws = torch.rand(shots, generator=rng, dtype=weights.dtype).to(device)
+            draws = torch.rand(shots, generator=rng, dtype=torch.float64).to(device)
             bit = (draws * weights.sum(1) >= weights[:, 0]).long()
             chosen = torch.arange(shots, device=device), bit
             # Divided by its length, which the draws above do not depend on, so that none runs out.
@@ -197,7 +202,7 @@ class MPSState(State):
             center = chain.tensors[bond]
             values = torch.linalg.svdvals(center.reshape(center.shape[0], -1)).double().square()
             shares = values / values.sum()
-            entropies.append(float(-torch.xlogy(shares, shares).sum() / torch.tensor(2.0).log()))
+            entropies.append(float(-torch.xlogy(shares, shares).sum()) / math.log(2))
         return entropies
 
     def entropy(self, bond: int) -> float:
@@ -254,9 +259,7 @@ class MPSState(State):
         arrays = list(self.tensors)
         arrays[0] = arrays[0][0]
         arrays[-1] = arrays[-1][..., 0]
-        return MatrixProductState(
-            [a.movedim(-2, -1) if a.ndim == 3 else a for a in arrays], shape="lrp"
-        )
+        return MatrixProductState(arrays, shape="lpr")
 
 
 class _Squares(torch.autograd.Function):
@@ -272,15 +275,14 @@ class _Squares(torch.autograd.Function):
         return torch.addcmul(real.square(), imag, imag)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         a, b, parts = ctx.saved_tensors
         inner = ctx.inner
         grads = (parts.view(2, *grad.shape) * (2 * grad)).view(parts.shape)
         grad_a, grad_b = grads @ b.mT, a.mT @ grads
         top, bottom = grad_a.chunk(2)
-        left = torch.complex(
-            top[:, :inner] + bottom[:, inner:], bottom[:, :inner] - top[:, inner:]
-        )
+        left = torch.complex(top[:, :inner] + bottom[:, inner:], bottom[:, :inner] - top[:, inner:])
         return left, torch.complex(grad_b[:inner], grad_b[inner:])
 
 
@@ -384,9 +386,7 @@ class MPSEngine(Engine):
         if not 0 <= cutoff < 1:
             raise ValueError(must_be("cutoff", "at least 0 and below 1", cutoff))
         if svd_gradient not in get_args(SvdGradient):
-            raise ValueError(
-                must_be("svd_gradient", "'tangent' or 'exact'", repr(svd_gradient))
-            )
+            raise ValueError(must_be("svd_gradient", "'tangent' or 'exact'", repr(svd_gradient)))
         self.cutoff = float(cutoff)
         self.svd_gradient: SvdGradient = svd_gradient
 
@@ -424,3 +424,66 @@ class MPSEngine(Engine):
             f"MPSEngine(max_bond={self.max_bond}, cutoff={self.cutoff}, "
             f"svd_gradient={self.svd_gradient!r}, dtype={self.dtype!r})"
         )
+
+
+def register_quimb_driver(name: str = "svd:tangent") -> None:
+    """Make quimb's own circuits on torch arrays differentiable: register :func:`cut` as a driver.
+
+    An unchanged ``quimb.tensor.CircuitMPS`` then takes ``gate_opts={"method": "svd:tangent"}``.
+    Its moves of the center remain quimb's QR, whose derivative is not finite at low rank.
+
+    Args:
+        name: The driver's name in quimb.
+
+    Raises:
+        QtnTrainError: This version of quimb does not take drivers.
+
+    Source:
+        Ours.
+
+    Example:
+        >>> register_quimb_driver()
+        >>> from quimb.tensor.decomp import array_split
+        >>> left, _, right = array_split(torch.eye(4) + 0j, method="svd:tangent", max_bond=2)
+        >>> left.shape, right.shape
+        (torch.Size([4, 2]), torch.Size([2, 4]))
+    """
+    from quimb.tensor import decomp
+
+    if not hasattr(decomp, "register_split_driver"):
+        raise QtnTrainError(
+            must_be("quimb", "of a version that takes split drivers", "an older one")
+        )
+
+    @decomp.register_split_driver(name)  # type: ignore[untyped-decorator]
+    def split(
+        x: Tensor,
+        cutoff: float = -1.0,
+        cutoff_mode: int = decomp.cutoff_mode_rsum2,
+        max_bond: int = -1,
+        absorb: int | None = decomp.get_Usq_sqVH,
+        renorm: int = 0,
+        info: dict[str, Any] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if cutoff > 0 and cutoff_mode != decomp.cutoff_mode_rsum2:
+            raise UnsupportedByEngine(must_be("cutoff_mode", f"'rsum2' for {name}", cutoff_mode))
+        leftward = absorb in (decomp.get_Us_VH, decomp.get_Us, decomp.get_VH)
+        limit = max_bond if max_bond > 0 else None
+        result = cut(x.mT if leftward else x, limit, max(cutoff, 0.0), "tangent")
+        if info is not None and "error" in info:
+            kept = float(result.values.double().square().sum())
+            info["error"] = (kept * result.weight / (1 - result.weight)) ** 0.5
+        scale = (1 - result.weight) ** -0.5 if renorm else 1.0
+        isometry, rest = result.isometry, result.rest * scale
+        if leftward:
+            isometry, rest = rest.mT, isometry.mT
+            left = None if absorb == decomp.get_VH else isometry
+            return left, None, None if absorb == decomp.get_Us else rest
+        if absorb in (decomp.get_U_sVH, decomp.get_U, decomp.get_sVH):
+            left = None if absorb == decomp.get_sVH else isometry
+            return left, None, None if absorb == decomp.get_U else rest
+        # A share of the singular values that is constant: the product keeps its derivative.
+        values = scale * result.values.clamp_min(torch.finfo(x.dtype).tiny)
+        if absorb is None:
+            return isometry, values, rest / values[:, None]
+        return isometry * values.sqrt(), None, rest / values.sqrt()[:, None]

@@ -15,6 +15,9 @@ Y⁺ is regularized: the result stays finite, and leaves out what would raise th
 
 from __future__ import annotations
 
+import cmath
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -26,7 +29,7 @@ from ..errors import QtnTrainError
 SvdGradient = Literal["tangent", "exact"]
 
 # Singular values below this many roundings of the largest one are noise, and not divided by.
-_NOISE = 16
+_NOISE = 64
 
 
 class Cut(NamedTuple):
@@ -67,7 +70,7 @@ def orthogonalize(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """
     if matrix.shape[0] <= matrix.shape[1]:
         return torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device), matrix
-    isometry, rest = _QR.apply(matrix)
+    isometry, rest = _QR.apply(matrix)  # type: ignore[no-untyped-call]
     return isometry, rest
 
 
@@ -99,7 +102,7 @@ def cut(matrix: Tensor, max_bond: int | None, cutoff: float, gradient: SvdGradie
     constant = matrix.detach()
     if not is_finite(constant):
         raise QtnTrainError("the matrix to be cut must be finite; got NaN or infinity.")
-    u, s, vh = torch.linalg.svd(constant, full_matrices=False)
+    u, s, vh = _robust(partial(torch.linalg.svd, full_matrices=False), constant)
     squares = s.double().square()
     tail = squares.flip(0).cumsum(0).flip(0).tolist()  # tail[k]: weight lost by keeping k
     kept = len(tail) if max_bond is None else min(max_bond, len(tail))
@@ -107,13 +110,28 @@ def cut(matrix: Tensor, max_bond: int | None, cutoff: float, gradient: SvdGradie
         kept = min(kept, max(1, sum(weight > cutoff * tail[0] for weight in tail)))
     lost = tail[kept] if kept < len(tail) else 0.0
     function = _Tangent if gradient == "tangent" else _Exact
-    isometry, rest = function.apply(matrix, u, s, vh, kept)
+    isometry, rest = function.apply(matrix, u, s, vh, kept)  # type: ignore[no-untyped-call]
     return Cut(isometry, rest, s[:kept], lost / tail[0] if tail[0] else 0.0)
 
 
 def is_finite(tensor: Tensor) -> bool:
     """Return whether no entry is NaN or infinite (one sum: much cheaper than a look at each)."""
-    return bool(torch.isfinite(tensor.detach().sum().abs()))
+    return cmath.isfinite(tensor.detach().sum().item())
+
+
+def _robust(decompose: Callable[[Tensor], Sequence[Tensor]], matrix: Tensor) -> list[Tensor]:
+    """Decompose a matrix whose size is about 1, also where LAPACK stumbles over tiny numbers.
+
+    Angles at multiples of π/2 make entries of 1e-45, on which its single-precision QR gives NaN.
+    Entries below the square of a rounding are 0 here, and what fails all the same is repeated in
+    double precision.
+    """
+    matrix = torch.where(matrix.abs() < torch.finfo(matrix.dtype).eps ** 2, 0, matrix)
+    parts = list(decompose(matrix))
+    if all(map(is_finite, parts)):
+        return parts
+    wide = decompose(matrix.to(torch.complex128))
+    return [new.to(old.dtype) for new, old in zip(wide, parts, strict=True)]
 
 
 def _vjp(x: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor) -> Tensor:
@@ -126,7 +144,7 @@ class _QR(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> tuple[Tensor, Tensor]:
-        q, r = torch.linalg.qr(matrix)
+        q, r = _robust(torch.linalg.qr, matrix)
         ctx.save_for_backward(q, r)
         return q, r
 
@@ -140,17 +158,24 @@ class _QR(torch.autograd.Function):
 def _inverse_of_adjoint(r: Tensor) -> Tensor:
     """(R⁻¹)ᴴ of an upper triangular matrix, regularized where it has none."""
     diagonal = r.diagonal().abs()
-    if diagonal.min() > 1e3 * torch.finfo(r.dtype).eps * diagonal.max():
+    if diagonal.min() > _NOISE * torch.finfo(r.dtype).eps * diagonal.max():
         one = torch.eye(len(r), dtype=r.dtype, device=r.device)
-        return torch.linalg.solve_triangular(r.mH, one, upper=False)
-    u, s, vh = torch.linalg.svd(r)
+        solution: Tensor = torch.linalg.solve_triangular(r.mH, one, upper=False)
+        return solution
+    u, s, vh = _robust(torch.linalg.svd, r)
     return u @ (_inverse(s)[:, None] * vh)
 
 
 def _inverse(s: Tensor) -> Tensor:
-    """S/(S² + ε²S₀²), and 0 for a vanishing matrix."""
+    """S/(S² + ε²S₀²)."""
     noise = _NOISE * torch.finfo(s.dtype).eps * s[0]
-    return s / (s.square() + noise.square()).clamp_min(torch.finfo(s.dtype).tiny)
+    return _over(s, noise)
+
+
+def _over(value: Tensor, noise: Tensor) -> Tensor:
+    """1/value, broadened: value/(value² + noise²), and 0 for a vanishing value."""
+    square = value.square() + noise.square()
+    return value / square.clamp_min(torch.finfo(square.dtype).tiny)
 
 
 class _Tangent(torch.autograd.Function):
@@ -167,7 +192,8 @@ class _Tangent(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor, None, None, None, None]:
-        return _vjp(*ctx.saved_tensors, grad_x, grad_y), None, None, None, None
+        x, inverse = ctx.saved_tensors
+        return _vjp(x, inverse, grad_x, grad_y), None, None, None, None
 
 
 class _Exact(torch.autograd.Function):
@@ -202,6 +228,6 @@ class _Exact(torch.autograd.Function):
         gap = s1.square() - s2.square()
         noise = _NOISE * torch.finfo(s.dtype).eps * s[0].square()
         turn = u2.mH @ grad_x + s2 * (v2 @ grad_y.mH)
-        turn = turn * gap / (gap.square() + noise.square()).clamp_min(torch.finfo(s.dtype).tiny)
+        turn = turn * _over(gap, noise)
         grad = grad + u2 @ ((turn * s1) @ v1) + u1 @ ((turn * s2).mH @ v2)
         return grad, None, None, None, None

@@ -136,12 +136,12 @@ def _memory_bytes() -> int:
 def _fuse(steps: Plan, values: Tensor) -> Tensor:
     """Multiply the gates of each block together: ``(n_blocks, control, target, target)``."""
     shape = steps.slots.shape
+    if not steps.blocks:
+        return values.new_zeros(shape[1:])
     gates: Tensor = _Gather.apply(values, steps)
-    product = None
-    for matrices in gates.view(shape[0], -1, *shape[3:]):
-        product = matrices if product is None else torch.bmm(matrices, product)
-    if product is None:
-        return values.new_zeros((0, *shape[2:]))
+    product, *others = gates.view(shape[0], -1, *shape[3:]).unbind()
+    for matrices in others:
+        product = torch.bmm(matrices, product)
     return product.view(shape[1:])
 
 

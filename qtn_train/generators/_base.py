@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,6 +34,11 @@ class WeightGenerator(nn.Module, ABC):
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the trainable parameters by role; the roles are ``angles``, ``mapping``, ``other``."""
         return {"other": [p for p in self.parameters() if p.requires_grad]}
+
+    def origin(self) -> Float[Tensor, " n_weights"]:
+        """Return what the initial parameters give, to be measured from; called once, when built."""
+        with torch.no_grad():
+            return self()
 
     def in_double(self) -> WeightGenerator:
         """Return a copy that computes in double precision, for checks."""

@@ -96,11 +96,15 @@ class CircuitGenerator(WeightGenerator):
         chunks = []
         for start in range(0, self.n_outcomes, self.chunk_size):
             stop = min(start + self.chunk_size, self.n_outcomes)
-            chunk = checkpoint(
-                weights, start, stop, use_reentrant=False, preserve_rng_state=False
-            )
+            chunk = checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
             chunks.append(chunk)
         return torch.cat(chunks).reshape(-1)[: self.n_weights]
+
+    def origin(self) -> Float[Tensor, " n_weights"]:
+        """Return what the initial parameters give; zeros where a run of the circuit costs shots."""
+        if self.engine.needs_shots:
+            return torch.zeros(self.n_weights, device=self.angles.device)
+        return super().origin()
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the trainable parameters by role."""
@@ -163,7 +167,8 @@ def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
         >>> qubits_needed(6690)
         13
     """
-    n_outcomes = -(-positive_int("n_weights", n_weights) // weights_per_outcome)
+    per_outcome = positive_int("weights_per_outcome", weights_per_outcome)
+    n_outcomes = -(-positive_int("n_weights", n_weights) // per_outcome)
     return max(1, (n_outcomes - 1).bit_length())
 
 

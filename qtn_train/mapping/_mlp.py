@@ -26,14 +26,14 @@ from .._random import uniform
 from ..errors import must_be, positive_int
 from ._base import MappingModel, basis_bits
 
-Feature = Literal["log", "published"]
+Feature = Literal["amplitude", "published"]
 
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "gelu": nn.functional.gelu}
 
 # For a random state z = 2^N·p is exponentially distributed (Porter–Thomas). With this floor under
-# the logarithm, log(z + FLOOR) has these first two moments; a test integrates them.
-FLOOR = 0.01
-LOG_MEAN, LOG_STD = -0.526659, 1.180894
+# the root, √(z + FLOOR) has these two moments; a test integrates them.
+FLOOR = 1e-4
+MEAN, STD = 0.886315, 0.463191
 
 # Published constants (arXiv 2402.16465); the clamp keeps the gradient of x^0.3 finite at p = 0.
 _ALPHA, _BETA, _GAMMA, _CLAMP = 0.3, 0.8, 0.1, 1e-12
@@ -48,9 +48,11 @@ class MLPMapping(MappingModel):
         hidden: Widths of the hidden layers.
         activation: ``"tanh"``, ``"relu"``, ``"gelu"``, or None for the published mapping, which is
             affine: its 249 counted parameters are 14 effective ones.
-        feature: ``"log"``: log(2^N·p + 0.01), standardized with the constants of a random state,
-            so that outcomes stay independent. ``"published"``: (β·tanh(γ·2^(N−1)·p))^α less its
-            mean over all outcomes, and the output less its mean.
+        feature: ``"amplitude"``: √(2^N·p + 0.0001), standardized with the constants of a random
+            state, so that outcomes stay independent; its gradient is bounded however small p is, and
+            finite at 0. ``"published"``: (β·tanh(γ·2^(N−1)·p))^α less its
+            mean over all outcomes, the output less its mean, and initial values as torch draws
+            them, uniform in ±1/√n_in (ours are √3 times larger: outputs of the order of 1).
         weights_per_outcome: Weights that each outcome gives.
         seed: Seed of the initial parameters.
 
@@ -59,7 +61,7 @@ class MLPMapping(MappingModel):
         ValueError: A width below 1, or an unknown activation or feature.
 
     Source:
-        arXiv 2402.16465 for the published form; the separable layer and ``"log"`` are ours.
+        arXiv 2402.16465 for the published form; the separable layer and ``"amplitude"`` are ours.
 
     Example:
         >>> mapping = MLPMapping(13, hidden=(4, 20, 4))
@@ -75,7 +77,7 @@ class MLPMapping(MappingModel):
         hidden: Sequence[int] = (4, 20, 4),
         activation: str | None = "tanh",
         *,
-        feature: Feature = "log",
+        feature: Feature = "amplitude",
         weights_per_outcome: int = 1,
         seed: int = 0,
     ) -> None:
@@ -83,16 +85,17 @@ class MLPMapping(MappingModel):
         if activation is not None and activation not in _ACTIVATIONS:
             expected = f"None or one of {', '.join(_ACTIVATIONS)}"
             raise ValueError(must_be("activation", expected, repr(activation)))
-        if feature not in ("log", "published"):
-            raise ValueError(must_be("feature", "'log' or 'published'", repr(feature)))
+        if feature not in ("amplitude", "published"):
+            raise ValueError(must_be("feature", "'amplitude' or 'published'", repr(feature)))
         self.hidden = tuple(positive_int("hidden", width) for width in hidden)
         self.activation = activation
         self.feature: Feature = feature
         self.seed = seed
         self.needs_all_outcomes = feature == "published"
         widths = (n_qubits + 1, *self.hidden, weights_per_outcome)
+        spread = 1.0 if feature == "published" else math.sqrt(3)
         self.layers = nn.ModuleList(
-            _linear(widths[i], widths[i + 1], seed, i) for i in range(len(widths) - 1)
+            _linear(widths[i], widths[i + 1], spread, seed, i) for i in range(len(widths) - 1)
         )
 
     def forward(self, start: int, probs: Float[Tensor, " outcomes"]) -> Float[Tensor, "outcomes w"]:
@@ -115,8 +118,8 @@ class MLPMapping(MappingModel):
         return x - x.mean(0) if self.feature == "published" else x
 
     def _feature(self, probs: Tensor) -> Tensor:
-        if self.feature == "log":
-            return (torch.log(probs * 2.0**self.n_qubits + FLOOR) - LOG_MEAN) / LOG_STD
+        if self.feature == "amplitude":
+            return (torch.sqrt(probs * 2.0**self.n_qubits + FLOOR) - MEAN) / STD
         scaled = _GAMMA * 2.0 ** (self.n_qubits - 1) * probs.clamp(min=_CLAMP)
         value = (_BETA * torch.tanh(scaled)) ** _ALPHA
         return value - value.mean()
@@ -145,12 +148,12 @@ class MLPMapping(MappingModel):
         }
 
 
-def _linear(n_in: int, n_out: int, seed: int, number: int) -> nn.Linear:
-    """A linear layer with uniform weights of variance 1/n_in, and zero bias at the output."""
+def _linear(n_in: int, n_out: int, spread: float, seed: int, number: int) -> nn.Linear:
+    """A linear layer whose weights and biases are uniform in ±spread/√n_in."""
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
-    values = uniform(seed, f"mapping/{number}", n_out * (n_in + 1)) / math.sqrt(n_in)
-    values = values.astype(np.float32)
+    values = uniform(seed, f"mapping/{number}", n_out * (n_in + 1)) * spread / math.sqrt(n_in)
+    numbers = torch.from_numpy(values.astype(np.float32))
     with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(values[: n_out * n_in]).view(n_out, n_in))
-        layer.bias.copy_(torch.from_numpy(values[n_out * n_in :]))
+        layer.weight.copy_(numbers[: n_out * n_in].view(n_out, n_in))
+        layer.bias.copy_(numbers[n_out * n_in :])
     return layer

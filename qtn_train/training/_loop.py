@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -260,8 +261,9 @@ class _Loop:
             at.n_correct += correct
             at.seconds += time.monotonic() - began
             seen = min(at.step * size, len(self.y))
-            bar.set_postfix(loss=f"{at.loss_sum / seen:.4f}", acc=f"{at.n_correct / seen:.4f}",
-                            refresh=False)
+            bar.set_postfix(
+                loss=f"{at.loss_sum / seen:.4f}", acc=f"{at.n_correct / seen:.4f}", refresh=False
+            )
             bar.update()
             if self.stop:
                 self.save()
@@ -315,5 +317,12 @@ def _bar(loop: _Loop, show: bool) -> tqdm[Any]:
     total = loop.steps * loop.config.epochs
     done = loop.steps * loop.at.epoch + loop.at.step
     return tqdm(
-        total=total, initial=done, disable=not show, unit="step", dynamic_ncols=True, leave=False
+        total=total,
+        initial=done,
+        disable=not show,
+        unit="step",
+        dynamic_ncols=True,
+        leave=False,
+        # In a log file a bar is a line each time.
+        mininterval=0.1 if sys.stderr.isatty() else 30.0,
     )

@@ -1,0 +1,114 @@
+"""Time one forward and one backward pass of a circuit's probabilities.
+
+    python -m benchmarks.step --engine statevector --ansatz u3-cu3-ring --n-qubits 13 --layers 16 --json
+
+Times are minima, in seconds; ``total_in_matmuls`` is the total in units of one 1024 x 1024 complex64
+matrix product of the same process and threads, and that is what compares across machines.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from qtn_train.circuits import ANSATZE
+from qtn_train.engines import Engine, StatevectorEngine
+
+REPETITIONS = 20
+
+
+def minimum(call: Callable[[], object]) -> float:
+    """Return the shortest of many calls, after a warm-up."""
+    best = float("inf")
+    for number in range(REPETITIONS + 3):
+        synchronize()
+        began = time.perf_counter()
+        call()
+        synchronize()
+        if number >= 3:
+            best = min(best, time.perf_counter() - began)
+    return best
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def make_engine(args: argparse.Namespace) -> Engine:
+    return StatevectorEngine(dtype=args.dtype)
+
+
+def measure(args: argparse.Namespace) -> dict[str, object]:
+    """Return all figures of one setting."""
+    device = torch.device(args.device)
+    generator = torch.Generator().manual_seed(0)
+    circuit = ANSATZE[args.ansatz](args.n_qubits, args.layers)
+    angles = ((torch.rand(circuit.n_angles, generator=generator) * 2 - 1) * torch.pi).to(device)
+    angles.requires_grad_()
+    n = 2**args.n_qubits
+    cotangent = torch.rand(n, generator=generator).to(device, torch.float32)
+    engine = make_engine(args)
+
+    def both() -> None:
+        angles.grad = None
+        probs = engine.prepare(circuit, angles).probs(0, n)
+        probs.backward(cotangent.to(probs.dtype))
+
+    forward = minimum(lambda: engine.prepare(circuit, angles).probs(0, n))
+    total = minimum(both)
+    matrix = torch.randn(1024, 1024, dtype=torch.complex64, generator=generator).to(device)
+    matmul = minimum(lambda: torch.matmul(matrix, matrix))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if mac() else 2**10)
+    result = {
+        "engine": args.engine,
+        "ansatz": args.ansatz,
+        "n_qubits": args.n_qubits,
+        "layers": args.layers,
+        "dtype": args.dtype,
+        "device": args.device,
+        "threads": torch.get_num_threads(),
+        "forward_s": forward,
+        "backward_s": total - forward,
+        "total_s": total,
+        "matmul_s": matmul,
+        "total_in_matmuls": total / matmul,
+        "peak_memory_mb": peak,
+    }
+    if device.type == "cuda":
+        result["peak_device_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
+    return result
+
+
+def mac() -> bool:
+    return sys.platform == "darwin"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=["statevector"], default="statevector")
+    parser.add_argument("--ansatz", choices=list(ANSATZE), default="u3-cu3-ring")
+    parser.add_argument("--n-qubits", type=int, default=13)
+    parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--dtype", choices=["complex64", "complex128"], default="complex64")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    result = measure(args)
+    if args.json:
+        print(json.dumps(result))
+        return
+    print(
+        f"{args.engine} {args.ansatz} N={args.n_qubits} L={args.layers}: "
+        f"forward {1e3 * result['forward_s']:.1f} ms, backward {1e3 * result['backward_s']:.1f} ms, "
+        f"total {result['total_in_matmuls']:.2f} matmuls of {1e3 * result['matmul_s']:.1f} ms, "
+        f"peak {result['peak_memory_mb']:.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,593 @@
+"""What every engine promises: a new engine is one line in ``CASES``."""
+
+import json
+from collections.abc import Callable
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+import oracle
+import pytest
+import tolerances
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from qtn_train._types import REAL, ComplexDtype
+from qtn_train.circuits import ANSATZE, GATES, Circuit, Gate
+from qtn_train.engines import (
+    Engine,
+    SampledEngine,
+    State,
+    StatevectorEngine,
+    _statevector,
+    engine_config,
+    engine_from_config,
+)
+from qtn_train.engines._base import MAX_BLOCK
+from qtn_train.errors import UnsupportedByEngine
+
+DTYPES: tuple[ComplexDtype, ...] = get_args(ComplexDtype)
+
+
+class EngineCase(NamedTuple):
+    """How to make an engine, and the autograd node whose backward passes are counted."""
+
+    make: Callable[[ComplexDtype], Engine]
+    node: type[torch.autograd.Function] | None = None
+
+
+CASES = {
+    "statevector": EngineCase(lambda dtype: StatevectorEngine(dtype=dtype), _statevector._Evolve),
+}
+SHOTS = {
+    "sampled": EngineCase(
+        lambda dtype: SampledEngine(StatevectorEngine(dtype=dtype), 20_000, seed=3)
+    ),
+}
+
+exact_engines = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+all_engines = pytest.mark.parametrize("case", (CASES | SHOTS).values(), ids=CASES | SHOTS)
+both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
+
+
+def fixed_circuit() -> Circuit:
+    """Gates on one qubit, on neighbors, and across the register in both directions."""
+    builder = Circuit.builder(5)
+    for qubit in range(5):
+        builder.add("u3", qubit)
+    builder.add("h", 2).add("cx", 0, 1).add("cu3", 0, 4).add("rx", 3).add("swap", 1, 3)
+    builder.add("cu3", 4, 1).add("rz", 2).add("t", 0).add("cz", 3, 0).add("ry", 4).add("y", 1)
+    return builder.add("cx", 4, 0).add("si", 2).add("cu3", 2, 3).build()
+
+
+def shared_circuit() -> Circuit:
+    """Few angles, each used by several gates, and one even twice by the same gate."""
+    builder = Circuit.builder(3)
+    builder.add("rx", 0, angles=(0,)).add("ry", 1, angles=(0,)).add("rz", 0, angles=(1,))
+    builder.add("u3", 2, angles=(0, 0, 1)).add("cu3", 0, 2, angles=(1, 2, 0)).add("h", 1)
+    builder.add("cu3", 2, 1, angles=(2, 1, 1)).add("rx", 1, angles=(2,)).add("ry", 0, angles=(1,))
+    return builder.add("u3", 1, angles=(2, 0, 1)).build()
+
+
+def one_of_each(name: str) -> Circuit:
+    """Each gate between gates that make its angles visible in the probabilities."""
+    spec = GATES[name]
+    builder = Circuit.builder(3)
+    for qubit in range(3):
+        builder.add("u3", qubit)
+    builder.add(name, *(2, 0)[: spec.n_qubits])
+    for qubit in range(3):
+        builder.add("ry", qubit)
+    return builder.build()
+
+
+def random_angles(circuit: Circuit, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-np.pi, np.pi, circuit.n_angles)
+
+
+def oracle_probs(circuit: Circuit, angles: np.ndarray) -> np.ndarray:
+    return np.abs(oracle.amplitudes(circuit, angles)) ** 2
+
+
+def amplitudes(state: State) -> np.ndarray:
+    """All amplitudes, by whichever way the state gives them."""
+    whole: Any = state
+    if hasattr(state, "amplitudes"):
+        values = whole.amplitudes
+    else:
+        values = whole.amplitude_block(0, 2**state.n_qubits)
+    return values.detach().numpy()
+
+
+def check_against_oracle(engine: Engine, circuit: Circuit, angles: np.ndarray) -> None:
+    state = engine.prepare(circuit, torch.from_numpy(angles))
+    expected = oracle.amplitudes(circuit, angles)
+    atol = tolerances.AMPLITUDE[engine.dtype]
+    assert state.n_qubits == circuit.n_qubits
+    assert np.abs(amplitudes(state) - expected).max() < atol
+    probs = state.probs(0, 2**circuit.n_qubits)
+    assert probs.shape == (2**circuit.n_qubits,)
+    assert probs.dtype == engine.real_dtype == REAL[engine.dtype]
+    assert float(probs.min()) >= 0
+    assert np.abs(probs.numpy() - np.abs(expected) ** 2).max() < atol
+    assert abs(float(probs.double().sum()) - 1) < tolerances.TOTAL[engine.dtype]
+
+
+# Values
+
+
+@exact_engines
+@both_dtypes
+def test_fixed_circuit(case: EngineCase, dtype: ComplexDtype) -> None:
+    circuit = fixed_circuit()
+    check_against_oracle(case.make(dtype), circuit, random_angles(circuit))
+
+
+@exact_engines
+@both_dtypes
+@pytest.mark.parametrize("n_qubits", range(1, 7))
+@pytest.mark.parametrize("name", ANSATZE)
+def test_every_ansatz(case: EngineCase, dtype: ComplexDtype, name: str, n_qubits: int) -> None:
+    circuit = ANSATZE[name](n_qubits, 2)
+    check_against_oracle(case.make(dtype), circuit, random_angles(circuit, n_qubits))
+
+
+@exact_engines
+@both_dtypes
+@pytest.mark.parametrize("name", GATES)
+def test_every_gate(case: EngineCase, dtype: ComplexDtype, name: str) -> None:
+    circuit = one_of_each(name)
+    check_against_oracle(case.make(dtype), circuit, random_angles(circuit))
+
+
+@exact_engines
+@both_dtypes
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_qubits=st.integers(1, 6),
+    n_gates=st.integers(0, 40),
+    share=st.sampled_from([0.0, 0.5]),
+)
+def test_random_circuits(
+    case: EngineCase, dtype: ComplexDtype, seed: int, n_qubits: int, n_gates: int, share: float
+) -> None:
+    circuit = oracle.random_circuit(
+        np.random.default_rng(seed), n_qubits, n_gates, tuple(GATES), share
+    )
+    check_against_oracle(case.make(dtype), circuit, random_angles(circuit, seed))
+
+
+@all_engines
+@both_dtypes
+@pytest.mark.parametrize("qubit", range(4))
+def test_qubit_0_is_the_most_significant_bit(
+    case: EngineCase, dtype: ComplexDtype, qubit: int
+) -> None:
+    circuit = Circuit.builder(4).x(qubit).build()
+    state = case.make(dtype).prepare(circuit, torch.zeros(0))
+    expected = torch.zeros(16)
+    expected[2 ** (3 - qubit)] = 1
+    torch.testing.assert_close(state.probs(0, 16), expected.to(REAL[dtype]))
+    drawn = state.sample(5, torch.Generator().manual_seed(0))
+    assert drawn.tolist() == [2 ** (3 - qubit)] * 5
+
+
+@exact_engines
+@both_dtypes
+def test_probabilities_stay_normalized_in_a_deep_circuit(
+    case: EngineCase, dtype: ComplexDtype
+) -> None:
+    circuit = ANSATZE["u3-cu3-ring"](6, 20)
+    state = case.make(dtype).prepare(circuit, torch.from_numpy(random_angles(circuit)))
+    total = float(state.probs(0, 64).double().sum())
+    assert abs(total - 1) < tolerances.TOTAL[dtype]
+
+
+@all_engines
+@both_dtypes
+@given(ends=st.tuples(st.integers(0, 31), st.integers(1, 32)).filter(lambda e: e[0] < e[1]))
+def test_slices_agree_with_the_whole(
+    case: EngineCase, dtype: ComplexDtype, ends: tuple[int, int]
+) -> None:
+    circuit = fixed_circuit()
+    state = case.make(dtype).prepare(circuit, torch.from_numpy(random_angles(circuit)))
+    whole, part = state.probs(0, 32), state.probs(*ends)
+    assert part.dtype == REAL[dtype]
+    torch.testing.assert_close(part, whole[slice(*ends)], atol=tolerances.SLICE[dtype], rtol=0)
+    torch.testing.assert_close(state.probs(*ends), part, atol=0, rtol=0)
+
+
+@all_engines
+@both_dtypes
+def test_a_circuit_without_gates_stays_in_the_first_outcome(
+    case: EngineCase, dtype: ComplexDtype
+) -> None:
+    for n_qubits in (1, 3, 6):
+        state = case.make(dtype).prepare(Circuit(n_qubits, (), 0), torch.zeros(0))
+        probs = state.probs(0, 2**n_qubits)
+        assert probs.tolist() == [1.0] + [0.0] * (2**n_qubits - 1)
+        assert not probs.requires_grad
+
+
+@exact_engines
+def test_fewer_outcomes_are_the_first_ones(case: EngineCase) -> None:
+    circuit = fixed_circuit()
+    angles = torch.from_numpy(random_angles(circuit))
+    engine = case.make("complex128")
+    few = engine.prepare(circuit, angles, n_outcomes=9).probs(0, 9)
+    torch.testing.assert_close(few, engine.prepare(circuit, angles).probs(0, 32)[:9])
+
+
+# Types and determinism
+
+
+@exact_engines
+@both_dtypes
+@pytest.mark.parametrize("angle_dtype", [torch.float32, torch.float64])
+def test_either_type_of_angles(
+    case: EngineCase, dtype: ComplexDtype, angle_dtype: torch.dtype
+) -> None:
+    circuit = fixed_circuit()
+    values = random_angles(circuit).astype(np.float32).astype(np.float64)
+    angles = torch.from_numpy(values).to(angle_dtype).requires_grad_()
+    probs = case.make(dtype).prepare(circuit, angles).probs(0, 32)
+    assert probs.dtype == REAL[dtype]
+    expected = oracle_probs(circuit, values)
+    assert np.abs(probs.detach().numpy() - expected).max() < tolerances.AMPLITUDE[dtype]
+    probs.square().sum().backward()
+    assert angles.grad is not None
+    assert angles.grad.dtype == angle_dtype
+
+
+@exact_engines
+@both_dtypes
+def test_the_same_bits_twice(case: EngineCase, dtype: ComplexDtype) -> None:
+    circuit = fixed_circuit()
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        angles = torch.from_numpy(random_angles(circuit)).requires_grad_()
+        probs = case.make(dtype).prepare(circuit, angles).probs(0, 32)
+        (grad,) = torch.autograd.grad(probs.square().sum(), angles)
+        return probs, grad
+
+    for first, second in zip(run(), run(), strict=True):
+        assert torch.equal(first, second)
+
+
+@all_engines
+@both_dtypes
+def test_angles_are_left_as_they_were(case: EngineCase, dtype: ComplexDtype) -> None:
+    circuit = fixed_circuit()
+    angles = torch.from_numpy(random_angles(circuit))
+    before = angles.clone()
+    case.make(dtype).prepare(circuit, angles).probs(0, 32)
+    assert torch.equal(angles, before)
+
+
+# Gradients
+
+
+def weighted_sum(circuit: Circuit) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=2**circuit.n_qubits)
+
+
+def gradient(engine: Engine, circuit: Circuit, angles: np.ndarray) -> np.ndarray:
+    leaf = torch.from_numpy(angles).requires_grad_()
+    probs = engine.prepare(circuit, leaf).probs(0, 2**circuit.n_qubits)
+    weights = torch.from_numpy(weighted_sum(circuit)).to(probs.dtype)
+    (grad,) = torch.autograd.grad(weights @ probs, leaf)
+    return grad.numpy()
+
+
+def central_difference(circuit: Circuit, angles: np.ndarray, direction: np.ndarray) -> float:
+    """The derivative of the same weighted sum along a direction, by the oracle alone."""
+    step, weights = tolerances.STEP, weighted_sum(circuit)
+    ahead = weights @ oracle_probs(circuit, angles + step * direction)
+    behind = weights @ oracle_probs(circuit, angles - step * direction)
+    return float(ahead - behind) / (2 * step)
+
+
+GRADIENT_CIRCUITS: dict[str, Callable[[], Circuit]] = {
+    "fixed": fixed_circuit,
+    "shared": shared_circuit,
+    **{name: lambda name=name: ANSATZE[name](4, 2) for name in ANSATZE},
+    **{name: lambda name=name: one_of_each(name) for name in ("rx", "ry", "rz", "u3", "cu3")},
+}
+
+
+@exact_engines
+@pytest.mark.parametrize("make", GRADIENT_CIRCUITS.values(), ids=GRADIENT_CIRCUITS)
+def test_gradient_against_finite_differences(
+    case: EngineCase, make: Callable[[], Circuit]
+) -> None:
+    circuit = make()
+    angles = random_angles(circuit)
+    grad = gradient(case.make("complex128"), circuit, angles)
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        direction = rng.normal(size=circuit.n_angles)
+        direction /= np.linalg.norm(direction)
+        expected = central_difference(circuit, angles, direction)
+        assert grad @ direction == pytest.approx(expected, abs=tolerances.FINITE_DIFFERENCE)
+    for index in rng.permutation(circuit.n_angles)[:8]:
+        expected = central_difference(circuit, angles, np.eye(circuit.n_angles)[index])
+        assert grad[index] == pytest.approx(expected, abs=tolerances.FINITE_DIFFERENCE)
+
+
+@exact_engines
+@given(seed=st.integers(0, 2**32 - 1), n_qubits=st.integers(1, 5), n_gates=st.integers(1, 30))
+def test_gradient_of_random_circuits(
+    case: EngineCase, seed: int, n_qubits: int, n_gates: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    circuit = oracle.random_circuit(rng, n_qubits, n_gates, tuple(GATES), share=0.3)
+    if circuit.n_angles:
+        angles = random_angles(circuit, seed)
+        direction = rng.normal(size=circuit.n_angles)
+        direction /= np.linalg.norm(direction)
+        grad = gradient(case.make("complex128"), circuit, angles)
+        expected = central_difference(circuit, angles, direction)
+        assert grad @ direction == pytest.approx(expected, abs=tolerances.FINITE_DIFFERENCE)
+
+
+@exact_engines
+def test_gradcheck(case: EngineCase) -> None:
+    circuit = shared_circuit()
+    angles = torch.from_numpy(random_angles(circuit)).requires_grad_()
+    engine = case.make("complex128")
+    assert torch.autograd.gradcheck(lambda a: engine.prepare(circuit, a).probs(1, 7), (angles,))
+
+
+@exact_engines
+def test_gradient_in_single_precision(case: EngineCase) -> None:
+    circuit = fixed_circuit()
+    angles = random_angles(circuit)
+    single = gradient(case.make("complex64"), circuit, angles)
+    double = gradient(case.make("complex128"), circuit, angles)
+    assert np.abs(single - double).max() < tolerances.SINGLE_GRADIENT
+
+
+@exact_engines
+def test_an_angle_that_no_gate_uses_has_gradient_zero(case: EngineCase) -> None:
+    circuit = Circuit(2, (Gate("ry", (0,), (1,)), Gate("cx", (0, 1))), 4)
+    grad = gradient(case.make("complex128"), circuit, np.array([0.1, 0.2, 0.3, 0.4]))
+    assert grad[[0, 2, 3]].tolist() == [0, 0, 0]
+    assert abs(grad[1]) > 1e-3
+
+
+@exact_engines
+@both_dtypes
+def test_nothing_to_differentiate(case: EngineCase, dtype: ComplexDtype) -> None:
+    engine, circuit = case.make(dtype), fixed_circuit()
+    constant = torch.from_numpy(random_angles(circuit))
+    assert not engine.prepare(circuit, constant).probs(0, 32).requires_grad
+    bell = Circuit.builder(2).h(0).cx(0, 1).build()
+    probs = engine.prepare(bell, torch.zeros(0, requires_grad=True)).probs(0, 4)
+    torch.testing.assert_close(probs, torch.tensor([0.5, 0, 0, 0.5], dtype=REAL[dtype]))
+    assert not probs.requires_grad
+    with torch.no_grad():
+        assert not engine.prepare(circuit, constant.requires_grad_()).probs(0, 32).requires_grad
+
+
+@all_engines
+def test_one_execution_whatever_is_read(
+    case: EngineCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, circuit = case.make("complex64"), fixed_circuit()
+    forward, backward = count_executions(monkeypatch, engine, case.node)
+    angles = torch.from_numpy(random_angles(circuit)).requires_grad_(engine.differentiable)
+    state = engine.prepare(circuit, angles)
+    loss = torch.stack([state.probs(i, i + 8).square().sum() for i in range(0, 32, 8)]).sum()
+    state.sample(3, torch.Generator().manual_seed(0))
+    assert len(forward) == 1
+    assert loss.requires_grad == engine.differentiable
+    if engine.differentiable:
+        loss.backward()
+        assert len(forward) == 1
+        assert case.node is None or len(backward) == 1
+
+
+def count_executions(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, node: type[torch.autograd.Function] | None
+) -> tuple[list[int], list[int]]:
+    """Return two lists that grow by one with each run of the circuit, forward and backward."""
+    forward: list[int] = []
+    backward: list[int] = []
+    prepare = type(engine)._prepare
+
+    def counted_prepare(self: Engine, *args: Any) -> State:
+        forward.append(1)
+        return prepare(self, *args)
+
+    monkeypatch.setattr(type(engine), "_prepare", counted_prepare)
+    if node is not None:
+        original = node.backward
+
+        def counted_backward(*args: Any) -> Any:
+            backward.append(1)
+            return original(*args)
+
+        monkeypatch.setattr(node, "backward", staticmethod(counted_backward))
+    return forward, backward
+
+
+# Shots
+
+
+@all_engines
+@both_dtypes
+def test_samples_are_seeded_and_leave_the_global_generator_alone(
+    case: EngineCase, dtype: ComplexDtype
+) -> None:
+    circuit = fixed_circuit()
+    state = case.make(dtype).prepare(circuit, torch.from_numpy(random_angles(circuit)))
+    before = torch.random.get_rng_state()
+    first = state.sample(50, torch.Generator().manual_seed(7))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(state.sample(50, torch.Generator().manual_seed(7)), first)
+    assert not torch.equal(state.sample(50, torch.Generator().manual_seed(8)), first)
+    assert first.dtype == torch.int64
+    assert first.shape == (50,)
+    assert first.device.type == "cpu"
+    assert 0 <= int(first.min()) <= int(first.max()) < 32
+
+
+@all_engines
+@both_dtypes
+def test_frequencies_of_samples(case: EngineCase, dtype: ComplexDtype) -> None:
+    circuit = shared_circuit()
+    state = case.make(dtype).prepare(circuit, torch.from_numpy(random_angles(circuit)))
+    drawn = state.sample(20_000, torch.Generator().manual_seed(0))
+    probs = state.probs(0, 8).double().numpy()
+    observed = np.bincount(drawn.numpy(), minlength=8)
+    assert chisquare(observed, 20_000 * probs / probs.sum()).pvalue > tolerances.P_VALUE
+
+
+@all_engines
+def test_samples_never_hit_an_impossible_outcome(case: EngineCase) -> None:
+    circuit = Circuit.builder(3).x(0).h(1).build()
+    state = case.make("complex128").prepare(circuit, torch.zeros(0))
+    drawn = state.sample(500, torch.Generator().manual_seed(0))
+    assert sorted(set(drawn.tolist())) == [4, 6]
+
+
+# Capabilities, descriptions and messages
+
+
+@all_engines
+@both_dtypes
+def test_capabilities(case: EngineCase, dtype: ComplexDtype) -> None:
+    engine = case.make(dtype)
+    assert (engine.dtype, engine.complex_dtype) == (dtype, getattr(torch, dtype))
+    assert isinstance(engine.max_qubits, int)
+    assert engine.max_qubits >= 20
+    assert not (engine.exact and engine.needs_shots)
+    for name in ("exact", "differentiable", "needs_shots", "max_qubits"):
+        with pytest.raises(AttributeError):
+            setattr(engine, name, 1)
+    assert repr(engine).startswith(type(engine).__name__ + "(")
+    assert dtype in repr(engine)
+
+
+@all_engines
+@both_dtypes
+def test_configuration_builds_an_equal_engine(case: EngineCase, dtype: ComplexDtype) -> None:
+    engine, circuit = case.make(dtype), fixed_circuit()
+    config = json.loads(json.dumps(engine_config(engine)))
+    twin = engine_from_config(config)
+    assert repr(twin) == repr(engine)
+    assert engine_config(twin) == config
+    angles = torch.from_numpy(random_angles(circuit))
+    first, second = (e.prepare(circuit, angles).probs(0, 32) for e in (engine, twin))
+    assert torch.equal(first, second)
+
+
+def test_messages_of_configurations() -> None:
+    class Foreign:
+        pass
+
+    foreign: Any = Foreign()
+    with pytest.raises(TypeError, match="`engine` must be an engine of qtn_train; got Foreign"):
+        engine_config(foreign)
+    with pytest.raises(ValueError, match="`engine kind` must be .*; got 'abacus'. Update"):
+        engine_from_config({"kind": "abacus"})
+
+
+@exact_engines
+def test_message_of_dtype(case: EngineCase) -> None:
+    wrong: Any = "float32"
+    with pytest.raises(ValueError, match="`dtype` must be 'complex64' or 'complex128'; got 'fl"):
+        case.make(wrong)
+
+
+@all_engines
+@pytest.mark.parametrize(
+    ("angles", "error", "message"),
+    [
+        ([0.1, 0.2], TypeError, "`angles` must be a floating-point tensor; got list."),
+        (np.zeros(2), TypeError, "`angles` must be a floating-point tensor; got ndarray."),
+        (torch.zeros(2, dtype=torch.int64), TypeError, "tensor; got torch.int64."),
+        (torch.zeros(2, dtype=torch.complex64), TypeError, "tensor; got torch.complex64."),
+        (torch.zeros(3), ValueError, r"`angles` must be of shape \(2,\); got \(3,\)\."),
+        (torch.zeros(1, 2), ValueError, r"`angles` must be of shape \(2,\); got \(1, 2\)\."),
+        (torch.tensor([0.0, torch.nan]), ValueError, "must be finite; got NaN or infinity."),
+        (torch.tensor([0.0, torch.inf]), ValueError, "must be finite; got NaN or infinity."),
+    ],
+)
+def test_messages_of_angles(
+    case: EngineCase, angles: Any, error: type[Exception], message: str
+) -> None:
+    circuit = Circuit.builder(2).rx(0).ry(1).build()
+    with pytest.raises(error, match=message):
+        case.make("complex64").prepare(circuit, angles)
+
+
+@all_engines
+@pytest.mark.parametrize(
+    ("n_outcomes", "error", "message"),
+    [
+        (0, ValueError, "`n_outcomes` must be a positive integer; got 0."),
+        (5, ValueError, r"`n_outcomes` must be at most 2\*\*2; got 5."),
+        (1.5, TypeError, "`n_outcomes` must be a positive integer; got 1.5."),
+    ],
+)
+def test_messages_of_n_outcomes(
+    case: EngineCase, n_outcomes: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        case.make("complex64").prepare(Circuit(2, (), 0), torch.zeros(0), n_outcomes)
+
+
+@all_engines
+@pytest.mark.parametrize("ends", [(0, 0), (3, 2), (-1, 2), (0, 5), (4, 5)])
+def test_messages_of_ranges(case: EngineCase, ends: tuple[int, int]) -> None:
+    state = case.make("complex64").prepare(Circuit(2, (), 0), torch.zeros(0))
+    expected = rf"`start, stop` must be 0 <= start < stop <= 2\*\*2; got \({ends[0]}, {ends[1]}\)"
+    with pytest.raises(ValueError, match=expected):
+        state.probs(*ends)
+
+
+@all_engines
+@pytest.mark.parametrize(
+    ("shots", "error"), [(0, ValueError), (-3, ValueError), (2.5, TypeError), (True, TypeError)]
+)
+def test_messages_of_shots(case: EngineCase, shots: Any, error: type[Exception]) -> None:
+    state = case.make("complex64").prepare(Circuit(2, (), 0), torch.zeros(0))
+    with pytest.raises(error, match=f"`shots` must be a positive integer; got {shots}"):
+        state.sample(shots, torch.Generator().manual_seed(0))
+
+
+@all_engines
+def test_too_many_qubits_are_refused_before_anything_is_made(
+    case: EngineCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = case.make("complex64")
+    forward, _ = count_executions(monkeypatch, engine, None)
+    circuit = Circuit(engine.max_qubits + 1, (Gate("h", (0,)),), 0)
+    expected = f"`n_qubits` must be at most {engine.max_qubits} .*got {circuit.n_qubits}."
+    with pytest.raises(UnsupportedByEngine, match=expected):
+        engine.prepare(circuit, torch.zeros(0))
+    assert not forward
+
+
+def test_more_probabilities_than_one_tensor_holds() -> None:
+    class Large(State):
+        @property
+        def n_qubits(self) -> int:
+            return 40
+
+        def _probs(self, start: int, stop: int) -> torch.Tensor:
+            raise AssertionError("the range was not checked")
+
+        def sample(self, shots: int, rng: torch.Generator) -> torch.Tensor:
+            raise NotImplementedError
+
+    with pytest.raises(ValueError, match=r"`stop - start` must be at most 2\*\*31; .* in blocks"):
+        Large().probs(5, 5 + MAX_BLOCK + 1)
+
+
+@pytest.mark.parametrize("abstract", [Engine, State])
+def test_abstract_classes_cannot_be_built(abstract: Any) -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        abstract()

@@ -1,0 +1,209 @@
+"""What only the state-vector engine promises: blocks, memory, the adjoint backward pass."""
+
+import os
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+import tolerances
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qtn_train.circuits import ANSATZE, GATES, Circuit, ansatz
+from qtn_train.engines import StatevectorEngine, StatevectorState, _statevector
+from qtn_train.engines._fusion import plan
+from qtn_train.errors import UnsupportedByEngine
+
+
+def angles_of(circuit: Circuit, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-np.pi, np.pi, circuit.n_angles)
+
+
+def run(circuit: Circuit, values: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    angles = torch.from_numpy(values).requires_grad_()
+    state = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
+    amplitudes = state.amplitudes
+    weights = torch.from_numpy(np.random.default_rng(1).normal(size=amplitudes.numel()))
+    (grad,) = torch.autograd.grad(weights @ state.probs(0, amplitudes.numel()), angles)
+    return amplitudes.detach(), grad
+
+
+# The plan of blocks
+
+
+def test_gates_share_blocks() -> None:
+    circuit = ansatz.u3_cu3_ring(19, 16)
+    n_pairs = sum(len(gate.qubits) == 2 for gate in circuit.gates)
+    assert n_pairs == 19 * 16
+    for size in (3, 4):
+        steps = plan(circuit, size)
+        assert len(steps.blocks) < n_pairs / 2
+        assert (steps.control, steps.target) == (2, 2**size)
+        assert steps.slots.shape[1:] == (len(steps.blocks), 2, 2**size, 2**size)
+
+
+def test_larger_blocks_are_fewer() -> None:
+    circuit = ansatz.u3_cu3_ring(13, 4)
+    counts = [len(plan(circuit, size).blocks) for size in (2, 3, 4)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < counts[0]
+
+
+def test_a_plan_is_made_once_for_equal_circuits() -> None:
+    assert plan(ansatz.brickwork(5, 2), 3) is plan(ansatz.brickwork(5, 2), 3)
+
+
+@pytest.mark.parametrize("name", ANSATZE)
+def test_block_sizes_give_the_same_state_and_gradient(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    circuit = ANSATZE[name](8, 3)
+    values = angles_of(circuit)
+    amplitudes, grad = run(circuit, values)
+    atol = tolerances.AMPLITUDE["complex128"]
+    assert np.abs(amplitudes.numpy() - oracle.amplitudes(circuit, values)).max() < atol
+    for size in (2, 3, 4, 5, 8):
+        monkeypatch.setattr(_statevector, "_block_size", lambda n_qubits, size=size: size)
+        other, other_grad = run(circuit, values)
+        torch.testing.assert_close(other, amplitudes, atol=atol, rtol=0)
+        torch.testing.assert_close(other_grad, grad, atol=atol, rtol=0)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    n_qubits=st.integers(6, 8),
+    n_gates=st.integers(1, 80),
+    diagonal=st.booleans(),
+)
+def test_random_circuits_larger_than_a_block(
+    seed: int, n_qubits: int, n_gates: int, diagonal: bool
+) -> None:
+    # Diagonal gates may control a block, so circuits full of them take other ways.
+    names = ("rz", "cz", "s", "t", "cu3", "h") if diagonal else tuple(GATES)
+    circuit = oracle.random_circuit(np.random.default_rng(seed), n_qubits, n_gates, names)
+    values = angles_of(circuit, seed)
+    state = StatevectorEngine(dtype="complex128").prepare(circuit, torch.from_numpy(values))
+    difference = np.abs(state.amplitudes.numpy() - oracle.amplitudes(circuit, values)).max()
+    assert difference < tolerances.AMPLITUDE["complex128"]
+
+
+def test_many_gates_on_one_qubit() -> None:
+    builder = Circuit.builder(6)
+    for _ in range(100):
+        builder.add("rx", 2).add("rz", 2)
+    circuit = builder.add("cx", 2, 5).build()
+    values = angles_of(circuit)
+    difference = np.abs(run(circuit, values)[0].numpy() - oracle.amplitudes(circuit, values))
+    assert difference.max() < tolerances.AMPLITUDE["complex128"]
+
+
+# Memory and the backward pass
+
+
+def test_no_state_is_kept_for_every_gate() -> None:
+    circuit = ansatz.u3_cu3_ring(15, 8)
+    size = 2**15
+    kept: list[int] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    angles = torch.from_numpy(angles_of(circuit)).float().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        probs = StatevectorEngine().prepare(circuit, angles).probs(0, size)
+        probs.square().sum()
+    # The last state, the amplitudes read as reals, and the probabilities squared here; the rest
+    # are blocks of gates.
+    assert sum(numel >= size for numel in kept) <= 40
+    assert sum(kept) < 0.25 * len(circuit) * size
+    assert probs.requires_grad
+
+
+def test_backward_runs_once_and_is_not_differentiable_again() -> None:
+    circuit = ansatz.ry_cx_chain(3, 2)
+    angles = torch.from_numpy(angles_of(circuit)).requires_grad_()
+    probs = StatevectorEngine(dtype="complex128").prepare(circuit, angles).probs(0, 8)
+    (grad,) = torch.autograd.grad(probs.square().sum(), angles, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_backward_leaves_the_amplitudes_as_they_were() -> None:
+    circuit = ansatz.u3_cu3_ring(6, 2)
+    angles = torch.from_numpy(angles_of(circuit)).requires_grad_()
+    state = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
+    before = state.amplitudes.detach().clone()
+    first = torch.autograd.grad(state.probs(0, 9).square().sum(), angles, retain_graph=True)
+    second = torch.autograd.grad(state.probs(0, 9).square().sum(), angles)
+    assert torch.equal(state.amplitudes, before)
+    assert torch.equal(first[0], second[0])
+
+
+def test_gradient_through_the_amplitudes_themselves() -> None:
+    circuit = ansatz.u3_cu3_ring(3, 1)
+    angles = torch.from_numpy(angles_of(circuit)).requires_grad_()
+    engine = StatevectorEngine(dtype="complex128")
+    assert torch.autograd.gradcheck(lambda a: engine.prepare(circuit, a).amplitudes, (angles,))
+
+
+# The engine's own numbers
+
+
+def test_capabilities() -> None:
+    engine = StatevectorEngine()
+    assert (engine.exact, engine.differentiable, engine.needs_shots) == (True, True, False)
+    assert engine.max_qubits - StatevectorEngine(dtype="complex128").max_qubits == 1
+    assert repr(engine) == "StatevectorEngine(dtype='complex64')"
+
+
+@pytest.mark.parametrize(("gigabytes", "n_qubits"), [(1, 24), (8, 27), (9, 27), (64, 30)])
+def test_the_largest_circuit_follows_from_memory(
+    monkeypatch: pytest.MonkeyPatch, gigabytes: int, n_qubits: int
+) -> None:
+    monkeypatch.setattr(_statevector, "_memory_bytes", lambda: gigabytes * 2**30)
+    assert StatevectorEngine().max_qubits == n_qubits
+    assert StatevectorEngine(dtype="complex128").max_qubits == n_qubits - 1
+
+
+def test_a_system_that_does_not_tell_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: Any) -> int:
+        raise ValueError(name)
+
+    monkeypatch.setattr(os, "sysconf", refuse)
+    assert StatevectorEngine().max_qubits == 27
+
+
+def test_the_message_of_too_many_qubits_names_an_engine_that_can() -> None:
+    engine = StatevectorEngine()
+    message = (
+        f"`n_qubits` must be at most {engine.max_qubits} for StatevectorEngine on this machine; "
+        r"got 60. Take MPSEngine\(max_bond=...\) instead."
+    )
+    with pytest.raises(UnsupportedByEngine, match=message):
+        engine.prepare(ansatz.ry_cx_chain(60, 1), torch.zeros(60))
+
+
+def test_sampling_survives_rounding_at_the_upper_end() -> None:
+    amplitudes = torch.zeros(4, dtype=torch.complex64)
+    amplitudes[3] = 1 + 1e-6
+    drawn = StatevectorState(amplitudes).sample(1000, torch.Generator().manual_seed(0))
+    assert set(drawn.tolist()) == {3}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu() -> None:
+    circuit = ansatz.u3_cu3_ring(7, 3)
+    values = angles_of(circuit)
+    amplitudes, grad = run(circuit, values)
+    angles = torch.from_numpy(values).cuda().requires_grad_()
+    state = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
+    weights = torch.from_numpy(np.random.default_rng(1).normal(size=128)).cuda()
+    (other,) = torch.autograd.grad(weights @ state.probs(0, 128), angles)
+    atol = tolerances.AMPLITUDE["complex128"]
+    torch.testing.assert_close(state.amplitudes.detach().cpu(), amplitudes, atol=atol, rtol=0)
+    torch.testing.assert_close(other.cpu(), grad, atol=atol, rtol=0)
+    assert state.sample(10, torch.Generator().manual_seed(0)).device.type == "cpu"

@@ -1,0 +1,38 @@
+"""Every tolerance of the tests, with its reason. A test that needs another one adds it here."""
+
+#: Amplitudes and probabilities of circuits of up to some 200 gates: rounding grows with the square
+#: root of their number, 6e-8·√200 ≈ 8e-7 in single precision and 1.1e-16·√200 ≈ 2e-15 in double.
+AMPLITUDE = {"complex64": 2e-6, "complex128": 1e-13}
+
+#: Sum of all probabilities: up to 2**6 of them, each as exact as an amplitude, errors in one
+#: direction as the norm drifts.
+TOTAL = {"complex64": 5e-6, "complex128": 1e-12}
+
+#: The same probabilities read in slices: the same numbers come from sums in another order.
+SLICE = {"complex64": 1e-6, "complex128": 1e-14}
+
+#: Step of central differences in double precision: the error of the formula, step² · f‴/6, and
+#: the rounding, 1e-16/step, are both below 1e-10 for functions of order 1.
+STEP = 1e-5
+
+#: Gradient against central differences with this step: ten times the worst of the two errors,
+#: for gradients of up to 10.
+FINITE_DIFFERENCE = 1e-8
+
+#: Gradient in single against double precision: rounding of a forward and a backward pass.
+SINGLE_GRADIENT = 1e-5
+
+#: Weights of order 1 after a small network in single precision, sums in another order.
+SINGLE = 2e-6
+
+#: The same in double precision.
+DOUBLE = 1e-13
+
+#: Integrals of scipy.integrate.quad against constants written with six decimals.
+SIX_DECIMALS = 1e-6
+
+#: p value below which a chi-square test fails. Seeds are fixed, so a test passes always or never.
+P_VALUE = 1e-3
+
+#: Parameters seeded with Philox and rounded to float32, against literals of nine digits.
+LITERAL = 1e-9
