@@ -1,9 +1,9 @@
 """Time one forward and one backward pass of a circuit's probabilities.
 
-    python -m benchmarks.step --engine statevector --ansatz u3-cu3-ring --n-qubits 13 --layers 16 --json
+    python -m benchmarks.step --engine statevector --n-qubits 13 --layers 16 --json
 
-Times are minima, in seconds; ``total_in_matmuls`` is the total in units of one 1024 x 1024 complex64
-matrix product of the same process and threads, and that is what compares across machines.
+Times are minima, in seconds; ``total_in_matmuls`` is the total in units of one 1024 x 1024
+complex64 matrix product of the same process and threads: that compares across machines.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -43,7 +44,7 @@ def make_engine(args: argparse.Namespace) -> Engine:
     return StatevectorEngine(dtype=args.dtype)
 
 
-def measure(args: argparse.Namespace) -> dict[str, object]:
+def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return all figures of one setting."""
     device = torch.device(args.device)
     generator = torch.Generator().manual_seed(0)
@@ -104,7 +105,8 @@ def main() -> None:
         return
     print(
         f"{args.engine} {args.ansatz} N={args.n_qubits} L={args.layers}: "
-        f"forward {1e3 * result['forward_s']:.1f} ms, backward {1e3 * result['backward_s']:.1f} ms, "
+        f"forward {1e3 * result['forward_s']:.1f} ms, "
+        f"backward {1e3 * result['backward_s']:.1f} ms, "
         f"total {result['total_in_matmuls']:.2f} matmuls of {1e3 * result['matmul_s']:.1f} ms, "
         f"peak {result['peak_memory_mb']:.0f} MB"
     )

@@ -40,7 +40,7 @@ _PUBLIC = {
     "errors": "errors",
 }
 
-__all__ = [*_PUBLIC, "__version__"]  # noqa: PLE0604
+__all__ = [*_PUBLIC, "__version__"]
 
 if TYPE_CHECKING:
     from . import errors

@@ -1,7 +1,8 @@
 """The command line: ``qtn-train train | evaluate | export | info``.
 
-Standard output carries the result (with ``--json``: one JSON object and nothing else), standard error
-what is meant for people meanwhile. Exit status 0 when it worked, 2 for bad input, 1 otherwise.
+Standard output carries the result (with ``--json``: one JSON object and nothing else), standard
+error what is meant for people meanwhile. Exit status: 0 when it worked, 2 for bad input, 1
+otherwise.
 """
 
 from __future__ import annotations
@@ -233,7 +234,7 @@ def _fresh(given: dict[str, Any]) -> dict[str, Any]:
 
     from .training import fit_config
 
-    recipe = given["recipe"] or "default"
+    recipe: Any = given["recipe"] or "default"
     seed = 0 if given["seed"] is None else given["seed"]
     if given["seed"] is None and recipe == "published":
         seed = 42

@@ -4,8 +4,8 @@
     (M,), from few           fixed                fixed   fixed             (target, weights, x)
     trained numbers
 
-What is fixed comes from the seed alone; what is trained is the generator, and those parameters of the
-target that are not generated.
+What is fixed comes from the seed alone; what is trained is the generator, and those parameters of
+the target that are not generated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ._files import read_tensors, write_tensors
 from ._random import permutation, sha256, uniform
 from .circuits import Circuit, ansatz
 from .engines import Engine, StatevectorEngine
-from .errors import must_be
+from .errors import CheckpointError, must_be
 from .generators import CircuitGenerator, WeightGenerator, generator_from_config, qubits_needed
 from .mapping import MappingModel, MLPMapping
 
@@ -109,7 +109,7 @@ class QuantumTrain(nn.Module):
         *,
         seed: int = 0,
         generated: str | Sequence[str] = "*",
-        layout: Layout = Layout(),  # noqa: B008 (frozen)
+        layout: Layout = Layout(),
         circuit: Circuit | None = None,
         engine: Engine | None = None,
         mapping: MappingModel | None = None,
@@ -125,7 +125,7 @@ class QuantumTrain(nn.Module):
         self.n_weights = sum(tensor.count for tensor in self._tensors)
         if generator is None:
             generator = _default_generator(self.n_weights, seed, circuit, engine, mapping)
-        elif not (circuit is engine is mapping is None):
+        elif circuit is not None or engine is not None or mapping is not None:
             actual = "both"
             expected = "given without circuit, engine and mapping"
             raise TypeError(must_be("generator", expected, actual))
@@ -215,7 +215,7 @@ class QuantumTrain(nn.Module):
             self._held = outer
 
     def export(self) -> nn.Module:
-        """Return the trained network as a plain module of the target's class, on the same device."""
+        """Return the trained network: a plain module of the target's class, on the same device."""
         with torch.no_grad():
             weights = self.generate()
         net = copy.deepcopy(self.target)

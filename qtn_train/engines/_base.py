@@ -43,7 +43,7 @@ class State(ABC):
             stop: One past the last outcome number, at most 2**n_qubits.
 
         Returns:
-            Non-negative floats, differentiable where the engine is; over all outcomes they sum to 1.
+            Non-negative floats, differentiable where the engine is; all outcomes together sum to 1.
 
         Raises:
             ValueError: The range is empty, outside the outcomes, or too long for one tensor.

@@ -20,7 +20,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ..circuits import GATES, Circuit, Gate
+from ..circuits import GATES, Circuit
 from ._matrices import ONE, ZERO, gate_matrices
 
 # Past this many gates a block is closed, so that one deep block does not pad all others.
@@ -148,7 +148,7 @@ def _single(circuit: Circuit, index: int) -> _Group:
 
 
 def _units(circuit: Circuit) -> list[_Group]:
-    """Join each one-qubit gate to a two-qubit gate beside it, best to one that it does not widen."""
+    """Join one-qubit gates to two-qubit gates beside them, best to those not widened by it."""
     units: list[_Group] = []
     last: dict[int, int] = {}
     waiting: dict[int, _Group] = {}

@@ -51,7 +51,9 @@ class GateMatrices:
         self.n_constants = len(constants)
         self._constants = np.array(list(constants), dtype=np.complex128)
         self.slots: list[NDArray[np.int64]] = []
-        rows, forms, shifts = [], [], []
+        rows: list[tuple[int, ...]] = []
+        forms: list[list[list[float]]] = []
+        shifts: list[list[float]] = []
         for gate in circuit.gates:
             if gate.angles:
                 first = self.n_constants + 4 * len(rows)

@@ -60,8 +60,8 @@ class EstimatedState(State):
 class SampledEngine(Engine):
     """Another engine's circuit, seen through a finite number of shots.
 
-    Each ``prepare`` draws anew from one seeded stream. It is a forward estimate: no gradient reaches
-    the angles.
+    Each ``prepare`` draws anew from one seeded stream. It is a forward estimate: no gradient
+    reaches the angles.
 
     Args:
         engine: The simulator to draw from.

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import cmath
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -127,11 +128,12 @@ def _robust(decompose: Callable[[Tensor], Sequence[Tensor]], matrix: Tensor) -> 
     double precision.
     """
     matrix = torch.where(matrix.abs() < torch.finfo(matrix.dtype).eps ** 2, 0, matrix)
-    parts = list(decompose(matrix))
-    if all(map(is_finite, parts)):
-        return parts
+    with suppress(torch.linalg.LinAlgError):
+        parts = list(decompose(matrix))
+        if all(map(is_finite, parts)):
+            return parts
     wide = decompose(matrix.to(torch.complex128))
-    return [new.to(old.dtype) for new, old in zip(wide, parts, strict=True)]
+    return [part.to(matrix.dtype if part.is_complex() else matrix.real.dtype) for part in wide]
 
 
 def _vjp(x: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor) -> Tensor:

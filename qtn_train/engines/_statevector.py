@@ -118,7 +118,8 @@ class StatevectorEngine(Engine):
     def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> StatevectorState:
         steps = plan(circuit, _block_size(circuit.n_qubits))
         values = gate_matrices(circuit).values(angles, self.complex_dtype)
-        return StatevectorState(_Evolve.apply(_fuse(steps, values), steps))
+        amplitudes: Tensor = _Evolve.apply(_fuse(steps, values), steps)  # type: ignore[no-untyped-call]
+        return StatevectorState(amplitudes)
 
 
 def _block_size(n_qubits: int) -> int:
@@ -138,7 +139,7 @@ def _fuse(steps: Plan, values: Tensor) -> Tensor:
     shape = steps.slots.shape
     if not steps.blocks:
         return values.new_zeros(shape[1:])
-    gates: Tensor = _Gather.apply(values, steps)
+    gates: Tensor = _Gather.apply(values, steps)  # type: ignore[no-untyped-call]
     product, *others = gates.view(shape[0], -1, *shape[3:]).unbind()
     for matrices in others:
         product = torch.bmm(matrices, product)
@@ -146,7 +147,7 @@ def _fuse(steps: Plan, values: Tensor) -> Tensor:
 
 
 class _Gather(torch.autograd.Function):
-    """``values[slots]``, whose backward pass gathers too (a scatter is slow, and random on a GPU)."""
+    """``values[slots]``; its backward pass gathers too (a scatter is slow, and random on a GPU)."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, steps: Plan) -> Tensor:
@@ -213,7 +214,7 @@ class _States:
         self.before = torch.empty_like(states)
 
     def multiply(self, matrices: Tensor, block: Block) -> None:
-        """Multiply ``(n, outer, control, inner, target, tail)`` by ``(n, control, target, target)``."""
+        """Multiply (n, outer, control, inner, target, tail) by (n, control, target, target)."""
         n, control, target = matrices.shape[:3]
         spread = matrices[:, None, :, None].expand(
             n, block.outer, control, block.inner, target, target

@@ -32,13 +32,14 @@ class WeightGenerator(nn.Module, ABC):
         """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Return the trainable parameters by role; the roles are ``angles``, ``mapping``, ``other``."""
+        """Return the trainable parameters by role: ``angles``, ``mapping``, ``other``."""
         return {"other": [p for p in self.parameters() if p.requires_grad]}
 
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return what the initial parameters give, to be measured from; called once, when built."""
         with torch.no_grad():
-            return self()
+            weights: Tensor = self()
+        return weights
 
     def in_double(self) -> WeightGenerator:
         """Return a copy that computes in double precision, for checks."""

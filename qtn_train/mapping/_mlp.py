@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, cast, final
 
 import numpy as np
 import torch
@@ -49,8 +49,8 @@ class MLPMapping(MappingModel):
         activation: ``"tanh"``, ``"relu"``, ``"gelu"``, or None for the published mapping, which is
             affine: its 249 counted parameters are 14 effective ones.
         feature: ``"amplitude"``: √(2^N·p + 0.0001), standardized with the constants of a random
-            state, so that outcomes stay independent; its gradient is bounded however small p is, and
-            finite at 0. ``"published"``: (β·tanh(γ·2^(N−1)·p))^α less its
+            state, so that outcomes stay independent; its gradient is bounded however small p is,
+            and finite at 0. ``"published"``: (β·tanh(γ·2^(N−1)·p))^α less its
             mean over all outcomes, the output less its mean, and initial values as torch draws
             them, uniform in ±1/√n_in (ours are √3 times larger: outputs of the order of 1).
         weights_per_outcome: Weights that each outcome gives.
@@ -108,7 +108,7 @@ class MLPMapping(MappingModel):
         Returns:
             Weights, of the order of 1.
         """
-        first, *others = self.layers
+        first, *others = (cast(nn.Linear, layer) for layer in self.layers)
         x = self._bits_part(first.weight[:, :-1], start, len(probs))
         x = torch.addcmul(x + first.bias, self._feature(probs)[:, None], first.weight[:, -1])
         for layer in others:
@@ -150,7 +150,8 @@ class MLPMapping(MappingModel):
 
 def _linear(n_in: int, n_out: int, spread: float, seed: int, number: int) -> nn.Linear:
     """A linear layer whose weights and biases are uniform in ±spread/√n_in."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    # Not nn.Linear itself: its own initial values would advance torch's global generator.
+    layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
     values = uniform(seed, f"mapping/{number}", n_out * (n_in + 1)) * spread / math.sqrt(n_in)
     numbers = torch.from_numpy(values.astype(np.float32))
     with torch.no_grad():

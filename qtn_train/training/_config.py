@@ -24,8 +24,8 @@ class FitConfig:
         schedule: ``"one-cycle"`` over the whole run, ``"plateau"``: halved after five epochs
             without a lower training loss (the published one), or ``"constant"``.
         clip_norm: Largest norm of a part's gradient, or None for no limit.
-        patience: Epochs without a lower validation loss after which training stops, or None. A tenth
-            of the training set is then held out; the test set decides nothing.
+        patience: Epochs without a lower validation loss after which training stops, or None. A
+            tenth of the training set is then held out; the test set decides nothing.
         seed: Seed of the order of the samples and of the held-out tenth.
     """
 

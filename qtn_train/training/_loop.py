@@ -31,7 +31,7 @@ _EVALUATION_BATCH = 1000
 def fit(
     model: nn.Module,
     data: Dataset,
-    config: FitConfig = FitConfig(),  # noqa: B008 (frozen)
+    config: FitConfig = FitConfig(),  # noqa: B008
     *,
     folder: str | Path | None = None,
     resume: bool = False,
@@ -157,7 +157,7 @@ def training_step(
     if not math.isfinite(value):
         raise NonFiniteLoss(must_be("loss", "finite", value, "Lower the learning rate."))
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     for group in optimizer.param_groups:
         limit = math.inf if clip_norm is None else clip_norm
         norm = float(nn.utils.clip_grad_norm_(group["params"], limit))

@@ -43,7 +43,7 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
     def generate() -> None:
         weights = generator()
         if weights.requires_grad:
-            weights.backward(cotangent)  # type: ignore[no-untyped-call]
+            weights.backward(cotangent)
 
     formats = [torch.contiguous_format]
     if x.ndim == 4:
@@ -51,7 +51,7 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
     net = model.export()
     target = min(
         _step_time(
-            copy.deepcopy(net).to(memory_format=memory_format).train(),  # type: ignore[call-overload]
+            _in_format(net, memory_format),
             x.contiguous(memory_format=memory_format),
             y,
             config,
@@ -59,6 +59,14 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
         for memory_format in formats
     )
     return {"generate": _median(generate), "total": total, "target": target}
+
+
+def _in_format(net: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    net = copy.deepcopy(net).train()
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)
+    return net
 
 
 def _step_time(model: nn.Module, x: Tensor, y: Tensor, config: FitConfig) -> float:
