@@ -82,7 +82,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             info = json.loads((file.metadata() or {})[_KEY])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             number, actual = int(info["format"]), info["kind"]
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, LookupError, ArithmeticError, TypeError, ValueError, OSError) as error:
         text = f"`{path}` must be a {kind} file of qtn_train; got a damaged or foreign file."
         raise CheckpointError(text) from error
     if number > FORMAT:
@@ -95,12 +95,12 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def checksum(tensors: dict[str, Tensor]) -> str:
-    """Return the SHA-256 over names and bytes of tensors."""
+    """Return the SHA-256 over names, types, shapes and bytes of tensors."""
     import hashlib
 
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())
         raw = tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(raw.numpy().tobytes())
     return digest.hexdigest()

@@ -8,9 +8,12 @@ otherwise.
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
+import shlex
 import sys
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,10 +45,12 @@ _KEPT = (
     "seed", "torch_device",
 )  # fmt: skip
 
+# Some versions of typer carry a click of their own: this is the base of its errors in all of them.
+_ClickException: type[Any] = typer.BadParameter.__mro__[2]
+
 app = typer.Typer(
     name="qtn-train",
     help="Train classical networks whose weights are read off a quantum circuit.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -97,8 +102,12 @@ def train(
     data, model = _build(run, data_dir)
     if init_from is not None:
         _init_from(model, init_from)
+    _make_folder(out)
     _say(model.summary())
-    result = _fit(model, data, run, out, resume)
+    again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
+    if data_dir is not None:
+        again += ["--data-dir", str(data_dir)]
+    result = _fit(model, data, run, out, resume, shlex.join(again))
     if as_json:
         print(json.dumps(result, indent=2, sort_keys=True))
     else:
@@ -174,8 +183,6 @@ def info(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; wrong input ends in one line and exit status 2."""
-    from click.exceptions import Abort, ClickException
-
     try:
         app(standalone_mode=False)
     except NonFiniteLoss as error:
@@ -187,11 +194,11 @@ def main() -> None:
         if os.environ.get("QTN_TRAIN_DEBUG"):
             raise
         _fail(str(error), 2)
-    except QtnTrainError as error:
+    except (QtnTrainError, OSError) as error:
         _fail(str(error), 1)
-    except ClickException as error:
-        _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, Abort):
+    except _ClickException as error:
+        _fail(f"{error.format_message().rstrip('.')}. See --help.", 2)
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 1)
 
 
@@ -212,7 +219,7 @@ def _options(given: dict[str, Any], out: Path, resume: bool) -> dict[str, Any]:
     if given["dataset"] not in DATASETS:
         expected = f"one of {', '.join(DATASETS)}"
         raise ValueError(must_be("dataset", expected, repr(given["dataset"])))
-    holds_run = (out / CHECKPOINT).exists() or (out / RUN).exists()
+    holds_run = os.path.exists(out / CHECKPOINT) or os.path.exists(out / RUN)
     if holds_run and not resume:
         hint = "Give --resume to go on with it, or another --out."
         raise RunError(must_be("--out", "an empty folder", f"{out}, which holds a run", hint))
@@ -220,7 +227,7 @@ def _options(given: dict[str, Any], out: Path, resume: bool) -> dict[str, Any]:
         if resume:
             _say(f"{out} holds no checkpoint yet: starting the run there.")
         return _fresh(given)
-    run: dict[str, Any] = read_checkpoint(out)[1]["run"]
+    run = _run_of(read_checkpoint(out)[1], out)
     for name, value in given.items():
         if value is not None and value != run[name]:
             option = name if name == "dataset" else "--" + name.replace("_", "-")
@@ -245,7 +252,7 @@ def _fresh(given: dict[str, Any]) -> dict[str, Any]:
     for name in ("layers", "qubits"):
         if given[name] is not None:
             positive_int(f"--{name}", given[name])
-    if given["lr"] is not None and not given["lr"] > 0:
+    if given["lr"] is not None and not (math.isfinite(given["lr"]) and given["lr"] > 0):
         raise ValueError(must_be("--lr", "a positive number", given["lr"]))
     engine = given["engine"] or "auto"
     if engine not in ENGINES:
@@ -278,7 +285,7 @@ def _build(run: dict[str, Any], data_dir: Path | None) -> tuple[Dataset, Quantum
 
     try:
         device = torch.device(run["torch_device"])
-        torch.zeros(1, device=device)
+        float(torch.zeros(1, device=device))
     except (RuntimeError, AssertionError) as error:
         expected = "a device of this machine"
         raise ValueError(must_be("--torch-device", expected, repr(run["torch_device"]))) from error
@@ -318,17 +325,28 @@ def _init_from(model: QuantumTrain, directory: Path) -> None:
     restore_model(model, tensors, info)
 
 
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        actual = f"{out} ({error.strerror or error})"
+        raise RunError(must_be("--out", "a folder that can be written", actual)) from error
+
+
 def _fit(
-    model: QuantumTrain, data: Dataset, run: dict[str, Any], out: Path, resume: bool
+    model: QuantumTrain, data: Dataset, run: dict[str, Any], out: Path, resume: bool, again: str
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
     from .plots import save_curves
     from .training import fit, fit_config, seconds_per_step
 
-    config = fit_config(run["dataset"], run["recipe"], run["seed"]).but(
-        epochs=run["epochs"], batch_size=run["batch_size"], lr=run["lr"]
-    )
+    config = fit_config(run["dataset"], run["recipe"], run["seed"])
+    if config.lr_mapping is not None:
+        config = config.but(lr_mapping=config.lr_mapping * run["lr"] / config.lr)
+    config = config.but(epochs=run["epochs"], batch_size=run["batch_size"], lr=run["lr"])
 
     def on_epoch(entry: dict[str, float]) -> None:
         tqdm.write(
@@ -341,11 +359,7 @@ def _fit(
     try:
         history = fit(model, data, config, folder=out, resume=resume, on_epoch=on_epoch, run=run)
     except KeyboardInterrupt:
-        _fail(
-            f"interrupted; nothing is lost. Go on with: "
-            f"qtn-train train {run['dataset']} --out {out} --resume",
-            1,
-        )
+        _fail(f"interrupted; nothing is lost. Go on with: {again}", 1)
     result = _result(model, run)
     result["epochs"] = history.epochs
     result["test_accuracy"] = history.test_accuracy
@@ -389,11 +403,19 @@ def _stored(directory: Path, data_dir: Path | None) -> tuple[Dataset, QuantumTra
     from .training import read_checkpoint, restore_model
 
     tensors, info = read_checkpoint(directory)
-    run = {**info["run"], "torch_device": "cpu"}
+    run = {**_run_of(info, directory), "torch_device": "cpu"}
     _use_threads(run["threads"])
     data, model = _build(run, data_dir)
     restore_model(model, tensors, info)
     return data, model.eval(), run
+
+
+def _run_of(info: dict[str, Any], directory: Path) -> dict[str, Any]:
+    run: dict[str, Any] = info["run"]
+    if not {*_KEPT, "threads"} <= set(run):
+        expected, actual = "a folder of `qtn-train train`", "a checkpoint written from Python"
+        raise CheckpointError(must_be(str(directory), expected, actual))
+    return run
 
 
 def _versions() -> dict[str, str]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ._files import read_tensors, write_tensors
+from ._files import checksum, read_tensors, write_tensors
 from ._random import permutation, sha256, uniform
 from .circuits import Circuit, ansatz
 from .engines import Engine, StatevectorEngine
@@ -321,7 +321,8 @@ class QuantumTrain(nn.Module):
         Raises:
             OSError: The folder is not writable.
         """
-        write_tensors(Path(path), self.state_dict(), "model", self.config())
+        state = self.state_dict()
+        write_tensors(Path(path), state, "model", {**self.config(), "sha256": checksum(state)})
 
     @classmethod
     def load(
@@ -342,13 +343,16 @@ class QuantumTrain(nn.Module):
             CheckpointError: It is damaged, of a newer format, or of another target.
         """
         tensors, info = read_tensors(Path(path), "model")
+        if checksum(tensors) != info.get("sha256"):
+            text = f"`{path}` must have the content that was written; got another checksum."
+            raise CheckpointError(text)
         try:
             generator = generator or generator_from_config(info["generator"])
             layout = Layout(**info["layout"])
             model = cls(
                 target, generator, seed=info["seed"], generated=info["generated"], layout=layout
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             text = f"`target` must be the module stored in {path}; got another. {error}"
             raise CheckpointError(text) from error
         model.load_trained(tensors, info, str(path))

@@ -40,4 +40,4 @@ def save_curves(epochs: Sequence[dict[str, Any]], path: str | Path, title: str =
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")

@@ -380,7 +380,7 @@ def transfer(environment: Tensor | None, tensor: Tensor, other: Tensor | None = 
     return tensor.reshape(-1, tensor.shape[2]).mH @ below.reshape(-1, right)
 
 
-def start(n_qubits: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+def zero_state(n_qubits: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
     """Return the tensors of |0…0⟩."""
     zero = torch.zeros((1, 2, 1), dtype=dtype, device=device)
     zero[0, 0, 0] = 1

@@ -128,7 +128,7 @@ def _robust(decompose: Callable[[Tensor], Sequence[Tensor]], matrix: Tensor) -> 
     double precision.
     """
     matrix = torch.where(matrix.abs() < torch.finfo(matrix.dtype).eps ** 2, 0, matrix)
-    with suppress(torch.linalg.LinAlgError):
+    with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
         parts = list(decompose(matrix))
         if all(map(is_finite, parts)):
             return parts
@@ -159,10 +159,10 @@ class _QR(torch.autograd.Function):
 
 def _inverse_of_adjoint(r: Tensor) -> Tensor:
     """(R⁻¹)ᴴ of an upper triangular matrix, regularized where it has none."""
-    diagonal = r.diagonal().abs()
-    if diagonal.min() > _NOISE * torch.finfo(r.dtype).eps * diagonal.max():
-        one = torch.eye(len(r), dtype=r.dtype, device=r.device)
-        solution: Tensor = torch.linalg.solve_triangular(r.mH, one, upper=False)
+    one = torch.eye(len(r), dtype=r.dtype, device=r.device)
+    solution: Tensor = torch.linalg.solve_triangular(r.mH, one, upper=False)
+    # The diagonal of R alone would not tell: [[ε, 1], [0, ε]] is as good as singular.
+    if solution.abs().max() * r.abs().max() < 1 / (_NOISE * torch.finfo(r.dtype).eps):
         return solution
     u, s, vh = _robust(torch.linalg.svd, r)
     return u @ (_inverse(s)[:, None] * vh)
@@ -205,7 +205,8 @@ class _Exact(torch.autograd.Function):
 
         u_dᴴ dX_j = (s_j M_dj + s_d M̄_jd) / (s_j² − s_d²)
 
-    Gaps occur between kept and discarded values only, never among the kept ones.
+    Gaps occur between kept and discarded values only, never among the kept ones; relative gaps
+    below the square root of a rounding are broadened.
     """
 
     @staticmethod
@@ -219,17 +220,13 @@ class _Exact(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor, None, None, None, None]:
-        (u, s, vh), k = ctx.saved_tensors, ctx.kept
-        (u1, u2), (s1, s2), (v1, v2) = (
-            (u[:, :k], u[:, k:]),
-            (s[:k], s[k:, None]),
-            (vh[:k], vh[k:]),
-        )
-        outside = grad_x - u @ (u.mH @ grad_x)
-        grad = u1 @ grad_y + outside @ (_inverse(s)[:k, None] * v1)
-        gap = s1.square() - s2.square()
-        noise = _NOISE * torch.finfo(s.dtype).eps * s[0].square()
-        turn = u2.mH @ grad_x + s2 * (v2 @ grad_y.mH)
-        turn = turn * _over(gap, noise)
-        grad = grad + u2 @ ((turn * s1) @ v1) + u1 @ ((turn * s2).mH @ v2)
+        u, s, vh = ctx.saved_tensors
+        k: int = ctx.kept
+        u1, u2, v1, v2 = u[:, :k], u[:, k:], vh[:k], vh[k:]
+        inverse, s2 = _inverse(s)[:k], s[k:, None]
+        grad = u1 @ grad_y + (grad_x - u @ (u.mH @ grad_x)) @ (inverse[:, None] * v1)
+        ratio = s2 / s[:k].clamp_min(torch.finfo(s.dtype).tiny)
+        width = torch.full_like(s[0], torch.finfo(s.dtype).eps ** 0.5)
+        turn = (u2.mH @ grad_x + s2 * (v2 @ grad_y.mH)) * _over(1 - ratio.square(), width) * inverse
+        grad = grad + u2 @ (turn @ v1) + u1 @ ((turn * ratio).mH @ v2)
         return grad, None, None, None, None

@@ -6,6 +6,8 @@ torch's random generators, and, as JSON, counters, schedule and history. Nothing
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,8 +86,8 @@ def save_checkpoint(
         "progress": asdict(progress),
         "config": config.config(),
         "run": run,
-        "sha256": checksum(tensors),
     }
+    info["sha256"] = _seal(tensors, info)
     write_tensors(folder / CHECKPOINT, tensors, "checkpoint", info)
 
 
@@ -103,7 +105,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: It is damaged, or of a newer format.
     """
     tensors, info = read_tensors(folder / CHECKPOINT, "checkpoint")
-    if checksum(tensors) != info.get("sha256"):
+    if _seal(tensors, info) != info.get("sha256"):
         path = folder / CHECKPOINT
         text = f"`{path}` must have the content that was written; got another checksum."
         raise CheckpointError(f"{text} The file is damaged: start the run anew elsewhere.")
@@ -176,6 +178,13 @@ def restore(
     progress = dict(info["progress"])
     progress["history"] = History(**progress["history"])
     return Progress(**progress)
+
+
+def _seal(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
+    """Return the SHA-256 over all that a checkpoint holds, description included."""
+    own = {k: v for k, v in info.items() if k not in ("sha256", "format", "kind")}
+    text = json.dumps(own, sort_keys=True)
+    return hashlib.sha256(f"{checksum(tensors)} {text}".encode()).hexdigest()
 
 
 def _description(model: nn.Module) -> dict[str, Any]:

@@ -180,7 +180,10 @@ class _Loop:
         run: dict[str, Any],
     ) -> None:
         self.model, self.config, self.folder, self.run = model, config, folder, run
-        device = next(p for p in model.parameters() if p.requires_grad).device
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        if not trainable:
+            raise ValueError(must_be("model", "a module with trainable parameters", "none"))
+        device = trainable[0].device
         self.x, self.y = data.x_train.to(device), data.y_train.to(device)
         self.test = (data.x_test.to(device), data.y_test.to(device))
         self.held: tuple[Tensor, Tensor] | None = None
@@ -279,6 +282,9 @@ class _Loop:
         entry["train_accuracy"] = at.n_correct / len(self.y)
         began = time.monotonic()
         entry["test_loss"], entry["test_accuracy"] = evaluate(self.model, *self.test)
+        if not math.isfinite(entry["test_loss"]):  # then the last step was one too many
+            hint = "Lower the learning rate."
+            raise NonFiniteLoss(must_be("test loss", "finite", entry["test_loss"], hint))
         if self.config.schedule == "plateau":
             self.scheduler.step(train_loss)
         if self.held is not None:

@@ -9,7 +9,7 @@ import oracle
 import pytest
 import tolerances
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
@@ -186,6 +186,7 @@ def test_probabilities_stay_normalized_in_a_deep_circuit(
 
 @all_engines
 @both_dtypes
+@settings(max_examples=20)
 @given(ends=st.tuples(st.integers(0, 31), st.integers(1, 32)).filter(lambda e: e[0] < e[1]))
 def test_slices_agree_with_the_whole(
     case: EngineCase, dtype: ComplexDtype, ends: tuple[int, int]
@@ -298,9 +299,7 @@ GRADIENT_CIRCUITS: dict[str, Callable[[], Circuit]] = {
 
 @exact_engines
 @pytest.mark.parametrize("make", GRADIENT_CIRCUITS.values(), ids=GRADIENT_CIRCUITS)
-def test_gradient_against_finite_differences(
-    case: EngineCase, make: Callable[[], Circuit]
-) -> None:
+def test_gradient_against_finite_differences(case: EngineCase, make: Callable[[], Circuit]) -> None:
     circuit = make()
     angles = random_angles(circuit)
     grad = gradient(case.make("complex128"), circuit, angles)
@@ -371,9 +370,7 @@ def test_nothing_to_differentiate(case: EngineCase, dtype: ComplexDtype) -> None
 
 
 @all_engines
-def test_one_execution_whatever_is_read(
-    case: EngineCase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_execution_whatever_is_read(case: EngineCase, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, circuit = case.make("complex64"), fixed_circuit()
     forward, backward = count_executions(monkeypatch, engine, case.node)
     angles = torch.from_numpy(random_angles(circuit)).requires_grad_(engine.differentiable)
@@ -490,7 +487,7 @@ def test_messages_of_configurations() -> None:
     foreign: Any = Foreign()
     with pytest.raises(TypeError, match="`engine` must be an engine of qtn_train; got Foreign"):
         engine_config(foreign)
-    with pytest.raises(ValueError, match="`engine kind` must be .*; got 'abacus'. Update"):
+    with pytest.raises(ValueError, match=r"`engine kind` must be .*; got 'abacus'. Update"):
         engine_from_config({"kind": "abacus"})
 
 

@@ -37,7 +37,9 @@ def test_frequencies_follow_the_probabilities() -> None:
 def test_only_the_first_outcomes_are_kept_and_none_is_added_to_them() -> None:
     few = sampled().prepare(CIRCUIT, ANGLES, n_outcomes=5)
     torch.testing.assert_close(few.probs(0, 5), sampled().prepare(CIRCUIT, ANGLES).probs(0, 5))
-    with pytest.raises(ValueError, match="`stop` must be at most n_outcomes = 5; got 6. Give prep"):
+    with pytest.raises(
+        ValueError, match=r"`stop` must be at most n_outcomes = 5; got 6. Give prep"
+    ):
         few.probs(0, 6)
 
 

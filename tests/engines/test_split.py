@@ -121,6 +121,11 @@ def test_inverse_of_a_triangular_matrix():
     assert torch.allclose(_inverse_of_adjoint(r), torch.linalg.pinv(r).mH, atol=1e-10)
 
 
+def test_triangular_matrices_are_singular_also_behind_their_diagonal():
+    r = torch.tensor([[1e-12, 1.0], [0.0, 1e-12]], dtype=torch.complex128)
+    assert _inverse_of_adjoint(r).abs().max() < 1e14  # unregularized 1e24
+
+
 def test_numbers_near_the_smallest_do_not_break_single_precision():
     """LAPACK's QR in single precision gives NaN on this one: entries like cos(π/2)ⁿ."""
     rows = matrix(14, 12, 4).to(torch.complex64)
