@@ -18,6 +18,7 @@ help:  ## Show this list
 demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit circuit (minutes)
 	@out=runs/demo; \
 	if [ -e "$$out" ]; then out="runs/demo-$$(date +%Y%m%d-%H%M%S)"; fi; \
+	$(BIN)/python -m qtn_train.demo "$$out" && \
 	$(BIN)/qtn-train train mnist-mini --out "$$out"
 
 # The tests come last, so that their summary is the last line.
@@ -45,6 +46,8 @@ bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	    $(BIN)/python -m benchmarks.step --engine statevector --ansatz u3-cu3-ring \
 	        --n-qubits $$n --layers 16 || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.step --engine mps --ansatz u3-cu3-chain --n-qubits 20 --layers 8 \
+	    --max-bond 32
 
 lab: .venv/.all-installed  ## Open the tutorials in JupyterLab
 	@mkdir -p tutorials

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from qtn_train.circuits import ANSATZE
-from qtn_train.engines import Engine, StatevectorEngine
+from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
 
 REPETITIONS = 20
 
@@ -41,7 +41,39 @@ def synchronize() -> None:
 
 
 def make_engine(args: argparse.Namespace) -> Engine:
+    if args.engine == "mps":
+        return MPSEngine(args.max_bond, dtype=args.dtype)
     return StatevectorEngine(dtype=args.dtype)
+
+
+def quimb_forward(args: argparse.Namespace, angles: torch.Tensor) -> float:
+    """Time the forward pass of plain quimb on torch arrays: the circuit, and all probabilities."""
+    import quimb.tensor as qtn
+
+    from qtn_train.circuits import GATES
+
+    circuit = ANSATZE[args.ansatz](args.n_qubits, args.layers)
+    names = {"u3": "U3", "cu3": "CU3", "ry": "RY", "rz": "RZ", "cx": "CX", "cz": "CZ"}
+    values = angles.detach().tolist()
+
+    def run() -> torch.Tensor:
+        mps = qtn.CircuitMPS(
+            args.n_qubits,
+            max_bond=args.max_bond,
+            cutoff=0.0,
+            to_backend=lambda x: torch.as_tensor(x, dtype=torch.complex64),
+        )
+        for gate in circuit.gates:
+            assert GATES[gate.name].n_angles == len(gate.angles)
+            mps.apply_gate(names[gate.name], *(values[i] for i in gate.angles), *gate.qubits)
+        psi = mps.psi
+        half = args.n_qubits // 2
+        left = psi.select([psi.site_tag(i) for i in range(half)], "any").contract()
+        right = psi.select([psi.site_tag(i) for i in range(half, args.n_qubits)], "any").contract()
+        amplitudes = (left @ right).data.reshape(-1)
+        return torch.view_as_real(amplitudes).square().sum(-1)
+
+    return minimum(run)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -80,6 +112,11 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "total_in_matmuls": total / matmul,
         "peak_memory_mb": peak,
     }
+    if args.engine == "mps":
+        result["max_bond"] = args.max_bond
+        if args.quimb:
+            result["quimb_forward_s"] = quimb_forward(args, angles)
+            result["total_in_quimb_forwards"] = total / result["quimb_forward_s"]
     if device.type == "cuda":
         result["peak_device_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
     return result
@@ -91,10 +128,12 @@ def mac() -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engine", choices=["statevector"], default="statevector")
+    parser.add_argument("--engine", choices=["statevector", "mps"], default="statevector")
     parser.add_argument("--ansatz", choices=list(ANSATZE), default="u3-cu3-ring")
     parser.add_argument("--n-qubits", type=int, default=13)
     parser.add_argument("--layers", type=int, default=16)
+    parser.add_argument("--max-bond", type=int, default=None)
+    parser.add_argument("--quimb", action="store_true", help="time plain quimb's forward beside it")
     parser.add_argument("--dtype", choices=["complex64", "complex128"], default="complex64")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
@@ -109,6 +148,7 @@ def main() -> None:
         f"backward {1e3 * result['backward_s']:.1f} ms, "
         f"total {result['total_in_matmuls']:.2f} matmuls of {1e3 * result['matmul_s']:.1f} ms, "
         f"peak {result['peak_memory_mb']:.0f} MB"
+        + (f", {x:.2f} quimb forwards" if (x := result.get("total_in_quimb_forwards")) else "")
     )
 
 

@@ -21,6 +21,7 @@ _PUBLIC = {
     "Circuit": "circuits",
     "Engine": "engines",
     "State": "engines",
+    "MPSEngine": "engines",
     "StatevectorEngine": "engines",
     "SampledEngine": "engines",
     "MappingModel": "mapping",
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from .circuits import Circuit, ansatz
     from .data import Dataset
     from .data import load as load_dataset
-    from .engines import Engine, SampledEngine, State, StatevectorEngine
+    from .engines import Engine, MPSEngine, SampledEngine, State, StatevectorEngine
     from .generators import CircuitGenerator, WeightGenerator, qubits_needed
     from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
     from .mapping import MappingModel, MLPMapping

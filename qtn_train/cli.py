@@ -16,7 +16,7 @@ import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -35,14 +35,16 @@ if TYPE_CHECKING:
     from .data import Dataset
     from .engines import Engine
     from .hybrid import QuantumTrain
+    from .mapping import MappingModel
 
-ENGINES = ("auto", "statevector")
+ENGINES = ("auto", "mps", "statevector")
+MAPPINGS = ("mlp", "tensor-train")
 RUN, WEIGHTS, CURVES = "run.json", "weights.safetensors", "curves.png"
 
 # Options that a resumed run takes from its checkpoint; given again, they must say the same.
 _KEPT = (
-    "dataset", "ansatz", "layers", "qubits", "engine", "recipe", "epochs", "lr", "batch_size",
-    "seed", "torch_device",
+    "dataset", "ansatz", "layers", "qubits", "engine", "max_bond", "cutoff", "mapping", "bond_dim",
+    "recipe", "epochs", "lr", "batch_size", "seed", "torch_device",
 )  # fmt: skip
 
 # Some versions of typer carry a click of their own: this is the base of its errors in all of them.
@@ -77,6 +79,16 @@ def train(
         int | None, typer.Option(help="Qubits; as few as the weights need by default.")
     ] = None,
     engine: Annotated[str | None, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = None,
+    max_bond: Annotated[
+        int | None, typer.Option(help="Bond dimension at which --engine mps truncates.")
+    ] = None,
+    cutoff: Annotated[
+        float | None, typer.Option(help="Share of the norm that --engine mps may cut off besides.")
+    ] = None,
+    mapping: Annotated[str | None, typer.Option(help=f"One of {', '.join(MAPPINGS)}.")] = None,
+    bond_dim: Annotated[
+        int | None, typer.Option(help="Bond dimension of --mapping tensor-train; 4 by default.")
+    ] = None,
     recipe: Annotated[str | None, typer.Option(help="default or published.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -184,7 +196,7 @@ def info(as_json: Json = False) -> None:
 def main() -> None:
     """Run the command line; wrong input ends in one line and exit status 2."""
     try:
-        app(standalone_mode=False)
+        app(standalone_mode=False, prog_name="qtn-train")
     except NonFiniteLoss as error:
         _fail(f"{error} The last good checkpoint was kept.", 1)
     except (
@@ -257,7 +269,16 @@ def _fresh(given: dict[str, Any]) -> dict[str, Any]:
     engine = given["engine"] or "auto"
     if engine not in ENGINES:
         raise ValueError(must_be("--engine", f"one of {', '.join(ENGINES)}", repr(engine)))
-    chosen = {"recipe": recipe, "seed": seed, "engine": engine}
+    if engine != "mps" and (given["max_bond"] is not None or given["cutoff"] is not None):
+        hint = "Add --engine mps."
+        raise ValueError(must_be("--engine", "mps with --max-bond or --cutoff", engine, hint))
+    mapping = given["mapping"] or "mlp"
+    if mapping not in MAPPINGS:
+        raise ValueError(must_be("--mapping", f"one of {', '.join(MAPPINGS)}", repr(mapping)))
+    if given["bond_dim"] is not None and mapping != "tensor-train":
+        hint = "Add --mapping tensor-train."
+        raise ValueError(must_be("--mapping", "tensor-train with --bond-dim", mapping, hint))
+    chosen = {"recipe": recipe, "seed": seed, "engine": engine, "mapping": mapping}
     for name in ("epochs", "batch_size", "lr"):
         chosen[name] = getattr(config, name) if given[name] is None else given[name]
     chosen["torch_device"] = given["torch_device"] or "cpu"
@@ -270,10 +291,22 @@ def _use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _engine(name: str) -> Engine:
-    from .engines import StatevectorEngine
+def _engine(run: dict[str, Any]) -> Engine | Literal["auto"]:
+    from .engines import MPSEngine, StatevectorEngine
 
+    if run["engine"] == "auto":
+        return "auto"
+    if run["engine"] == "mps":
+        return MPSEngine(run["max_bond"], cutoff=run["cutoff"] or 0.0)
     return StatevectorEngine()
+
+
+def _mapping(run: dict[str, Any], n_qubits: int) -> MappingModel | None:
+    from .mapping import TensorTrainMapping
+
+    if run["mapping"] == "mlp":
+        return None
+    return TensorTrainMapping(n_qubits, run["bond_dim"] or 4, seed=run["seed"])
 
 
 def _build(run: dict[str, Any], data_dir: Path | None) -> tuple[Dataset, QuantumTrain]:
@@ -297,15 +330,20 @@ def _build(run: dict[str, Any], data_dir: Path | None) -> tuple[Dataset, Quantum
         n_layers=run["layers"],
         n_qubits=run["qubits"],
     )
-    engine = _engine(run["engine"])
-    if circuit.n_qubits > engine.max_qubits:
+    engine = _engine(run)
+    if engine != "auto" and circuit.n_qubits > engine.max_qubits:
         expected = f"at most {engine.max_qubits} for the engine {run['engine']} on this machine"
-        hint = "Take a matrix product state engine for more."
+        hint = "Take --engine mps --max-bond 64 for more."
         raise UnsupportedByEngine(must_be("--qubits", expected, circuit.n_qubits, hint))
     data = load(run["dataset"], data_dir=data_dir)
-    model = build_model(run["dataset"], circuit, engine, recipe=run["recipe"], seed=run["seed"]).to(
-        device
-    )
+    model = build_model(
+        run["dataset"],
+        circuit,
+        engine,
+        recipe=run["recipe"],
+        mapping=_mapping(run, circuit.n_qubits),
+        seed=run["seed"],
+    ).to(device)
     run["qubits"] = circuit.n_qubits
     if run["layers"] is None:
         run["layers"] = _n_layers(run["ansatz"], circuit.n_qubits, len(circuit))
@@ -381,7 +419,9 @@ def _result(model: QuantumTrain, run: dict[str, Any]) -> dict[str, Any]:
         **kept,
         "n_qubits": run["qubits"],
         "n_layers": run["layers"],
-        "engine": "statevector" if run["engine"] == "auto" else run["engine"],
+        "engine": model.config()["generator"]["engine"]["kind"],
+        "engine_options": model.config()["generator"]["engine"],
+        "mapping": model.config()["generator"]["mapping"],
         "batch_size": run["batch_size"],
         "torch_device": run["torch_device"],
         "n_weights": model.n_weights,

@@ -18,12 +18,9 @@ def save_curves(epochs: Sequence[dict[str, Any]], path: str | Path, title: str =
     Raises:
         OSError: The folder is not writable.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = _figure(9, 3.6)
     left, right = figure.subplots(1, 2)
     x = [entry["epoch"] for entry in epochs]
     for split, style in (("train", "--"), ("test", "-")):
@@ -41,3 +38,32 @@ def save_curves(epochs: Sequence[dict[str, Any]], path: str | Path, title: str =
         axes.legend(frameon=False)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=120, format="png")
+
+
+def save_entropies(entropies: Sequence[float], path: str | Path, title: str = "") -> None:
+    """Draw the entanglement entropy of each bond of a matrix product state into a PNG file.
+
+    Args:
+        entropies: In bits; the bond between the first two qubits first.
+        path: The file to write.
+        title: A line above the panel.
+
+    Raises:
+        OSError: The folder is not writable.
+    """
+    figure = _figure(6, 3.2)
+    axes = figure.subplots()
+    axes.bar(range(1, len(entropies) + 1), entropies, width=0.9, color="tab:blue")
+    axes.set(xlabel="bond", ylabel="entropy (bits)", title=title)
+    axes.grid(axis="y", alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def _figure(width: float, height: float) -> Any:
+    """A figure of its own: pyplot would keep global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

@@ -521,7 +521,7 @@ def test_defaults_are_named_in_the_summary() -> None:
     generator: Any = model.generator
     assert generator.circuit == ansatz.u3_cu3_ring(2, 16)
     assert "circuit of 2 qubits" in model.summary()
-    assert "StatevectorEngine(dtype='complex64'); MLPMapping" in model.summary()
+    assert "StatevectorEngine(dtype='complex64') (auto: estimated" in model.summary()
 
 
 def affine(n_qubits: int, circuit: Circuit, n_weights: int) -> CircuitGenerator:
@@ -719,7 +719,7 @@ def test_another_circuit_mapping_or_seed(saved: Path) -> None:
         {"mapping": MLPMapping(6, (5,), seed=2)},
         {"seed": 3},
     ):
-        with pytest.raises(CheckpointError, match=r"another circuit, engine or mapping. Build the"):
+        with pytest.raises(CheckpointError, match=r"another circuit, mapping or seed. Build the"):
             QuantumTrain.load(saved, mlp(), generator(**options))
 
 

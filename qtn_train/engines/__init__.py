@@ -5,19 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import must_be
+from ._auto import choose_engine
 from ._base import Engine, State
+from ._mps import MPSEngine, MPSState, register_quimb_driver
 from ._shots import EstimatedState, SampledEngine
 from ._statevector import StatevectorEngine, StatevectorState
 
 __all__ = [
     "Engine",
     "EstimatedState",
+    "MPSEngine",
+    "MPSState",
     "SampledEngine",
     "State",
     "StatevectorEngine",
     "StatevectorState",
+    "choose_engine",
     "engine_config",
     "engine_from_config",
+    "register_quimb_driver",
 ]
 
 
@@ -38,6 +44,9 @@ def engine_config(engine: Engine) -> dict[str, Any]:
         return {"kind": "sampled", "engine": inner, "shots": engine.shots, "seed": engine.seed}
     if isinstance(engine, StatevectorEngine):
         return {"kind": "statevector", "dtype": engine.dtype}
+    if isinstance(engine, MPSEngine):
+        names = ("max_bond", "cutoff", "svd_gradient", "dtype")
+        return {"kind": "mps"} | {name: getattr(engine, name) for name in names}
     raise TypeError(must_be("engine", "an engine of qtn_train", type(engine).__name__))
 
 
@@ -59,5 +68,7 @@ def engine_from_config(config: dict[str, Any]) -> Engine:
         return SampledEngine(engine_from_config(options.pop("engine")), **options)
     if kind == "statevector":
         return StatevectorEngine(**options)
-    expected = "'statevector' or 'sampled'"
+    if kind == "mps":
+        return MPSEngine(**options)
+    expected = "'statevector', 'mps' or 'sampled'"
     raise ValueError(must_be("engine kind", expected, repr(kind), "Update qtn_train."))

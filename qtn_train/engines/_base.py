@@ -56,6 +56,10 @@ class State(ABC):
             raise ValueError(must_be("stop - start", "at most 2**31", stop - start, hint))
         return self._probs(start, stop)
 
+    def diagnostics(self) -> dict[str, float]:
+        """Return figures about this state's errors that a training history should keep."""
+        return {}
+
     @abstractmethod
     def _probs(self, start: int, stop: int) -> Tensor: ...
 
@@ -119,6 +123,11 @@ class Engine(ABC):
     @abstractmethod
     def max_qubits(self) -> int:
         """The largest circuit that this engine takes on this machine."""
+
+    @property
+    def simulator(self) -> Engine:
+        """The engine for what must cost no shots: itself, unless it counts shots."""
+        return self
 
     def prepare(
         self, circuit: Circuit, angles: Float[Tensor, " n_angles"], n_outcomes: int | None = None

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,9 @@ from ._matrices import ONE, ZERO, gate_matrices
 
 # Past this many gates a block is closed, so that one deep block does not pad all others.
 _MAX_GATES = 24
-# Estimated times, in milliseconds for 2**20 numbers (measured, complex64, one core; only their ratios
-# matter): a product by the log2 of its tail, a move by the log2 of the run that stays in place, and
-# what one call costs, times the number of amplitudes.
+# Estimated times, in milliseconds for 2**20 numbers (measured, complex64, one core; only their
+# ratios matter): a product by the log2 of its tail, a move by the log2 of the run that stays in
+# place, and what one call costs, times the number of amplitudes.
 _PRODUCT_TIME = (9.7, 8.0, 6.0, 3.4, 2.4, 2.4, 2.4, 2.2, 1.8, 1.4)
 _MOVE_TIME = (3.0, 2.2, 2.0, 1.3, 0.9, 0.5)
 _CALL_TIME = 0.01 * 2**20
@@ -36,17 +36,49 @@ _KEPT_TAILS = (0, 2, 3, 4, 5, 6, 8)
 
 
 @dataclass(frozen=True)
+class Move:
+    """A permutation of the qubits in memory, with those that stay together taken as one axis.
+
+    Attributes:
+        shape: How to view a state first.
+        axes: How to permute these axes then.
+    """
+
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+
+    @staticmethod
+    def of(order: Sequence[int]) -> Move:
+        """Return the move after which position j holds the qubit that was at ``order[j]``."""
+        runs: list[list[int]] = []
+        for position in order:
+            if runs and runs[-1][-1] + 1 == position:
+                runs[-1].append(position)
+            else:
+                runs.append([position])
+        by_start = sorted(range(len(runs)), key=lambda number: runs[number][0])
+        shape = tuple(2 ** len(runs[number]) for number in by_start)
+        return Move(shape, tuple(by_start.index(number) for number in range(len(runs))))
+
+    @cached_property
+    def inverse(self) -> Move:
+        """The move back."""
+        back = tuple(self.axes.index(axis) for axis in range(len(self.axes)))
+        return Move(tuple(self.shape[axis] for axis in self.axes), back)
+
+
+@dataclass(frozen=True)
 class Block:
     """One step of the evolution.
 
     Attributes:
-        move: Axes to permute the state by first, or None.
+        move: How to permute the state first, or None.
         outer: Product of the dimensions before the control.
         inner: Product of the dimensions between the control and the targets.
         tail: Product of the dimensions after the targets.
     """
 
-    move: tuple[int, ...] | None
+    move: Move | None
     outer: int
     inner: int
     tail: int
@@ -65,7 +97,7 @@ class Plan:
             step first, is each block.
         copies: ``(n_entries, copies)``: where each parameterized entry stands in ``slots``, filled
             up with ``slots.size``.
-        restore: The axes that bring the last state back to the order of the qubits.
+        restore: The move that brings the last state back to the order of the qubits.
     """
 
     n_qubits: int
@@ -74,7 +106,7 @@ class Plan:
     blocks: tuple[Block, ...]
     slots: NDArray[np.int64]
     copies: NDArray[np.int64]
-    restore: tuple[int, ...]
+    restore: Move
 
 
 @dataclass
@@ -128,7 +160,7 @@ def plan(circuit: Circuit, size: int) -> Plan:
         blocks=tuple(block for block, _ in route.blocks),
         slots=slots,
         copies=_copies(circuit, slots),
-        restore=tuple(route.layout.index(qubit) for qubit in range(circuit.n_qubits)),
+        restore=Move.of([route.layout.index(qubit) for qubit in range(circuit.n_qubits)]),
     )
 
 
@@ -245,13 +277,15 @@ def _steps(route: _Route, group: _Group, size: int, uses: list[int]) -> Iterator
         if any(qubit not in spare for qubit in tail):
             break
         free = [qubit for qubit in spare if qubit not in tail]
-        targets = sorted(group.targets)
-        n_more = size - len(targets) + int(n_control and group.control is None)
+        own = tuple(sorted(group.targets))
+        n_more = size - len(own) + int(n_control and group.control is None)
         if n_more > len(free):
             break
-        more = free[:n_more]
-        control = () if not n_control else (more.pop() if group.control is None else group.control,)
-        targets = tuple(targets + more)
+        more = tuple(free[:n_more])
+        control = () if group.control is None else (group.control,)
+        if n_control and not control:
+            control, more = more[-1:], more[:-1]
+        targets = own + more
         new = (*control, *targets, *free[n_more:], *tail)
         yield _extend(route, new, tuple(layout.index(qubit) for qubit in new), control, targets)
 
@@ -266,7 +300,12 @@ def _extend(
     first = layout.index(targets[0])
     before = layout.index(control[0]) if control else 0
     tail = len(layout) - first - len(targets)
-    block = Block(move, 2**before, 2 ** (first - before - len(control)), 2**tail)
+    block = Block(
+        None if move is None else Move.of(move),
+        2**before,
+        2 ** (first - before - len(control)),
+        2**tail,
+    )
     cost = route.cost + _PRODUCT_TIME[min(tail, len(_PRODUCT_TIME) - 1)]
     if move is not None:
         run = 0

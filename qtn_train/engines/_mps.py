@@ -64,6 +64,13 @@ class MPSState(State):
         """The N − 1 bond dimensions, that between the qubits 0 and 1 first."""
         return [tensor.shape[2] for tensor in self.tensors[:-1]]
 
+    def diagnostics(self) -> dict[str, float]:
+        """Return ``truncation_error`` and ``fidelity_estimate``."""
+        return {
+            "truncation_error": self.truncation_error,
+            "fidelity_estimate": self.fidelity_estimate,
+        }
+
     def amplitude_block(self, start: int, stop: int) -> Complex[Tensor, " outcomes"]:
         """Return the amplitudes of the outcomes start … stop−1, differentiable.
 

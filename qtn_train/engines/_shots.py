@@ -107,6 +107,11 @@ class SampledEngine(Engine):
         return True
 
     @property
+    def simulator(self) -> Engine:
+        """The engine that it draws from."""
+        return self.engine
+
+    @property
     def max_qubits(self) -> int:
         """As for the engine that it draws from."""
         return self.engine.max_qubits

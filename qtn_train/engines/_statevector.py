@@ -21,7 +21,7 @@ from .._types import ComplexDtype
 from ..circuits import Circuit
 from ..errors import positive_int
 from ._base import Engine, State
-from ._fusion import Block, Plan, plan
+from ._fusion import Block, Move, Plan, plan
 from ._matrices import gate_matrices
 
 # States of this size that are alive at once in a backward pass: amplitudes and cotangent, each
@@ -93,7 +93,7 @@ class StatevectorEngine(Engine):
     def __init__(self, *, dtype: ComplexDtype = "complex64") -> None:
         super().__init__(dtype=dtype)
         size = 8 if dtype == "complex64" else 16
-        self._max_qubits = (_memory_bytes() // (size * _STATES_ALIVE)).bit_length() - 1
+        self._max_qubits = (memory_bytes() // (size * _STATES_ALIVE)).bit_length() - 1
 
     @property
     def exact(self) -> bool:
@@ -116,18 +116,20 @@ class StatevectorEngine(Engine):
         return self._max_qubits
 
     def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> StatevectorState:
-        steps = plan(circuit, _block_size(circuit.n_qubits))
+        steps = plan(circuit, block_size(circuit.n_qubits))
         values = gate_matrices(circuit).values(angles, self.complex_dtype)
         amplitudes: Tensor = _Evolve.apply(_fuse(steps, values), steps)  # type: ignore[no-untyped-call]
         return StatevectorState(amplitudes)
 
 
-def _block_size(n_qubits: int) -> int:
+def block_size(n_qubits: int) -> int:
+    """Return the number of target qubits of a block."""
     # Few amplitudes: the calls cost more than the arithmetic, so fewer and larger blocks.
     return 4 if n_qubits <= 14 else 3
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
+    """Return this machine's memory."""
     try:
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):  # not every system tells
@@ -181,9 +183,9 @@ class _Evolve(torch.autograd.Function):
     def forward(ctx: Any, blocks: Tensor, steps: Plan) -> Tensor:
         states = _States(blocks.new_zeros((1, 2**steps.n_qubits)))
         states.now[0, 0] = 1
-        for matrices, block in zip(blocks, steps.blocks, strict=True):
+        for matrices, block in zip(blocks.unsqueeze(1), steps.blocks, strict=True):
             states.move(block.move)
-            states.multiply(matrices[None], block)
+            states.multiply(matrices, block)
         ctx.steps = steps
         ctx.save_for_backward(blocks, states.now)
         return _moved(states.now, steps.restore).reshape(-1)
@@ -194,15 +196,16 @@ class _Evolve(torch.autograd.Function):
         steps: Plan = ctx.steps
         blocks, last = ctx.saved_tensors
         # The conjugate of the cotangent goes along: then no product below needs a conjugated copy.
-        cotangent = _moved(grad.conj().reshape(1, -1), _inverse(steps.restore))
+        cotangent = _moved(grad.conj().reshape(1, -1), steps.restore.inverse)
         states = _States(torch.cat((last, cotangent.reshape(1, -1))))
         undo = torch.stack((blocks.mH, blocks.mT), 1)
         grads = torch.empty_like(blocks)
-        for number in reversed(range(len(steps.blocks))):
-            block = steps.blocks[number]
-            states.multiply(undo[number], block)
-            grads[number] = _outer(states.before[1], states.now[0], steps, block)
-            states.move(None if block.move is None else _inverse(block.move))
+        for block, matrices, out in zip(
+            reversed(steps.blocks), reversed(undo.unbind()), reversed(grads.unbind()), strict=True
+        ):
+            states.multiply(matrices, block)
+            _outer(states.before[1], states.now[0], block, out)
+            states.move(None if block.move is None else block.move.inverse)
         return grads.conj(), None
 
 
@@ -225,25 +228,26 @@ class _States:
             spread.reshape(-1, target, target), self.before.view(shape), out=self.now.view(shape)
         )
 
-    def move(self, axes: tuple[int, ...] | None) -> None:
+    def move(self, move: Move | None) -> None:
         """Permute the qubits in memory."""
-        if axes is not None:
+        if move is not None:
             self.now, self.before = self.before, self.now
-            moved = _moved(self.before, axes)
+            moved = _moved(self.before, move)
             self.now.view(moved.shape).copy_(moved)
 
 
-def _outer(after: Tensor, before: Tensor, steps: Plan, block: Block) -> Tensor:
+def _outer(after: Tensor, before: Tensor, block: Block, out: Tensor) -> None:
     """Conjugate gradient of a block: conjugate cotangent after it times the state before it."""
-    shape = (-1, steps.target, block.tail)
-    pieces = torch.bmm(after.view(shape), before.view(shape).mT)
-    return pieces.view(block.outer, steps.control, block.inner, *pieces.shape[1:]).sum((0, 2))
+    control, target, _ = out.shape
+    shape = (-1, target, block.tail)
+    after, before = after.view(shape), before.view(shape).mT
+    if block.outer == block.inner == 1:
+        torch.bmm(after, before, out=out)
+    else:
+        pieces = torch.bmm(after, before).view(block.outer, control, block.inner, target, target)
+        torch.sum(pieces, (0, 2), out=out)
 
 
-def _moved(states: Tensor, axes: tuple[int, ...]) -> Tensor:
-    shape = (len(states), *[2] * len(axes))
-    return states.view(shape).permute(0, *(axis + 1 for axis in axes))
-
-
-def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(axes.index(position) for position in range(len(axes)))
+def _moved(states: Tensor, move: Move) -> Tensor:
+    axes = (0, *(axis + 1 for axis in move.axes))
+    return states.view(len(states), *move.shape).permute(axes)

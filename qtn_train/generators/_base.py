@@ -41,6 +41,10 @@ class WeightGenerator(nn.Module, ABC):
             weights: Tensor = self()
         return weights
 
+    def diagnostics(self) -> dict[str, float]:
+        """Return figures about the last call that a training history should keep."""
+        return {}
+
     def in_double(self) -> WeightGenerator:
         """Return a copy that computes in double precision, for checks."""
         return copy.deepcopy(self).double()

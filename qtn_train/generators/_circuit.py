@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .._random import uniform
 from ..circuits import Circuit
-from ..engines import Engine, engine_config, engine_from_config
+from ..engines import Engine, choose_engine, engine_config, engine_from_config
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel, mapping_from_config
 from ._base import WeightGenerator
@@ -28,7 +28,7 @@ class CircuitGenerator(WeightGenerator):
 
     Args:
         circuit: The circuit; it needs at least ``n_weights / weights_per_outcome`` outcomes.
-        engine: What runs it.
+        engine: What runs it; ``"auto"`` is the cheapest exact simulator that fits.
         mapping: What turns outcomes into weights.
         n_weights: Length of the generated vector.
         chunk_size: Outcomes of a chunk, a power of two.
@@ -55,7 +55,7 @@ class CircuitGenerator(WeightGenerator):
     def __init__(
         self,
         circuit: Circuit,
-        engine: Engine,
+        engine: Engine | Literal["auto"],
         mapping: MappingModel,
         *,
         n_weights: int,
@@ -76,7 +76,13 @@ class CircuitGenerator(WeightGenerator):
             hint = f"{n_weights} weights need {needed} qubits."
             raise ValueError(must_be("n_qubits", f"at least {needed}", circuit.n_qubits, hint))
         self.circuit = circuit
+        self._reason = ""
+        if isinstance(engine, str):
+            if engine != "auto":
+                raise ValueError(must_be("engine", "an Engine or 'auto'", repr(engine)))
+            engine, self._reason = choose_engine(circuit, self.n_outcomes)
         self.engine = engine
+        self._diagnostics: dict[str, float] = {}
         self.mapping = mapping
         self.seed = seed
         start = (np.pi * uniform(seed, "angles", circuit.n_angles)).astype(np.float32)
@@ -84,7 +90,11 @@ class CircuitGenerator(WeightGenerator):
 
     def forward(self) -> Float[Tensor, " n_weights"]:
         """Return all weights, differentiable with respect to angles and mapping."""
-        state = self.engine.prepare(self.circuit, self.angles, self.n_outcomes)
+        return self._weights(self.engine)
+
+    def _weights(self, engine: Engine) -> Tensor:
+        state = engine.prepare(self.circuit, self.angles, self.n_outcomes)
+        self._diagnostics = state.diagnostics()
 
         def weights(start: int, stop: int) -> Tensor:
             probs = state.probs(start, stop).to(self.angles.dtype)
@@ -101,10 +111,13 @@ class CircuitGenerator(WeightGenerator):
         return torch.cat(chunks).reshape(-1)[: self.n_weights]
 
     def origin(self) -> Float[Tensor, " n_weights"]:
-        """Return what the initial parameters give; zeros where a run of the circuit costs shots."""
-        if self.engine.needs_shots:
-            return torch.zeros(self.n_weights, device=self.angles.device)
-        return super().origin()
+        """Return what the initial parameters give, without spending a shot."""
+        with torch.no_grad():
+            return self._weights(self.engine.simulator)
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return what the state of the last call says of its errors."""
+        return self._diagnostics
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the trainable parameters by role."""
@@ -143,9 +156,10 @@ class CircuitGenerator(WeightGenerator):
     def describe(self) -> str:
         """Return a line that says what this generator is."""
         spare = 2**self.circuit.n_qubits - self.n_outcomes
+        auto = f" ({self._reason})" if self._reason else ""
         return (
             f"circuit of {self.circuit.n_qubits} qubits, {len(self.circuit)} gates and "
-            f"{self.circuit.n_angles} angles on {self.engine!r}; "
+            f"{self.circuit.n_angles} angles on {self.engine!r}{auto}; "
             f"{type(self.mapping).__name__}; {spare} of {2**self.circuit.n_qubits} outcomes unused"
         )
 

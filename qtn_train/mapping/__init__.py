@@ -7,8 +7,15 @@ from typing import Any
 from ..errors import must_be
 from ._base import MappingModel, basis_bits
 from ._mlp import MLPMapping
+from ._tensor_train import TensorTrainMapping
 
-__all__ = ["MLPMapping", "MappingModel", "basis_bits", "mapping_from_config"]
+__all__ = [
+    "MLPMapping",
+    "MappingModel",
+    "TensorTrainMapping",
+    "basis_bits",
+    "mapping_from_config",
+]
 
 
 def mapping_from_config(config: dict[str, Any]) -> MappingModel:
@@ -25,6 +32,9 @@ def mapping_from_config(config: dict[str, Any]) -> MappingModel:
     """
     options = dict(config)
     kind = options.pop("kind", None)
-    if kind != "mlp":
-        raise ValueError(must_be("mapping kind", "'mlp'", repr(kind), "Update qtn_train."))
-    return MLPMapping(**options)
+    if kind == "mlp":
+        return MLPMapping(**options)
+    if kind == "tensor-train":
+        return TensorTrainMapping(**options)
+    expected = "'mlp' or 'tensor-train'"
+    raise ValueError(must_be("mapping kind", expected, repr(kind), "Update qtn_train."))

@@ -16,6 +16,11 @@ from torch import Tensor, nn
 
 from ..errors import must_be, positive_int
 
+# For a random state z = 2^N·p is exponentially distributed (Porter–Thomas). With this floor under
+# the root, √(z + FLOOR) has these two moments; a test integrates them.
+FLOOR = 1e-4
+MEAN, STD = 0.886315, 0.463191
+
 
 class MappingModel(nn.Module, ABC):
     """Turns each outcome's number and probability into weights.
@@ -79,3 +84,16 @@ def basis_bits(start: int, stop: int, n_qubits: int, *, device: Any = None) -> T
     numbers = torch.arange(start, stop, device=device)[:, None]
     shifts = torch.arange(n_qubits - 1, -1, -1, device=device)
     return ((numbers >> shifts) & 1).float() * 2 - 1
+
+
+def amplitude_feature(probs: Tensor, n_qubits: int) -> Tensor:
+    """Return √(2^N·p + 0.0001), standardized with the constants of a random state.
+
+    Args:
+        probs: Probabilities.
+        n_qubits: N, the number of bits of an outcome.
+
+    Returns:
+        A number for each, of mean 0 and variance 1 for a random state; its gradient is finite at 0.
+    """
+    return (torch.sqrt(probs * 2.0**n_qubits + FLOOR) - MEAN) / STD

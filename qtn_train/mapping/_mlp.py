@@ -24,16 +24,11 @@ from torch import Tensor, nn
 
 from .._random import uniform
 from ..errors import must_be, positive_int
-from ._base import MappingModel, basis_bits
+from ._base import MappingModel, amplitude_feature, basis_bits
 
 Feature = Literal["amplitude", "published"]
 
 _ACTIVATIONS = {"tanh": torch.tanh, "relu": torch.relu, "gelu": nn.functional.gelu}
-
-# For a random state z = 2^N·p is exponentially distributed (Porter–Thomas). With this floor under
-# the root, √(z + FLOOR) has these two moments; a test integrates them.
-FLOOR = 1e-4
-MEAN, STD = 0.886315, 0.463191
 
 # Published constants (arXiv 2402.16465); the clamp keeps the gradient of x^0.3 finite at p = 0.
 _ALPHA, _BETA, _GAMMA, _CLAMP = 0.3, 0.8, 0.1, 1e-12
@@ -119,7 +114,7 @@ class MLPMapping(MappingModel):
 
     def _feature(self, probs: Tensor) -> Tensor:
         if self.feature == "amplitude":
-            return (torch.sqrt(probs * 2.0**self.n_qubits + FLOOR) - MEAN) / STD
+            return amplitude_feature(probs, self.n_qubits)
         scaled = _GAMMA * 2.0 ** (self.n_qubits - 1) * probs.clamp(min=_CLAMP)
         value = (_BETA * torch.tanh(scaled)) ** _ALPHA
         return value - value.mean()

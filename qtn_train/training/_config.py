@@ -69,7 +69,8 @@ class History:
 
     Attributes:
         epochs: ``{epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds}``, and
-            ``validation_loss`` where there is a held-out set.
+            ``validation_loss`` where there is a held-out set; with matrix product states also
+            ``truncation_error`` and ``fidelity_estimate``.
         stopped_early: Whether patience ran out.
     """
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,15 @@ from tqdm import tqdm
 
 from .._random import permutation
 from ..data import Dataset
-from ..errors import NonFiniteLoss, RunError, must_be
+from ..errors import NonFiniteLoss, RunError, TruncationWarning, must_be
 from ..hybrid import QuantumTrain
 from ._checkpoint import CHECKPOINT, Progress, read_checkpoint, restore, save_checkpoint
 from ._config import FitConfig, History
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 _EVALUATION_BATCH = 1000
+# Below this estimated fidelity a truncated state is reported.
+_LOWEST_FIDELITY = 0.9
 
 
 def fit(
@@ -285,6 +288,15 @@ class _Loop:
         if not math.isfinite(entry["test_loss"]):  # then the last step was one too many
             hint = "Lower the learning rate."
             raise NonFiniteLoss(must_be("test loss", "finite", entry["test_loss"], hint))
+        if isinstance(self.model, QuantumTrain):
+            entry |= self.model.generator.diagnostics()
+        if entry.get("fidelity_estimate", 1.0) < _LOWEST_FIDELITY:
+            warnings.warn(
+                f"`max_bond` must keep a fidelity of {_LOWEST_FIDELITY}; got "
+                f"{entry['fidelity_estimate']:.3g} in epoch {at.epoch + 1}. Raise it.",
+                TruncationWarning,
+                stacklevel=4,
+            )
         if self.config.schedule == "plateau":
             self.scheduler.step(train_loss)
         if self.held is not None:

@@ -17,6 +17,7 @@ from qtn_train._types import REAL, ComplexDtype
 from qtn_train.circuits import ANSATZE, GATES, Circuit, Gate
 from qtn_train.engines import (
     Engine,
+    MPSEngine,
     SampledEngine,
     State,
     StatevectorEngine,
@@ -39,6 +40,7 @@ class EngineCase(NamedTuple):
 
 CASES = {
     "statevector": EngineCase(lambda dtype: StatevectorEngine(dtype=dtype), _statevector._Evolve),
+    "mps": EngineCase(lambda dtype: MPSEngine(dtype=dtype)),
 }
 SHOTS = {
     "sampled": EngineCase(

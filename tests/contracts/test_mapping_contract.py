@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from torch import nn
 
-from qtn_train.mapping import MappingModel, MLPMapping, basis_bits, mapping_from_config
-from qtn_train.mapping._mlp import FLOOR, MEAN, STD
+from qtn_train.mapping import (
+    MappingModel,
+    MLPMapping,
+    TensorTrainMapping,
+    basis_bits,
+    mapping_from_config,
+)
+from qtn_train.mapping._base import FLOOR, MEAN, STD
 
 N_QUBITS = 6
 SIZE = 2**N_QUBITS
@@ -28,6 +34,10 @@ CASES: dict[str, Callable[[int], MappingModel]] = {
     "mlp-three": lambda seed: MLPMapping(N_QUBITS, weights_per_outcome=3, seed=seed),
     "mlp-published": lambda seed: MLPMapping(
         N_QUBITS, hidden=(4, 3), activation=None, feature="published", seed=seed
+    ),
+    "tensor-train": lambda seed: TensorTrainMapping(N_QUBITS, seed=seed),
+    "tensor-train-three": lambda seed: TensorTrainMapping(
+        N_QUBITS, 3, weights_per_outcome=3, seed=seed
     ),
 }
 # Piecewise linear: no finite differences across its kinks.
@@ -257,7 +267,9 @@ def test_message_of_basis_bits(ends: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("config", [{}, {"kind": "oracle"}])
 def test_message_of_configurations(config: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"`mapping kind` must be .*'mlp'.*; got .* Update qtn_tr"):
+    with pytest.raises(
+        ValueError, match=r"`mapping kind` must be 'mlp' or .*; got .* Update qtn_tr"
+    ):
         mapping_from_config(config)
 
 

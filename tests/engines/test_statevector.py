@@ -64,7 +64,7 @@ def test_block_sizes_give_the_same_state_and_gradient(
     atol = tolerances.AMPLITUDE["complex128"]
     assert np.abs(amplitudes.numpy() - oracle.amplitudes(circuit, values)).max() < atol
     for size in (2, 3, 5, 8):
-        monkeypatch.setattr(_statevector, "_block_size", lambda n_qubits, size=size: size)
+        monkeypatch.setattr(_statevector, "block_size", lambda n_qubits, size=size: size)
         other, other_grad = run(circuit, values)
         torch.testing.assert_close(other, amplitudes, atol=atol, rtol=0)
         torch.testing.assert_close(other_grad, grad, atol=atol, rtol=0)
@@ -162,7 +162,7 @@ def test_capabilities() -> None:
 def test_the_largest_circuit_follows_from_memory(
     monkeypatch: pytest.MonkeyPatch, gigabytes: int, n_qubits: int
 ) -> None:
-    monkeypatch.setattr(_statevector, "_memory_bytes", lambda: gigabytes * 2**30)
+    monkeypatch.setattr(_statevector, "memory_bytes", lambda: gigabytes * 2**30)
     assert StatevectorEngine().max_qubits == n_qubits
     assert StatevectorEngine(dtype="complex128").max_qubits == n_qubits - 1
 

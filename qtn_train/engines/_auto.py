@@ -1,0 +1,134 @@
+"""``engine="auto"``: the cheapest exact engine that fits, decided once from estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .._types import ComplexDtype
+from ..circuits import Circuit
+from ..errors import UnsupportedByEngine, must_be
+from ._base import Engine
+from ._fusion import plan
+from ._mps import MPSEngine
+from ._statevector import StatevectorEngine, block_size, memory_bytes
+
+# Measured on two cores, complex64: numbers moved or multiplied in a second by each engine, forward
+# and backward together. Only their ratio matters here.
+_STATEVECTOR_RATE = 2.5e9
+_MPS_RATE = 2.5e9
+_MPS_SECONDS_PER_GATE = 1.5e-4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one forward and backward pass is expected to cost.
+
+    Attributes:
+        seconds: Time; only good for a comparison.
+        bytes: Memory at the peak.
+    """
+
+    seconds: float
+    bytes: float
+
+
+def statevector_estimate(circuit: Circuit, dtype: ComplexDtype = "complex64") -> Estimate:
+    """Estimate the state-vector engine: four passes over the amplitudes for each block.
+
+    Args:
+        circuit: The circuit.
+        dtype: Precision of the amplitudes.
+
+    Returns:
+        The estimate.
+    """
+    size = 8 if dtype == "complex64" else 16
+    amplitudes = 2.0**circuit.n_qubits
+    target = block_size(circuit.n_qubits)
+    n_blocks = len(plan(circuit, target).blocks) if circuit.n_qubits <= 40 else len(circuit)
+    return Estimate(
+        4 * n_blocks * amplitudes * 2**target / _STATEVECTOR_RATE, 8 * amplitudes * size
+    )
+
+
+def mps_estimate(circuit: Circuit, n_outcomes: int, dtype: ComplexDtype = "complex64") -> Estimate:
+    """Estimate the exact matrix product state: bonds that grow with each gate across them.
+
+    Args:
+        circuit: The circuit.
+        n_outcomes: How many probabilities are asked for.
+        dtype: Precision of the amplitudes.
+
+    Returns:
+        The estimate.
+    """
+    size = 8 if dtype == "complex64" else 16
+    n = circuit.n_qubits
+    bonds = [1.0] * max(1, n - 1)
+    flops = memory = 0.0
+    for gate in circuit.gates:
+        if len(gate.qubits) == 1:
+            continue
+        low, high = min(gate.qubits), max(gate.qubits)
+        for bond in range(low, high):
+            cap = 2.0 ** min(bond + 1, n - bond - 1)
+            bonds[bond] = min(cap, bonds[bond] * (4.0 if gate.name == "swap" else 2.0))
+            left = bonds[bond - 1] if bond else 1.0
+            right = bonds[bond + 1] if bond + 1 < n - 1 else 1.0
+            flops += 8 * left * bonds[bond] * right
+            memory += 2 * (left + right) * bonds[bond] * size
+    middle = bonds[len(bonds) // 2]
+    flops += 4 * n_outcomes * middle
+    memory += 4 * min(n_outcomes, 2**20) * size
+    n_gates = sum(len(gate.qubits) == 2 for gate in circuit.gates)
+    return Estimate(3 * flops / _MPS_RATE + n_gates * _MPS_SECONDS_PER_GATE, memory)
+
+
+def choose_engine(
+    circuit: Circuit, n_outcomes: int, *, dtype: ComplexDtype = "complex64"
+) -> tuple[Engine, str]:
+    """Return the cheapest exact engine for a circuit. It never truncates.
+
+    Args:
+        circuit: The circuit.
+        n_outcomes: How many probabilities are asked for.
+        dtype: Precision of the amplitudes.
+
+    Returns:
+        The engine, and a sentence that says why.
+
+    Raises:
+        UnsupportedByEngine: No exact engine fits this machine's memory.
+
+    Example:
+        >>> from qtn_train.circuits import ansatz
+        >>> choose_engine(ansatz.u3_cu3_ring(8, 16), 200)[0]
+        StatevectorEngine(dtype='complex64')
+    """
+    dense = statevector_estimate(circuit, dtype)
+    chain = mps_estimate(circuit, n_outcomes, dtype)
+    limit = memory_bytes()
+    dense_fits, chain_fits = dense.bytes <= limit, chain.bytes <= limit
+    if not dense_fits and not chain_fits:
+        raise UnsupportedByEngine(
+            must_be(
+                "circuit",
+                f"one whose exact state fits {limit / 2**30:.0f} GiB",
+                f"{circuit.n_qubits} qubits and {len(circuit)} gates, which need "
+                f"{min(dense.bytes, chain.bytes) / 2**30:.3g} GiB",
+                "Take MPSEngine(max_bond=...) to truncate.",
+            )
+        )
+    if dense_fits and (dense.seconds <= chain.seconds or not chain_fits):
+        engine: Engine = StatevectorEngine(dtype=dtype)
+    else:
+        engine = MPSEngine(dtype=dtype)
+    reason = (
+        f"auto: estimated {_text(dense, dense_fits)} as a state vector, "
+        f"{_text(chain, chain_fits)} as an exact matrix product state"
+    )
+    return engine, reason
+
+
+def _text(estimate: Estimate, fits: bool) -> str:
+    return f"{estimate.seconds:.2g} s" if fits else "too much memory"

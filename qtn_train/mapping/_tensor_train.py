@@ -1,0 +1,180 @@
+"""The tensor train from (bits of k, p_k) to weights.
+
+    ─[A₀]──[A₁]── … ──[A_{N−1}]─ a ─ φ_a(p_k)      A_i: (left, 2, right)
+      │     │             │  └─ w                  A_{N−1}: (left, 2, 2, weights_per_outcome)
+      k₀    k₁            k_{N−1}                  k₀ is the most significant bit; φ = (1, p̃)
+
+Nothing as long as 2^N is ever made. Of a range of outcomes the high bits are pinned, and the free
+ones are cut in two halves, each contracted once a call:
+
+    T(k; a, w) = left[high part of k] · right[low part of k; a, w]
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from .._random import uniform
+from ..errors import must_be, positive_int
+from ._base import MappingModel, amplitude_feature
+
+
+@final
+class TensorTrainMapping(MappingModel):
+    """A tensor train over the bits of the outcome's number, with one leg for its probability.
+
+    w_k = Σ_a T(k, a)·φ_a(p_k) with φ = (1, p̃), where p̃ is the amplitude feature of
+    :class:`MLPMapping`. At the start every matrix that a bit selects is an isometry, times the
+    constant that keeps the mean square of a component at 1: outputs and gradients are of the same
+    order whatever the number of qubits.
+
+    Args:
+        n_qubits: Number of bits of an outcome.
+        bond_dim: Largest bond dimension of the train, at least 1. Bonds near its ends are smaller:
+            that after i bits is min(bond_dim, 2^i, 2·weights_per_outcome·2^(N−i)).
+        weights_per_outcome: Weights that each outcome gives.
+        seed: Seed of the initial parameters.
+
+    Attributes:
+        bond_dim: As given.
+        cores: The N tensors of the train.
+
+    Raises:
+        TypeError: A size is not an integer.
+        ValueError: A size is below 1.
+
+    Source:
+        arXiv 2409.06992 for a tensor network as the mapping; the open leg, the feature and the
+        start are ours.
+
+    Example:
+        >>> mapping = TensorTrainMapping(13, bond_dim=4)
+        >>> sum(p.numel() for p in mapping.parameters())
+        356
+        >>> mapping(0, torch.full((8,), 2.0**-13)).shape
+        torch.Size([8, 1])
+    """
+
+    def __init__(
+        self, n_qubits: int, bond_dim: int = 4, *, weights_per_outcome: int = 1, seed: int = 0
+    ) -> None:
+        super().__init__(n_qubits, weights_per_outcome)
+        self.bond_dim = positive_int("bond_dim", bond_dim)
+        self.seed = seed
+        last = 2 * self.weights_per_outcome
+        sizes = [(2**i, last * 2 ** (self.n_qubits - i)) for i in range(self.n_qubits)]
+        bonds = [*(min(self.bond_dim, *size) for size in sizes), last]
+        cores = [_core(bonds[i], bonds[i + 1], seed, i) for i in range(self.n_qubits)]
+        # Its two terms, that of 1 and that of p̃, have together the mean square 1.
+        cores[-1] = math.sqrt(0.5) * cores[-1].view(-1, 2, 2, self.weights_per_outcome)
+        self.cores = nn.ParameterList(cores)
+
+    def forward(self, start: int, probs: Float[Tensor, " outcomes"]) -> Float[Tensor, "outcomes w"]:
+        """Return the weights of the outcomes start … start+K−1.
+
+        Args:
+            start: Number of the first outcome.
+            probs: Their probabilities, at least one.
+
+        Returns:
+            Weights, of the order of 1.
+
+        Raises:
+            ValueError: The range is empty, or does not lie within the outcomes.
+        """
+        count = len(probs)
+        if not 0 <= start < start + count <= 2**self.n_qubits:
+            expected = f"0 <= start < stop <= 2**{self.n_qubits}"
+            raise ValueError(must_be("start, stop", expected, (start, start + count)))
+        n_free = max(1, (count - 1).bit_length())
+        n_low = (n_free + 1) // 2
+        left = self._left(start, start + count, n_free, n_low)
+        right = self._right(n_low)
+        skip = start - ((start >> n_low) << n_low)
+        constant, slope = (
+            _contract([left, part], [[-1, 1], [1, -2, -3]]).reshape(-1, self.weights_per_outcome)
+            for part in right.unbind(2)
+        )
+        feature = amplitude_feature(probs, self.n_qubits)[:, None]
+        return torch.addcmul(constant[skip : skip + count], slope[skip : skip + count], feature)
+
+    def _left(self, start: int, stop: int, n_free: int, n_low: int) -> Tensor:
+        """The vectors of the high parts start >> n_low … (stop − 1) >> n_low, one a row."""
+        n_pinned = self.n_qubits - n_free
+        free = list(self.cores)[n_pinned : self.n_qubits - n_low]
+        # A range of up to 2^n_free outcomes touches one or two values of the pinned bits.
+        first, last = start >> n_free, (stop - 1) >> n_free
+        blocks = []
+        for pinned in range(first, last + 1):
+            bits = [(pinned >> (n_pinned - 1 - site)) & 1 for site in range(n_pinned)]
+            chain = [self.cores[site][:, bit] for site, bit in enumerate(bits)]
+            blocks.append(self._rows(chain, free))
+        skip = first << (n_free - n_low)
+        return torch.cat(blocks)[(start >> n_low) - skip : ((stop - 1) >> n_low) + 1 - skip]
+
+    def _rows(self, chain: list[Tensor], free: list[Tensor]) -> Tensor:
+        """Contract matrices, then cores with open legs, from the left end of the train."""
+        tensors = [self.cores[0].new_ones(1), *chain, *free]
+        legs = [[1], *([i, i + 1] for i in range(1, len(chain) + 1))]
+        legs += [[i, -i, i + 1] for i in range(len(chain) + 1, len(tensors))]
+        legs[-1][-1] *= -1
+        rows = _contract(tensors, legs, range(1, len(tensors)))
+        return rows.reshape(2 ** len(free), -1)
+
+    def _right(self, n_low: int) -> Tensor:
+        """The last ``n_low`` cores: ``(left, 2^n_low, 2, weights_per_outcome)``."""
+        cores = list(self.cores)[self.n_qubits - n_low :]
+        # Bonds are 1 … n_low−1; the open legs are numbered in the order of the result.
+        legs = [[i, -i - 2, i + 1] for i in range(n_low)]
+        legs[0][0] = -1
+        legs[-1] = [*legs[-1][:2], -n_low - 2, -n_low - 3]
+        # From the right end: the two legs there are mostly smaller than the bond on the left.
+        table = _contract(cores, legs, range(n_low - 1, 0, -1))
+        return table.reshape(cores[0].shape[0], 2**n_low, 2, self.weights_per_outcome)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON data, with the class under ``kind``."""
+        return {
+            "kind": "tensor-train",
+            "n_qubits": self.n_qubits,
+            "bond_dim": self.bond_dim,
+            "weights_per_outcome": self.weights_per_outcome,
+            "seed": self.seed,
+        }
+
+
+def _contract(tensors: list[Tensor], legs: list[list[int]], order: range | None = None) -> Tensor:
+    """Contract a network whose open legs have the numbers −1, −2, … in the order of the result."""
+    import tensornetwork as tn
+
+    # The backend of this call alone; checks are off because they cost more than the contraction.
+    closed = None if order is None else list(order)
+    result: Tensor = tn.ncon(tensors, legs, closed, check_network=False, backend="pytorch")
+    return result
+
+
+def _core(left: int, right: int, seed: int, site: int) -> Tensor:
+    """A ``(left, 2, right)`` tensor of two isometries that keep the mean square of components."""
+    values = uniform(seed, f"mapping/{site}", 2 * left * right).reshape(2, -1)
+    shape = (max(left, right), min(left, right))
+    pair = np.stack([_orthonormal(part.reshape(shape)) for part in values])
+    pair = pair.transpose(0, 2, 1) * math.sqrt(right / left) if left < right else pair
+    return torch.from_numpy(pair.transpose(1, 0, 2).astype(np.float32))
+
+
+def _orthonormal(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make columns orthonormal by Gram–Schmidt."""
+    # Not LAPACK, whose rounding depends on the machine.
+    out = columns.copy()
+    for i in range(out.shape[1]):
+        out[:, i] /= np.sqrt(np.square(out[:, i]).sum())
+        rest = out[:, i + 1 :]
+        rest -= out[:, i : i + 1] * (out[:, i : i + 1] * rest).sum(axis=0)
+    return out
