@@ -26,6 +26,7 @@ _PUBLIC = {
     "SampledEngine": "engines",
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
+    "TensorTrainMapping": "mapping",
     "WeightGenerator": "generators",
     "CircuitGenerator": "generators",
     "qubits_needed": "generators",
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from .engines import Engine, MPSEngine, SampledEngine, State, StatevectorEngine
     from .generators import CircuitGenerator, WeightGenerator, qubits_needed
     from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
-    from .mapping import MappingModel, MLPMapping
+    from .mapping import MappingModel, MLPMapping, TensorTrainMapping
     from .training import FitConfig, History, evaluate, fit
 
 

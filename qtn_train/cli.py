@@ -16,7 +16,7 @@ import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -101,14 +101,20 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     init_from: Annotated[
-        Path | None, typer.Option(help="Start from the trained numbers of this run.")
+        Path | None, typer.Option(help="Start from the trained numbers, and the seed, of this run.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a data set's network and write the result into a folder."""
     given = {name: value for name, value in locals().items() if name in _KEPT}
     if out is None:
+        if resume:
+            raise ValueError(must_be("--out", "given with --resume", "nothing"))
         out = Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+    if init_from is not None and seed is None:
+        from .training import read_checkpoint
+
+        given["seed"] = read_checkpoint(init_from)[1]["run"]["seed"]
     run = _options(given, out, resume)
     _use_threads(run["threads"])
     data, model = _build(run, data_dir)
@@ -119,7 +125,10 @@ def train(
     again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
     if data_dir is not None:
         again += ["--data-dir", str(data_dir)]
-    result = _fit(model, data, run, out, resume, shlex.join(again))
+    try:
+        result = _fit(model, data, run, out, resume)
+    except KeyboardInterrupt:
+        _fail(f"interrupted; nothing is lost. Go on with: {shlex.join(again)}", 1)
     if as_json:
         print(json.dumps(result, indent=2, sort_keys=True))
     else:
@@ -214,7 +223,7 @@ def main() -> None:
         _fail("interrupted", 1)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     _say("qtn-train: " + " ".join(message.split()))
     sys.exit(status)
 
@@ -374,10 +383,11 @@ def _make_folder(out: Path) -> None:
 
 
 def _fit(
-    model: QuantumTrain, data: Dataset, run: dict[str, Any], out: Path, resume: bool, again: str
+    model: QuantumTrain, data: Dataset, run: dict[str, Any], out: Path, resume: bool
 ) -> dict[str, Any]:
     from tqdm import tqdm
 
+    from ._files import write_atomically
     from .plots import save_curves
     from .training import fit, fit_config, seconds_per_step
 
@@ -394,10 +404,7 @@ def _fit(
             file=sys.stderr,
         )
 
-    try:
-        history = fit(model, data, config, folder=out, resume=resume, on_epoch=on_epoch, run=run)
-    except KeyboardInterrupt:
-        _fail(f"interrupted; nothing is lost. Go on with: {again}", 1)
+    history = fit(model, data, config, folder=out, resume=resume, on_epoch=on_epoch, run=run)
     result = _result(model, run)
     result["epochs"] = history.epochs
     result["test_accuracy"] = history.test_accuracy
@@ -409,7 +416,7 @@ def _fit(
     )
     save_curves(history.epochs, out / CURVES, title)
     text = json.dumps(result, indent=2, sort_keys=True)
-    (out / RUN).write_text(text + "\n")
+    write_atomically(out / RUN, f"{text}\n".encode())
     return result
 
 

@@ -730,7 +730,7 @@ def test_numbers_of_a_model_with_another_seed_or_layout() -> None:
 
     first = model(1)
     for other, name in (
-        (model(2), "seed, start or shuffle"),
+        (model(2), "seed"),
         (model(1, layout=Layout(gain=2.0)), "layout"),
     ):
         with pytest.raises(

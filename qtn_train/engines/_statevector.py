@@ -27,6 +27,9 @@ from ._matrices import gate_matrices
 # States of this size that are alive at once in a backward pass: amplitudes and cotangent, each
 # moved once, their product, and the real probabilities with their gradient.
 _STATES_ALIVE = 8
+# Target qubits of a block; with its control it spans one more. Measured: 3 beats 4 from 16 qubits on
+# (0.75 against 1.28 matrix products at 16), and is as good at 13.
+BLOCK_SIZE = 3
 
 
 @final
@@ -116,16 +119,10 @@ class StatevectorEngine(Engine):
         return self._max_qubits
 
     def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> StatevectorState:
-        steps = plan(circuit, block_size(circuit.n_qubits))
+        steps = plan(circuit, BLOCK_SIZE)
         values = gate_matrices(circuit).values(angles, self.complex_dtype)
         amplitudes: Tensor = _Evolve.apply(_fuse(steps, values), steps)  # type: ignore[no-untyped-call]
         return StatevectorState(amplitudes)
-
-
-def block_size(n_qubits: int) -> int:
-    """Return the number of target qubits of a block."""
-    # Few amplitudes: the calls cost more than the arithmetic, so fewer and larger blocks.
-    return 4 if n_qubits <= 14 else 3
 
 
 def memory_bytes() -> int:
@@ -219,13 +216,14 @@ class _States:
     def multiply(self, matrices: Tensor, block: Block) -> None:
         """Multiply (n, outer, control, inner, target, tail) by (n, control, target, target)."""
         n, control, target = matrices.shape[:3]
-        spread = matrices[:, None, :, None].expand(
-            n, block.outer, control, block.inner, target, target
-        )
+        if block.outer * block.inner > 1:
+            matrices = matrices[:, None, :, None].expand(
+                n, block.outer, control, block.inner, target, target
+            )
         shape = (-1, target, block.tail)
         self.now, self.before = self.before, self.now
         torch.bmm(
-            spread.reshape(-1, target, target), self.before.view(shape), out=self.now.view(shape)
+            matrices.reshape(-1, target, target), self.before.view(shape), out=self.now.view(shape)
         )
 
     def move(self, move: Move | None) -> None:
