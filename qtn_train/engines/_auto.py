@@ -10,7 +10,7 @@ from ..errors import UnsupportedByEngine, must_be
 from ._base import Engine
 from ._fusion import plan
 from ._mps import MPSEngine
-from ._statevector import StatevectorEngine, block_size, memory_bytes
+from ._statevector import BLOCK_SIZE, StatevectorEngine, memory_bytes
 
 # Measured on two cores, complex64: numbers moved or multiplied in a second by each engine, forward
 # and backward together. Only their ratio matters here.
@@ -44,11 +44,9 @@ def statevector_estimate(circuit: Circuit, dtype: ComplexDtype = "complex64") ->
     """
     size = 8 if dtype == "complex64" else 16
     amplitudes = 2.0**circuit.n_qubits
-    target = block_size(circuit.n_qubits)
-    n_blocks = len(plan(circuit, target).blocks) if circuit.n_qubits <= 40 else len(circuit)
-    return Estimate(
-        4 * n_blocks * amplitudes * 2**target / _STATEVECTOR_RATE, 8 * amplitudes * size
-    )
+    n_blocks = len(plan(circuit, BLOCK_SIZE).blocks) if circuit.n_qubits <= 40 else len(circuit)
+    seconds = 4 * n_blocks * amplitudes * 2**BLOCK_SIZE / _STATEVECTOR_RATE
+    return Estimate(seconds, 8 * amplitudes * size)
 
 
 def mps_estimate(circuit: Circuit, n_outcomes: int, dtype: ComplexDtype = "complex64") -> Estimate:
