@@ -1,0 +1,66 @@
+"""``engine="auto"`` takes the cheapest exact engine, once, and says why."""
+
+import pytest
+import torch
+
+from qtn_train import QuantumTrain
+from qtn_train.circuits import Circuit, ansatz
+from qtn_train.engines import MPSEngine, StatevectorEngine, _auto, choose_engine
+from qtn_train.errors import UnsupportedByEngine
+from qtn_train.generators import CircuitGenerator
+from qtn_train.mapping import MLPMapping
+
+
+@pytest.mark.parametrize(
+    ("circuit", "n_outcomes", "kind"),
+    [
+        (ansatz.u3_cu3_ring(8, 16), 131, StatevectorEngine),
+        (ansatz.u3_cu3_ring(13, 16), 6690, StatevectorEngine),
+        (ansatz.u3_cu3_chain(16, 16), 2**16, StatevectorEngine),
+        (ansatz.ry_cx_chain(26, 2), 1000, MPSEngine),
+        (ansatz.u3_cu3_chain(60, 3), 1000, MPSEngine),
+    ],
+)
+def test_the_choice(circuit: Circuit, n_outcomes: int, kind: type) -> None:
+    engine, reason = choose_engine(circuit, n_outcomes)
+    assert type(engine) is kind
+    assert engine.exact
+    assert reason.startswith("auto: estimated ")
+
+
+def test_it_never_truncates() -> None:
+    engine, _ = choose_engine(ansatz.u3_cu3_chain(60, 3), 1000, dtype="complex128")
+    assert isinstance(engine, MPSEngine)
+    assert engine.max_bond is None
+    assert engine.cutoff == 0.0
+    assert engine.dtype == "complex128"
+
+
+def test_where_nothing_exact_fits_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_auto, "memory_bytes", lambda: 8 * 2**30)
+    with pytest.raises(UnsupportedByEngine, match=r"fits 8 GiB; got 60 qubits .* Take MPSEngine\("):
+        choose_engine(ansatz.u3_cu3_ring(60, 32), 1000)
+
+
+def test_a_long_gate_counts_for_every_bond_that_it_crosses() -> None:
+    near = Circuit.builder(30)
+    far = Circuit.builder(30)
+    for _ in range(8):
+        near.cx(0, 1)
+        far.cx(0, 29)
+    few, many = (_auto.mps_estimate(b.build(), 1) for b in (near, far))
+    assert many.bytes > 20 * few.bytes
+
+
+def test_the_model_decides_once_and_tells() -> None:
+    model = QuantumTrain(torch.nn.Linear(4, 3), seed=0)
+    assert isinstance(model.generator, CircuitGenerator)
+    engine = model.generator.engine
+    model(torch.zeros(2, 4))
+    assert model.generator.engine is engine
+    assert "auto: estimated" in model.summary()
+
+
+def test_another_word_than_auto_is_refused() -> None:
+    with pytest.raises(ValueError, match="`engine` must be an Engine or 'auto'; got 'fast'"):
+        CircuitGenerator(ansatz.ry_cx_chain(3, 1), "fast", MLPMapping(3), n_weights=5)  # type: ignore[arg-type]
