@@ -1,6 +1,7 @@
 """What every test shares: checked shapes, seeded property tests, the folder of the full data."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,8 @@ pytest.raises = _raises
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A background job inherits an ignored Ctrl-C, and some tests send one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Not in pyproject.toml: pytest would import the package before the hook above is in place.
     config.addinivalue_line("filterwarnings", "error::qtn_train.errors.QtnTrainWarning")
 
