@@ -1,9 +1,13 @@
 """What every test shares: checked shapes, seeded property tests, the folder of the full data."""
 
+import importlib
+import importlib.util
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,19 @@ from hypothesis import settings
 jaxtyping.install_import_hook(
     "qtn_train", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
+
+
+def _load_plain(name: str) -> None:
+    """Import a module without these checks: numba compiles plain functions only."""
+    package = importlib.import_module(name.rpartition(".")[0])
+    spec = PathFinder.find_spec(name, package.__path__)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
+_load_plain("qtn_train.engines._kernels")
 
 settings.register_profile(
     "qtn_train", derandomize=True, deadline=None, max_examples=50, database=None

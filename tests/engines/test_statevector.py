@@ -1,4 +1,4 @@
-"""What only the state-vector engine promises: blocks, memory, the adjoint backward pass."""
+"""What only the state-vector engine promises: sweeps, blocks, memory, the adjoint backward pass."""
 
 import os
 from typing import Any
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from qtn_train.circuits import ANSATZE, GATES, Circuit, ansatz
 from qtn_train.engines import StatevectorEngine, StatevectorState, _statevector
-from qtn_train.engines._fusion import plan
+from qtn_train.engines._blocks import block_plan
+from qtn_train.engines._tiles import COLUMNS, ROWS, tile_plan
 from qtn_train.errors import UnsupportedByEngine
 
 
@@ -30,44 +31,114 @@ def run(circuit: Circuit, values: np.ndarray) -> tuple[torch.Tensor, torch.Tenso
     return amplitudes.detach(), grad
 
 
-# The plan of blocks
+def run_blocks(
+    circuit: Circuit, values: np.ndarray, size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The way of accelerators, which runs on any device."""
+    angles = torch.from_numpy(values).requires_grad_()
+    plan = block_plan(circuit, size)
+    matrices = _statevector._fuse(plan, plan.gates.values(angles, torch.complex128))
+    amplitudes = _statevector._Evolve.apply(matrices, plan)
+    weights = torch.from_numpy(np.random.default_rng(1).normal(size=amplitudes.numel()))
+    (grad,) = torch.autograd.grad(weights @ amplitudes.abs().square(), angles)
+    return amplitudes.detach(), grad
+
+
+# The plans: tiles on a CPU, blocks elsewhere
+
+
+def test_a_sweep_takes_as_many_gates_as_it_has_rows() -> None:
+    circuit = ansatz.u3_cu3_ring(19, 16)
+    n_pairs = sum(len(gate.qubits) == 2 for gate in circuit.gates)
+    assert n_pairs == 19 * 16
+    plan = tile_plan(circuit)
+    assert sum(len(sweep.steps) for sweep in plan.sweeps) <= n_pairs + 19
+    assert len(plan.sweeps) <= n_pairs / ROWS + 4
+    assert {len(sweep.bases) for sweep in plan.sweeps} == {2 ** (19 - ROWS - COLUMNS)}
+    assert plan.slots.shape[1:] == (n_pairs + 1, 2, 2, 2)
 
 
 def test_gates_share_blocks() -> None:
     circuit = ansatz.u3_cu3_ring(19, 16)
     n_pairs = sum(len(gate.qubits) == 2 for gate in circuit.gates)
-    assert n_pairs == 19 * 16
-    steps = plan(circuit, 3)
-    assert len(steps.blocks) < n_pairs / 2
-    assert (steps.control, steps.target) == (2, 8)
-    assert steps.slots.shape[1:] == (len(steps.blocks), 2, 8, 8)
+    plan = block_plan(circuit)
+    assert len(plan.blocks) < n_pairs / 2
+    assert plan.slots.shape[1:] == (len(plan.blocks), 2, 8, 8)
 
 
 def test_larger_blocks_are_fewer() -> None:
     circuit = ansatz.u3_cu3_ring(13, 4)
-    counts = [len(plan(circuit, size).blocks) for size in (2, 3, 4)]
+    counts = [len(block_plan(circuit, size).blocks) for size in (2, 3, 4)]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] < counts[0]
 
 
 def test_a_plan_is_made_once_for_equal_circuits() -> None:
-    assert plan(ansatz.brickwork(5, 2), 3) is plan(ansatz.brickwork(5, 2), 3)
+    assert block_plan(ansatz.brickwork(5, 2), 3) is block_plan(ansatz.brickwork(5, 2), 3)
+    assert tile_plan(ansatz.brickwork(5, 2)) is tile_plan(ansatz.brickwork(5, 2))
 
 
 @pytest.mark.parametrize("name", ANSATZE)
-def test_block_sizes_give_the_same_state_and_gradient(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_blocks_of_all_sizes_and_tiles_give_the_same_state_and_gradient(name: str) -> None:
     circuit = ANSATZE[name](8, 2)
     values = angles_of(circuit)
     amplitudes, grad = run(circuit, values)
     atol = tolerances.AMPLITUDE["complex128"]
     assert np.abs(amplitudes.numpy() - oracle.amplitudes(circuit, values)).max() < atol
     for size in (2, 3, 5, 8):
-        monkeypatch.setattr(_statevector, "BLOCK_SIZE", size)
-        other, other_grad = run(circuit, values)
+        other, other_grad = run_blocks(circuit, values, size)
         torch.testing.assert_close(other, amplitudes, atol=atol, rtol=0)
         torch.testing.assert_close(other_grad, grad, atol=atol, rtol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", ANSATZE)
+def test_many_tiles_agree_with_blocks(name: str, threads: int) -> None:
+    circuit = ANSATZE[name](ROWS + COLUMNS + 3, 2)
+    values = angles_of(circuit)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        amplitudes, grad = run(circuit, values)
+    finally:
+        torch.set_num_threads(before)
+    other, other_grad = run_blocks(circuit, values, 3)
+    torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
+    torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
+
+
+def test_random_circuits_over_many_tiles() -> None:
+    # Controls and targets anywhere: in rows, in columns, and in the number of the tile.
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        circuit = oracle.random_circuit(rng, ROWS + COLUMNS + 2, 120, tuple(GATES))
+        values = angles_of(circuit)
+        amplitudes, grad = run(circuit, values)
+        other, other_grad = run_blocks(circuit, values, 3)
+        torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
+        torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_computes_the_same() -> None:
+    circuit = ansatz.u3_cu3_ring(ROWS + COLUMNS + 3, 1)
+    values = angles_of(circuit)
+    torch.set_num_threads(2)
+    expected, _ = run(circuit, values)  # on several threads, which no child has
+
+    def child() -> bool:
+        torch.set_num_threads(1)  # torch's own threads do not survive a fork either
+        return bool(torch.allclose(run(circuit, values)[0], expected, atol=1e-13))
+
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(writer, b"1" if child() else b"0")
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        assert pipe.read() == b"1"
+    assert os.waitpid(pid, 0)[1] == 0
 
 
 @given(
