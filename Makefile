@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types notebooks bench lab clean
+.PHONY: help demo test lint types notebooks faults bench lab clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ else
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
 	    --nbval-cell-timeout 60 --nbval-sanitize-with tutorials/nbval_sanitize.cfg tutorials
 endif
+
+faults: .venv/.all-installed  ## Kill and disturb 200 runs on a local stand-in for Braket
+	$(BIN)/python -m tests.braket.faults --runs 200 --seed 0
 
 bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	@for n in 13 16 19; do \

@@ -1,7 +1,11 @@
-"""Files that hold tensors and one JSON description, written so that a crash leaves the old one."""
+"""Files that hold tensors and one JSON description, written so that a crash leaves the old one.
+
+A checksum over tensors and description seals each file; a damaged one is refused.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -13,7 +17,7 @@ from torch import Tensor
 
 from .errors import CheckpointError
 
-FORMAT = 1
+FORMAT = 2
 _KEY = "qtn_train"
 
 
@@ -47,15 +51,16 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], kind: str, info: dict[
         path: The file.
         tensors: By name; copied to the CPU.
         kind: What the file is, checked by :func:`read_tensors`.
-        info: JSON data, stored under the one metadata key ``qtn_train``.
+        info: JSON data, stored with the checksum under the one metadata key ``qtn_train``.
 
     Raises:
         OSError: The folder is not writable.
     """
     from safetensors.torch import save
 
-    text = json.dumps({"format": FORMAT, "kind": kind, **info}, sort_keys=True)
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    described = json.loads(json.dumps({"format": FORMAT, "kind": kind, **info}))
+    text = json.dumps({**described, "sha256": _seal(own, described)}, sort_keys=True)
     write_atomically(path, save(own, metadata={_KEY: text}))
 
 
@@ -71,7 +76,8 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: It is damaged, of another kind, or of a newer format.
+        CheckpointError: It is damaged, of another kind, or of a newer format. Files of format 1
+            are read.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -82,6 +88,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             info = json.loads((file.metadata() or {})[_KEY])
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             number, actual = int(info["format"]), info["kind"]
+            seal = info.pop("sha256", None)
     except (SafetensorError, LookupError, ArithmeticError, TypeError, ValueError, OSError) as error:
         text = f"`{path}` must be a {kind} file of qtn_train; got a damaged or foreign file."
         raise CheckpointError(text) from error
@@ -91,13 +98,31 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         )
     if actual != kind:
         raise CheckpointError(f"`{path}` must be a {kind} file; got a {actual} file.")
+    if seal not in (_seal(tensors, info), *(_older_seals(tensors, info) if number == 1 else ())):
+        text = f"`{path}` must have the content that was written; got another checksum."
+        raise CheckpointError(
+            f"{text} The file is damaged: restore a copy, or begin anew elsewhere."
+        )
     return tensors, info
+
+
+def _seal(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
+    """Return the SHA-256 over tensors and description."""
+    text = json.dumps(info, sort_keys=True)
+    return hashlib.sha256(f"{checksum(tensors)} {text}".encode()).hexdigest()
+
+
+def _older_seals(tensors: dict[str, Tensor], info: dict[str, Any]) -> tuple[str | None, ...]:
+    """Return what files of format 1 carried: each kind was sealed in its own way."""
+    if info["kind"] == "model":
+        return (checksum(tensors),)
+    if info["kind"] == "checkpoint":
+        return (_seal(tensors, {k: v for k, v in info.items() if k not in ("format", "kind")}),)
+    return (None,)
 
 
 def checksum(tensors: dict[str, Tensor]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of tensors."""
-    import hashlib
-
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())

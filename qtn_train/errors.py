@@ -30,6 +30,22 @@ class NonFiniteLoss(QtnTrainError):
     """The loss became NaN or infinite; the last good checkpoint was kept."""
 
 
+class JournalError(QtnTrainError):
+    """A journal of tasks cannot be used as asked: it is in use, of another run, or damaged."""
+
+
+class BudgetError(QtnTrainError):
+    """The next task would cost more than the budget still holds; it was not created."""
+
+
+class TasksPending(QtnTrainError):
+    """Tasks are still waiting or running; they are recorded, and the same call finds them again."""
+
+
+class TaskFailed(QtnTrainError):
+    """Tasks failed for good; only the user's word sends them again."""
+
+
 class QtnTrainWarning(UserWarning):
     """Base of the warnings that are this package's own."""
 

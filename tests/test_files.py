@@ -1,5 +1,6 @@
 """Files of tensors: whole or not at all, checked when read, never unpickled."""
 
+import hashlib
 import json
 import os
 import stat
@@ -117,9 +118,11 @@ def test_views_and_shared_tensors(tmp_path: Path) -> None:
 def test_one_metadata_key_with_sorted_json(tmp_path: Path) -> None:
     write_tensors(tmp_path / "file", TENSORS, "weights", {"z": 1, "a": 2})
     with safe_open(tmp_path / "file", framework="pt") as file:
-        assert file.metadata() == {
-            "qtn_train": '{"a": 2, "format": 1, "kind": "weights", "z": 1}',
-        }
+        ((key, text),) = file.metadata().items()
+    assert key == "qtn_train"
+    described = {"a": 2, "format": FORMAT, "kind": "weights", "z": 1}
+    seal = hashlib.sha256(f"{checksum(TENSORS)} {json.dumps(described)}".encode()).hexdigest()
+    assert text == json.dumps({**described, "sha256": seal}, sort_keys=True)
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -176,7 +179,7 @@ def test_newer_format_and_other_kind(tmp_path: Path) -> None:
     text = json.dumps({"format": FORMAT + 1, "kind": "something new"})
     save_file({"a": torch.zeros(1)}, tmp_path / "file", {"qtn_train": text})
     with pytest.raises(
-        CheckpointError, match=r"must be of format 1 at most; got 2. Update qtn_tra"
+        CheckpointError, match=rf"must be of format {FORMAT} at most; got {FORMAT + 1}. Update qtn"
     ):
         read_tensors(tmp_path / "file", "model")
     write_tensors(tmp_path / "file", TENSORS, "checkpoint", {})
@@ -185,6 +188,57 @@ def test_newer_format_and_other_kind(tmp_path: Path) -> None:
 
 
 # Checksums
+
+OTHER_CHECKSUM = r"must have the content that was written; got another checksum\. The file is dam"
+
+
+def rewrite(path: Path, tensors: dict[str, torch.Tensor], **changes: Any) -> None:
+    """Put other tensors or another description into a file, its old checksum with them."""
+    with safe_open(path, framework="pt") as file:
+        info = json.loads(file.metadata()["qtn_train"])
+    save_file(tensors, path, {"qtn_train": json.dumps(info | changes, sort_keys=True)})
+
+
+@pytest.mark.parametrize("kind", ["model", "checkpoint", "weights"])
+def test_every_file_is_sealed(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    tensors = {"a": torch.arange(3.0), "b": torch.zeros(2)}
+    write_tensors(path, tensors, kind, {"seed": 1, "map": {1: 2.5, 10: float("inf")}})
+    rewrite(path, tensors)
+    assert read_tensors(path, kind)[1]["map"] == {"1": 2.5, "10": float("inf")}
+    rewrite(path, {**tensors, "b": torch.ones(2)})
+    with pytest.raises(CheckpointError, match=OTHER_CHECKSUM):
+        read_tensors(path, kind)
+    for changes in ({"seed": 2}, {"sha256": None}, {"sha256": checksum(tensors)}, {"format": 1}):
+        write_tensors(path, tensors, kind, {"seed": 1})
+        rewrite(path, tensors, **changes)
+        with pytest.raises(CheckpointError, match=OTHER_CHECKSUM):
+            read_tensors(path, kind)
+
+
+def of_format_1(path: Path, kind: str, tensors: dict[str, torch.Tensor], seal: str | None) -> None:
+    info = {"format": 1, "kind": kind, "seed": 1} | ({} if seal is None else {"sha256": seal})
+    save_file(tensors, path, {"qtn_train": json.dumps(info, sort_keys=True)})
+
+
+def test_files_of_format_1_are_read_and_checked_as_they_were_sealed(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    tensors = {"a": torch.arange(3.0), "b": torch.zeros(2)}
+    both = hashlib.sha256(f'{checksum(tensors)} {{"seed": 1}}'.encode()).hexdigest()
+    seals = {"model": checksum(tensors), "checkpoint": both, "weights": None}
+    for kind, seal in seals.items():
+        of_format_1(path, kind, tensors, seal)
+        found, info = read_tensors(path, kind)
+        assert info == {"format": 1, "kind": kind, "seed": 1}
+        assert checksum(found) == checksum(tensors)
+        if seal is None:
+            continue
+        of_format_1(path, kind, {**tensors, "b": torch.ones(2)}, seal)
+        with pytest.raises(CheckpointError, match=OTHER_CHECKSUM):
+            read_tensors(path, kind)
+        of_format_1(path, kind, tensors, None)
+        with pytest.raises(CheckpointError, match=OTHER_CHECKSUM):
+            read_tensors(path, kind)
 
 
 def test_checksum_sees_every_change() -> None:

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import tolerances
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from qtn_train import PUBLISHED_LAYOUT, Layout, QuantumTrain
+from qtn_train import PUBLISHED_LAYOUT, Layout, QuantumTrain, _files
 from qtn_train._random import permutation, uniform
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import SampledEngine, StatevectorEngine
@@ -479,6 +479,20 @@ def test_evaluation_generates_again_only_when_a_parameter_changed() -> None:
         assert len(calls) == 7
 
 
+def test_evaluation_generates_again_with_another_engine() -> None:
+    model = train_model(mlp()).eval()
+    generator: Any = model.generator
+    x = random_input(6, 4)
+    with torch.no_grad():
+        exact = model(x)
+        generator.engine = SampledEngine(StatevectorEngine(), 100)
+        sampled = model(x)
+        assert not torch.equal(sampled, exact)
+        assert torch.equal(model(x), sampled), "counted once"
+        generator.engine = StatevectorEngine()
+        assert torch.equal(model(x), exact)
+
+
 def test_evaluation_after_loading_other_numbers() -> None:
     x = random_input(6, 4)
     model, other = train_model(mlp()).eval(), moved(train_model(mlp())).eval()
@@ -638,6 +652,15 @@ def test_one_flipped_bit(saved: Path) -> None:
         QuantumTrain.load(saved, mlp())
 
 
+def test_a_description_that_was_not_written_so(saved: Path) -> None:
+    content = saved.read_bytes()
+    changed = content.replace(b'\\"seed\\": 2', b'\\"seed\\": 3')
+    assert changed != content
+    saved.write_bytes(changed)
+    with pytest.raises(CheckpointError, match="must have the content that was written; got anoth"):
+        QuantumTrain.load(saved, mlp())
+
+
 def test_safetensors_of_somebody_else(saved: Path) -> None:
     save_file({"weight": torch.zeros(3)}, saved)
     with pytest.raises(CheckpointError, match="got a damaged or foreign file"):
@@ -645,20 +668,24 @@ def test_safetensors_of_somebody_else(saved: Path) -> None:
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the description inside a file."""
+    """Change the description inside a file, and seal it as if it had been written so."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     info = json.loads(header["__metadata__"]["qtn_train"])
+    del info["sha256"]
     change(info)
+    info["sha256"] = _files._seal(load_file(path), info)
     header["__metadata__"]["qtn_train"] = json.dumps(info)
     text = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
 
 
 def test_newer_format(saved: Path) -> None:
-    rewrite(saved, lambda info: info.update(format=2))
-    with pytest.raises(CheckpointError, match=r"must be of format 1 at most; got 2. Update qtn_tr"):
+    newer = _files.FORMAT + 1
+    rewrite(saved, lambda info: info.update(format=newer))
+    expected = rf"must be of format {_files.FORMAT} at most; got {newer}\. Update qtn_train"
+    with pytest.raises(CheckpointError, match=expected):
         QuantumTrain.load(saved, mlp())
 
 

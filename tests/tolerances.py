@@ -19,6 +19,9 @@ STEP = 1e-5
 #: for gradients of up to 10.
 FINITE_DIFFERENCE = 1e-8
 
+#: Shift rules on exact probabilities against autograd, in double precision: rounding only.
+SHIFT_RULE = 1e-10
+
 #: Gradient in single against double precision: rounding of a forward and a backward pass.
 SINGLE_GRADIENT = 1e-5
 
@@ -34,5 +37,11 @@ SIX_DECIMALS = 1e-6
 #: p value below which a chi-square test fails. Seeds are fixed, so a test passes always or never.
 P_VALUE = 1e-3
 
+#: Largest of up to 30 standardized means: beyond it with probability 30 · 2e-5. Seeds are fixed.
+Z_VALUE = 4.3
+
 #: Parameters seeded with Philox and rounded to float32, against literals of nine digits.
 LITERAL = 1e-9
+
+#: The same for Braket's local simulator, whose shots cannot be seeded: never by chance.
+UNSEEDED_P_VALUE = 1e-9

@@ -7,11 +7,16 @@ from typing import Any
 from ..errors import must_be
 from ._auto import choose_engine
 from ._base import Engine, State
+from ._braket._engine import BraketEngine
+from ._braket._recorded import RecordedEngine
+from ._estimators import n_circuits
 from ._mps import MPSEngine, MPSState, register_quimb_driver
-from ._shots import EstimatedState, SampledEngine
+from ._shots import CountingEngine, EstimatedState, SampledEngine
 from ._statevector import StatevectorEngine, StatevectorState
 
 __all__ = [
+    "BraketEngine",
+    "CountingEngine",
     "Engine",
     "EstimatedState",
     "MPSEngine",
@@ -23,6 +28,7 @@ __all__ = [
     "choose_engine",
     "engine_config",
     "engine_from_config",
+    "n_circuits",
     "register_quimb_driver",
 ]
 
@@ -40,8 +46,9 @@ def engine_config(engine: Engine) -> dict[str, Any]:
         TypeError: An engine of somebody else's.
     """
     if isinstance(engine, SampledEngine):
-        inner = engine_config(engine.engine)
-        return {"kind": "sampled", "engine": inner, "shots": engine.shots, "seed": engine.seed}
+        return {"kind": "sampled", "engine": engine_config(engine.engine), **engine.options()}
+    if isinstance(engine, BraketEngine | RecordedEngine):
+        return {"kind": "braket", **engine.config()}
     if isinstance(engine, StatevectorEngine):
         return {"kind": "statevector", "dtype": engine.dtype}
     if isinstance(engine, MPSEngine):
@@ -60,15 +67,18 @@ def engine_from_config(config: dict[str, Any]) -> Engine:
         The engine.
 
     Raises:
-        ValueError: An unknown kind.
+        ValueError: An unknown kind, or a device that costs money: such an engine needs a journal
+            and a budget.
     """
     options = dict(config)
     kind = options.pop("kind", None)
     if kind == "sampled":
         return SampledEngine(engine_from_config(options.pop("engine")), **options)
+    if kind == "braket":
+        return BraketEngine(**options)
     if kind == "statevector":
         return StatevectorEngine(**options)
     if kind == "mps":
         return MPSEngine(**options)
-    expected = "'statevector', 'mps' or 'sampled'"
+    expected = "'statevector', 'mps', 'sampled' or 'braket'"
     raise ValueError(must_be("engine kind", expected, repr(kind), "Update qtn_train."))

@@ -129,6 +129,20 @@ class Engine(ABC):
         """The engine for what must cost no shots: itself, unless it counts shots."""
         return self
 
+    @property
+    def billed(self) -> bool:
+        """Whether each execution costs money."""
+        return False
+
+    @property
+    def position(self) -> int:
+        """Batches of counted executions so far, the state to save; 0 where none are counted."""
+        return 0
+
+    @position.setter  # noqa: B027 - to do nothing is right for a simulator
+    def position(self, value: int) -> None:
+        """Nothing to set: a simulator's results do not depend on how often it ran."""
+
     def prepare(
         self, circuit: Circuit, angles: Float[Tensor, " n_angles"], n_outcomes: int | None = None
     ) -> State:

@@ -41,6 +41,25 @@ class WeightGenerator(nn.Module, ABC):
             weights: Tensor = self()
         return weights
 
+    def version(self) -> tuple[object, ...]:
+        """Return what differs once the weights may do so; cheap, and equal until then."""
+        tensors = (*self.parameters(), *self.buffers())
+        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+
+    @property
+    def billed(self) -> bool:
+        """Whether each call costs money."""
+        return False
+
+    @property
+    def position(self) -> int:
+        """How far the random draws behind the weights have got: the state to save besides."""
+        return 0
+
+    @position.setter
+    def position(self, value: int) -> None:
+        """Nothing to set where nothing is drawn."""
+
     def diagnostics(self) -> dict[str, float]:
         """Return figures about the last call that a training history should keep."""
         return {}

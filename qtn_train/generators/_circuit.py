@@ -115,6 +115,24 @@ class CircuitGenerator(WeightGenerator):
         with torch.no_grad():
             return self._weights(self.engine.simulator)
 
+    def version(self) -> tuple[object, ...]:
+        """Return what differs once the weights may do so: parameters, or another engine."""
+        return (*super().version(), self.engine)
+
+    @property
+    def billed(self) -> bool:
+        """Whether each call costs money, as the engine says."""
+        return self.engine.billed
+
+    @property
+    def position(self) -> int:
+        """The engine's position."""
+        return self.engine.position
+
+    @position.setter
+    def position(self, value: int) -> None:
+        self.engine.position = value
+
     def diagnostics(self) -> dict[str, float]:
         """Return what the state of the last call says of its errors."""
         return self._diagnostics
@@ -125,9 +143,10 @@ class CircuitGenerator(WeightGenerator):
         return {"angles": [self.angles] if self.angles.requires_grad else [], "mapping": mapping}
 
     def in_double(self) -> CircuitGenerator:
-        """Return a copy that computes in double precision, for checks."""
-        config = _with_dtype(engine_config(self.engine), "complex128")
-        twin = copy.deepcopy(self).double()
+        """Return a copy that computes in double precision and without shots, for checks."""
+        config = {**engine_config(self.engine.simulator), "dtype": "complex128"}
+        # The engine is not copied: it may hold files or connections.
+        twin = copy.deepcopy(self, {id(self.engine): self.engine}).double()
         twin.engine = engine_from_config(config)
         return twin
 
@@ -184,9 +203,3 @@ def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
     per_outcome = positive_int("weights_per_outcome", weights_per_outcome)
     n_outcomes = -(-positive_int("n_weights", n_weights) // per_outcome)
     return max(1, (n_outcomes - 1).bit_length())
-
-
-def _with_dtype(config: dict[str, Any], dtype: str) -> dict[str, Any]:
-    if "engine" in config:
-        return {**config, "engine": _with_dtype(config["engine"], dtype)}
-    return {**config, "dtype": dtype}

@@ -70,7 +70,8 @@ class History:
     Attributes:
         epochs: ``{epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds}``, and
             ``validation_loss`` where there is a held-out set; with matrix product states also
-            ``truncation_error`` and ``fidelity_estimate``.
+            ``truncation_error`` and ``fidelity_estimate``, with shots ``shots`` and
+            ``outcomes_seen``.
         stopped_early: Whether patience ran out.
     """
 

@@ -45,8 +45,12 @@ def fit(
     """Train a model by Adam on the cross entropy of its class scores.
 
     With a folder, a checkpoint is written before the first step, after each epoch, twice a minute,
-    and when Ctrl-C or SIGTERM comes; a resumed run ends with the same bits as one that was never
-    interrupted (same machine, versions and threads).
+    and when Ctrl-C or SIGTERM comes; after each step where executions cost money. A resumed run
+    ends with the same bits as one that was never interrupted (same machine, versions and threads).
+
+    Where shots are counted, the evaluation after an epoch and the step that follows it look at the
+    same parameters: they share one position of the random draws, and so one set of counts. So does
+    the next ``export()`` after the last epoch: it gives the network that was evaluated.
 
     Args:
         model: A :class:`QuantumTrain`, or any classifier to compare it with.
@@ -64,8 +68,10 @@ def fit(
     Raises:
         CheckpointError: The checkpoint is damaged, or belongs to another model or other options.
         RunError: The folder holds a run and ``resume`` is off, or it is not writable.
-        NonFiniteLoss: Loss or gradient became NaN or infinite; the last good checkpoint stays.
-        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written.
+        NonFiniteLoss: Loss, gradient or a parameter became NaN or infinite; the last good
+            checkpoint stays.
+        KeyboardInterrupt: After Ctrl-C, once the checkpoint is written; also when nothing but the
+            caller's own work was left to do.
 
     Example:
         >>> import qtn_train as qt
@@ -82,6 +88,8 @@ def fit(
             loop.run_epoch(bar)
             if on_epoch is not None:
                 on_epoch(loop.at.history.epochs[-1])
+            if loop.stop:
+                raise KeyboardInterrupt
     return loop.at.history
 
 
@@ -95,6 +103,12 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
 
     Returns:
         The loss in nats, and the accuracy in 0 … 1.
+
+    Example:
+        >>> scores = torch.tensor([[9.0, 1.0], [2.0, 8.0]])
+        >>> loss, accuracy = evaluate(nn.Identity(), scores, torch.tensor([0, 0]))
+        >>> accuracy
+        0.5
     """
     was_training = model.training
     model.eval()
@@ -183,10 +197,12 @@ class _Loop:
         run: dict[str, Any],
     ) -> None:
         self.model, self.config, self.folder, self.run = model, config, folder, run
-        trainable = [p for p in model.parameters() if p.requires_grad]
-        if not trainable:
+        self.generator = model.generator if isinstance(model, QuantumTrain) else None
+        self.billed = self.generator is not None and self.generator.billed
+        self.trainable = [p for p in model.parameters() if p.requires_grad]
+        if not self.trainable:
             raise ValueError(must_be("model", "a module with trainable parameters", "none"))
-        device = trainable[0].device
+        device = self.trainable[0].device
         self.x, self.y = data.x_train.to(device), data.y_train.to(device)
         self.test = (data.x_test.to(device), data.y_test.to(device))
         self.held: tuple[Tensor, Tensor] | None = None
@@ -238,6 +254,10 @@ class _Loop:
             raise RunError(text) from error
 
     def save(self) -> None:
+        """Write a checkpoint, unless the last step has spoiled the parameters."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.trainable):
+            hint = "Lower the learning rate."
+            raise NonFiniteLoss(must_be("parameters", "finite", "NaN or infinity", hint))
         if self.folder is not None:
             save_checkpoint(
                 self.folder,
@@ -271,11 +291,11 @@ class _Loop:
                 loss=f"{at.loss_sum / seen:.4f}", acc=f"{at.n_correct / seen:.4f}", refresh=False
             )
             bar.update()
+            due = time.monotonic() - self.saved > _SECONDS_BETWEEN_CHECKPOINTS
+            if self.stop or self.billed or due:
+                self.save()
             if self.stop:
-                self.save()
                 raise KeyboardInterrupt
-            if time.monotonic() - self.saved > _SECONDS_BETWEEN_CHECKPOINTS:
-                self.save()
         self._end_epoch()
 
     def _end_epoch(self) -> None:
@@ -284,12 +304,12 @@ class _Loop:
         entry = {"epoch": at.epoch + 1, "train_loss": train_loss}
         entry["train_accuracy"] = at.n_correct / len(self.y)
         began = time.monotonic()
-        entry["test_loss"], entry["test_accuracy"] = evaluate(self.model, *self.test)
+        entry["test_loss"], entry["test_accuracy"] = self._evaluate(*self.test)
         if not math.isfinite(entry["test_loss"]):  # then the last step was one too many
             hint = "Lower the learning rate."
             raise NonFiniteLoss(must_be("test loss", "finite", entry["test_loss"], hint))
-        if isinstance(self.model, QuantumTrain):
-            entry |= self.model.generator.diagnostics()
+        if self.generator is not None:
+            entry |= self.generator.diagnostics()
         if entry.get("fidelity_estimate", 1.0) < _LOWEST_FIDELITY:
             warnings.warn(
                 f"`max_bond` must keep a fidelity of {_LOWEST_FIDELITY}; got "
@@ -300,7 +320,7 @@ class _Loop:
         if self.config.schedule == "plateau":
             self.scheduler.step(train_loss)
         if self.held is not None:
-            entry["validation_loss"], _ = evaluate(self.model, *self.held)
+            entry["validation_loss"], _ = self._evaluate(*self.held)
             better = entry["validation_loss"] < at.best
             at.best = min(at.best, entry["validation_loss"])
             at.waited = 0 if better else at.waited + 1
@@ -310,6 +330,15 @@ class _Loop:
         at.epoch += 1
         at.step, at.loss_sum, at.n_correct, at.seconds = 0, 0.0, 0, 0.0
         self.save()
+
+    def _evaluate(self, x: Tensor, y: Tensor) -> tuple[float, float]:
+        """Evaluate; the step that follows looks at the same parameters, so at the same counts."""
+        if self.generator is None:
+            return evaluate(self.model, x, y)
+        position = self.generator.position
+        result = evaluate(self.model, x, y)
+        self.generator.position = position
+        return result
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -48,7 +48,7 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
     formats = [torch.contiguous_format]
     if x.ndim == 4:
         formats.append(torch.channels_last)
-    net = model.export()
+    net = twin.export()
     target = min(
         _step_time(
             _in_format(net, memory_format),

@@ -21,6 +21,7 @@ from qtn_train.engines import (
     SampledEngine,
     State,
     StatevectorEngine,
+    _shots,
     _statevector,
     engine_config,
     engine_from_config,
@@ -45,6 +46,12 @@ CASES = {
 SHOTS = {
     "sampled": EngineCase(
         lambda dtype: SampledEngine(StatevectorEngine(dtype=dtype), 20_000, seed=3)
+    ),
+    "sampled with gradient": EngineCase(
+        lambda dtype: SampledEngine(
+            StatevectorEngine(dtype=dtype), 20_000, gradient="random-shift", n_shifts=1, seed=3
+        ),
+        _shots._Estimate,
     ),
 }
 
@@ -415,6 +422,26 @@ def count_executions(
 
 
 @all_engines
+def test_position_is_all_that_a_resumed_run_needs(case: EngineCase) -> None:
+    circuit = shared_circuit()
+
+    def read(engine: Engine) -> list[torch.Tensor]:
+        angles = torch.from_numpy(random_angles(circuit)).requires_grad_(engine.differentiable)
+        probs = engine.prepare(circuit, angles).probs(0, 8)
+        if not engine.differentiable:
+            return [probs]
+        return [probs.detach(), *torch.autograd.grad(probs.square().sum(), angles)]
+
+    engine, resumed = case.make("complex128"), case.make("complex128")
+    read(engine)
+    assert (engine.position > 0) == engine.needs_shots
+    resumed.position = engine.position
+    for first, second in zip(read(engine), read(resumed), strict=True):
+        assert torch.equal(first, second)
+    assert engine.position == resumed.position
+
+
+@all_engines
 @both_dtypes
 def test_samples_are_seeded_and_leave_the_global_generator_alone(
     case: EngineCase, dtype: ComplexDtype
@@ -462,6 +489,8 @@ def test_capabilities(case: EngineCase, dtype: ComplexDtype) -> None:
     assert isinstance(engine.max_qubits, int)
     assert engine.max_qubits >= 20
     assert not (engine.exact and engine.needs_shots)
+    assert not engine.simulator.needs_shots
+    assert (engine.billed, engine.position) == (False, 0)
     for name in ("exact", "differentiable", "needs_shots", "max_qubits"):
         with pytest.raises(AttributeError):
             setattr(engine, name, 1)

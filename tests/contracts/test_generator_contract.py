@@ -1,6 +1,7 @@
 """What every generator promises: a new generator is one line in ``CASES``."""
 
 import copy
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -228,6 +229,39 @@ def test_sampled_engine_trains_the_mapping_alone() -> None:
     )
     assert torch.equal(generator.origin(), exact.origin()), "the origin must cost no shots"
     assert generator.in_double()().dtype == torch.float64
+
+
+def test_shots_reach_the_angles_through_chunks() -> None:
+    engine = SampledEngine(StatevectorEngine(), 100, gradient="spsa", seed=0)
+    generator = CircuitGenerator(
+        ansatz.ry_cx_chain(4, 2), engine, MLPMapping(4), n_weights=11, chunk_size=4
+    )
+    assert (generator.position, generator.billed) == (0, False)
+    generator().square().sum().backward()
+    assert generator.angles.grad is not None
+    assert float(generator.angles.grad.abs().min()) > 0
+    assert generator.position == 2, "a batch forward, and one backward"
+    generator.position = 7
+    assert engine.position == 7
+
+
+def test_what_is_drawn_from_nowhere_has_no_position() -> None:
+    generator = circuit_generator()
+    generator.position = 7
+    assert (generator.position, generator.billed) == (0, False)
+
+
+def test_version_changes_with_a_parameter_and_with_the_engine() -> None:
+    generator = circuit_generator()
+    versions = [generator.version()]
+    generator()
+    assert generator.version() == versions[0]
+    with torch.no_grad():
+        generator.angles.add_(0.1)
+    versions.append(generator.version())
+    generator.engine = StatevectorEngine()
+    versions.append(generator.version())
+    assert all(one != other for one, other in itertools.combinations(versions, 2))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from torch import nn
 
 from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
+from qtn_train.engines import SampledEngine, StatevectorEngine
 from qtn_train.hybrid import QuantumTrain
 from qtn_train.training import FitConfig, _timing, seconds_per_step
 
@@ -36,6 +37,14 @@ def test_the_model_is_not_changed(
     assert all(p.grad is None for p in model.parameters())
     for name, value in model.state_dict().items():
         assert value.equal(before[name])
+
+
+def test_shots_are_drawn_elsewhere(iris: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_timing, "_STEPS", 1)
+    engine = SampledEngine(StatevectorEngine(), 10, gradient="spsa")
+    model = QuantumTrain(nn.Linear(4, 3), circuit=ansatz.ry_cx_chain(4, 1), engine=engine)
+    seconds_per_step(model, iris, FitConfig())
+    assert model.generator.position == 0
 
 
 def images() -> Dataset:

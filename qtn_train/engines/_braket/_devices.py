@@ -1,0 +1,250 @@
+"""What a Braket device is and can do, read from its own properties when it is asked for.
+
+    "local:sv"  "local:dm"  "emulator:<file>"  name or ARN  Device object ──► resolve ──► Target
+
+Everything else in this package asks the :class:`Target`, never the device's name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError, QtnTrainError, must_be
+from ._target import (
+    Fidelities,
+    Kind,
+    ProgramSetLimits,
+    Target,
+    check,
+    plain_name,
+    read_target,
+)
+
+__all__ = [
+    "Fidelities",
+    "ProgramSetLimits",
+    "Target",
+    "check",
+    "check_status",
+    "open_session",
+    "resolve",
+]
+
+_LOCAL = {"local:sv": "braket_sv", "local:dm": "braket_dm"}
+_KNOWN = "'local:sv', 'local:dm', 'emulator:<properties.json>', the name or ARN of a Braket device"
+_NO_RIGHTS = ("AccessDenied", "ExpiredToken", "InvalidSignature", "UnrecognizedClient")
+
+
+def resolve(device: object, *, session: Any = None) -> Target:
+    """Find a device and read what it can do.
+
+    Args:
+        device: A string (see the module's drawing), or any Braket ``Device`` object.
+        session: A Braket ``AwsSession``; by default one from the environment, made only for a
+            name or an ARN.
+
+    Returns:
+        The target.
+
+    Raises:
+        ImportError: The extra ``braket`` is not installed.
+        TypeError: ``device`` is neither a string nor a Braket device.
+        ValueError: An unknown, analog, retired or offline device; no region; no credentials.
+        DataError: The emulator's file is missing or holds no device properties.
+        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
+
+    Example:
+        >>> target = resolve("local:sv")
+        >>> target.kind, target.min_shots, target.billed
+        ('local', 0, False)
+    """
+    braket_device, emulator, local = _classes()
+    if isinstance(device, str):
+        if device in _LOCAL:
+            return read_target(local(_LOCAL[device]), device, "local")
+        kind, colon, rest = device.partition(":")
+        if kind == "emulator" and rest:
+            return _emulated(Path(rest), emulator)
+        if not device or (colon and kind != "arn"):
+            raise ValueError(must_be("device", _KNOWN, repr(device)))
+        return _remote(_find(device, session))
+    if not isinstance(device, braket_device):
+        raise TypeError(must_be("device", f"{_KNOWN} or a Braket Device", repr(device)))
+    if hasattr(device, "arn"):
+        return _remote(device)
+    if isinstance(device, emulator):
+        return read_target(device, f"emulator:{device.name}", "emulator")
+    return read_target(device, f"local:{device.name}", "local")
+
+
+def _classes() -> tuple[Any, Any, Any]:
+    """Return Braket's classes of a device, an emulator and a local simulator."""
+    try:
+        from braket.devices import Device, LocalSimulator
+        from braket.emulation.local_emulator import LocalEmulator
+    except ImportError as error:
+        text = "Amazon Braket needs the extra `braket`: pip install 'qtn_train[braket]'"
+        raise ImportError(text) from error
+    return Device, LocalEmulator, LocalSimulator
+
+
+def open_session(
+    *, profile: str | None = None, region: str | None = None, bucket: str | None = None
+) -> Any:
+    """Open a session with AWS; nothing is sent yet.
+
+    Args:
+        profile: A profile of the AWS configuration; else the environment decides.
+        region: For example ``"eu-north-1"``; else the environment or the profile decides.
+        bucket: Where results are written; else Braket's default bucket of the account.
+
+    Returns:
+        A Braket ``AwsSession``.
+
+    Raises:
+        ImportError: The extra ``braket`` is not installed.
+        ValueError: An unknown profile, no region, or no credentials.
+    """
+    _classes()
+    import boto3
+    from botocore.exceptions import NoRegionError, ProfileNotFound
+    from braket.aws import AwsSession
+
+    region = region or os.environ.get("AWS_REGION")
+    try:
+        boto = boto3.Session(profile_name=profile, region_name=region)
+        if boto.get_credentials() is None:
+            raise ValueError(_no_credentials())
+        return AwsSession(boto_session=boto, default_bucket=bucket)
+    except ProfileNotFound as error:
+        expected = f"one of {', '.join(boto3.Session().available_profiles) or 'none'}"
+        raise ValueError(must_be("profile", expected, repr(profile))) from error
+    except NoRegionError as error:
+        hint = "Give --region, or set AWS_DEFAULT_REGION."
+        raise ValueError(must_be("region", "an AWS region", "none", hint)) from error
+
+
+def _no_credentials() -> str:
+    hint = "Run `aws configure`, name a profile with --profile, or set AWS_ACCESS_KEY_ID."
+    return must_be("credentials", "those of an AWS account", "none", hint)
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Turn what boto3 raises inside into one line each."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        yield
+    except NoCredentialsError as error:
+        raise ValueError(_no_credentials()) from error
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        text = " ".join(str(error).split()).rstrip(".")
+        if code.startswith(_NO_RIGHTS):
+            expected = "those of an account that may use Amazon Braket"
+            raise ValueError(must_be("credentials", expected, text)) from error
+        if code in ("ResourceNotFoundException", "ValidationException"):
+            raise ValueError(must_be("device", _KNOWN, repr(what))) from error
+        raise QtnTrainError(must_be("device", "read from Amazon Braket", text)) from error
+    except BotoCoreError as error:
+        text = " ".join(str(error).split()).rstrip(".")
+        raise QtnTrainError(must_be("device", "read from Amazon Braket", text)) from error
+
+
+def _find(name: str, session: Any) -> Any:
+    """Return the ``AwsDevice`` of a name or an ARN; a name is looked for in every region."""
+    from braket.aws import AwsDevice
+
+    session = session or open_session()
+    if session.boto_session.get_credentials() is None:
+        raise ValueError(_no_credentials())
+    if name.startswith("arn:"):
+        return _ask_for(name, session)
+    found: set[str] = set()
+    refused: list[str] = []
+    regions = [session.region, *sorted(set(AwsDevice.REGIONS) - {session.region})]
+    for region in regions:
+        there = session if region == session.region else session.copy_session(region)
+        try:
+            with _asking(name):
+                answers = there.search_devices(statuses=["ONLINE", "OFFLINE", "RETIRED"])
+        except (ValueError, QtnTrainError):  # an account may be barred from single regions
+            refused.append(region)
+            if refused == regions:
+                raise
+            continue
+        # The one that still exists comes first where a name was used twice.
+        for answer in sorted(answers, key=lambda one: one["deviceStatus"] == "RETIRED"):
+            found.add(answer["deviceName"])
+            if plain_name(answer["deviceName"]) == plain_name(name):
+                return _ask_for(answer["deviceArn"], there)
+    hint = f"Regions that could not be searched: {', '.join(refused)}." if refused else ""
+    expected = f"one of {', '.join(sorted(found))}" if found else _KNOWN
+    raise ValueError(must_be("device", expected, repr(name), hint))
+
+
+def _ask_for(arn: str, session: Any) -> Any:
+    from braket.aws import AwsDevice
+
+    with _asking(arn):
+        try:
+            return AwsDevice(arn, session)
+        except ValueError as error:  # what the SDK makes of "not found"
+            raise ValueError(must_be("device", _KNOWN, repr(arn))) from error
+
+
+def _remote(device: Any) -> Target:
+    kind: Kind = "simulator" if "quantum-simulator" in device.arn else "qpu"
+    provider, name = device.provider_name or "", device.name
+    named = name if kind == "simulator" or name.startswith(provider) else f"{provider} {name}"
+    if device.status != "ONLINE":
+        raise ValueError(_unavailable(named, device.status))
+    return read_target(device, named, kind)
+
+
+def _unavailable(name: str, status: str) -> str:
+    hint = "Choose another device." if status == "RETIRED" else "Wait until it is online."
+    return must_be("device", "ONLINE", f"{name}, which is {status}", hint)
+
+
+def check_status(target: Target) -> None:
+    """Ask the service whether a device is online now; to be called before each submit.
+
+    ``AwsSession`` remembers its first answer for ever: this asks anew.
+
+    Args:
+        target: Any target; one that runs on this machine is always there.
+
+    Raises:
+        ValueError: It is offline or retired.
+        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
+    """
+    if target.arn is None:
+        return
+    with _asking(target.name):
+        answer = target.device.aws_session.braket_client.get_device(deviceArn=target.arn)
+    if answer["deviceStatus"] != "ONLINE":
+        raise ValueError(_unavailable(target.name, answer["deviceStatus"]))
+
+
+def _emulated(path: Path, emulator: Any) -> Target:
+    from braket.schema_common import BraketSchemaBase
+
+    expected = "a JSON file with the properties of a gate-model device"
+    try:
+        text = path.read_text()
+        # Twice: the emulator rewrites the properties that it is made from.
+        properties = BraketSchemaBase.parse_raw_schema(text)
+        device = emulator.from_json(text)
+    except OSError as error:
+        actual = f"{path}, which cannot be read ({error.strerror})"
+        raise DataError(must_be("emulator", expected, actual)) from error
+    except Exception as error:  # whatever two versions of pydantic and the SDK make of the text
+        actual = f"{path}: {' '.join(str(error).split())[:200]}"
+        raise DataError(must_be("emulator", expected, actual)) from error
+    return read_target(device, f"emulator:{path.stem}", "emulator", properties)

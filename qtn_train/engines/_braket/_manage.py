@@ -1,0 +1,113 @@
+"""What can be done with a run's tasks without the run: look, fetch, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from ...errors import JournalError, must_be
+from ._devices import open_session
+from ._journal import Journal
+from ._money import current_prices
+from ._records import Task
+from ._target import Target
+from ._tasks import TaskService, say_on_terminal
+
+
+def collect(
+    path: str | Path,
+    *,
+    session: Any = None,
+    poll_seconds: float = 1.0,
+    timeout_seconds: float = 0.0,
+    say: Callable[[str], None] = say_on_terminal,
+) -> list[Task]:
+    """Fetch the results of a run's tasks into its journal; nothing is created.
+
+    Args:
+        path: The journal.
+        session: A Braket ``AwsSession``; one from the environment by default.
+        poll_seconds: First pause between two looks at a task.
+        timeout_seconds: How long to wait for those that are not at an end.
+        say: Called with a line while it waits.
+
+    Returns:
+        The tasks that were open, as they stand now; one in the state ``sent`` was never created.
+
+    Raises:
+        JournalError: The journal is missing or in use.
+        TasksPending: Some are not at an end in time; what came is in the journal.
+    """
+    journal = Journal(path)
+    try:
+        service = _service(journal, session, poll_seconds, timeout_seconds, say)
+        return service.settle(journal.open_tasks(), create=False)
+    finally:
+        journal.close()
+
+
+def cancel(path: str | Path, *, session: Any = None) -> list[str]:
+    """Ask the service to cancel all of a run's tasks that are not at an end.
+
+    Args:
+        path: The journal.
+        session: A Braket ``AwsSession``; one from the environment by default.
+
+    Returns:
+        Their ARNs.
+
+    Raises:
+        JournalError: The journal is missing or in use.
+    """
+    journal = Journal(path)
+    try:
+        service = _service(journal, session, 1.0, 0.0, say_on_terminal)
+        return service.cancel(journal.open_tasks())
+    finally:
+        journal.close()
+
+
+def _service(
+    journal: Journal,
+    session: Any,
+    poll_seconds: float,
+    timeout_seconds: float,
+    say: Callable[[str], None],
+) -> TaskService:
+    return TaskService(
+        _target(journal.settings["device"], session),
+        journal,
+        budget=Decimal(0),
+        prices=current_prices(),
+        poll_seconds=poll_seconds,
+        timeout_seconds=timeout_seconds,
+        say=say,
+    )
+
+
+def _target(arn: str, session: Any) -> Target:
+    """Return as much of a device as its tasks need, whether it is online or not."""
+    if not arn.startswith("arn:"):
+        hint = "What ran on this machine has no tasks."
+        raise JournalError(must_be("journal", "of a device of Amazon Braket", arn, hint))
+    *_, region, _, device = arn.split(":")
+    session = session or open_session(region=region or None)
+    if region and session.region != region:
+        session = session.copy_session(region)
+    return Target(
+        device=SimpleNamespace(aws_session=session),
+        name=device.rpartition("/")[2],
+        arn=arn,
+        kind="simulator" if "quantum-simulator" in device else "qpu",
+        n_qubits=0,
+        labels=None,
+        edges=None,
+        native=None,
+        min_shots=0,
+        max_shots=0,
+        program_sets=None,
+        fidelities=None,
+    )

@@ -1,0 +1,149 @@
+"""What a journal holds: evaluations as they were asked for, and the tasks they became."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import BudgetError, JournalError, must_be
+
+TaskState = Literal["planned", "sent", "created", "done", "failed"]
+
+
+#: Angles that differ by less (radians) are the same ones, computed with other rounding: angles are
+#: float32 of order 10, and one step of training on another number of threads moves their last bits.
+SAME_ANGLES = 1e-5
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One batch of circuits as it was first asked for.
+
+    Attributes:
+        position: The engine's count of evaluations.
+        circuits: Hash of the circuits and of how many angle vectors each has.
+        shots: Shots of each circuit.
+        angles: All angles in radians, one circuit after the other, flat.
+    """
+
+    position: int
+    circuits: str
+    shots: int
+    angles: NDArray[np.float64]
+
+    @property
+    def content(self) -> str:
+        """SHA-256 over circuits, inputs and shots."""
+        digest = hashlib.sha256(f"{self.circuits}/{self.shots}/".encode())
+        digest.update(self.angles.astype("<f8").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, or the intent of one.
+
+    Attributes:
+        position: The evaluation that it belongs to.
+        part: Its number among the parts of that evaluation.
+        attempt: 0, and one more for each time that the user let a failed part be sent again.
+        members: Which executables of the evaluation it holds.
+        labels: The device's labels of qubit 0, 1, … when it was written.
+        usd: What it costs, or will.
+        request: What is sent to the service, as JSON; empty where nothing is sent.
+        state: Where it stands: a ``sent`` one may or may not exist, a ``created`` one does.
+        sent_at: When it was first sent, in seconds since 1970.
+        arn: Its ARN, once it is known.
+        reason: Why it failed.
+        result: The raw result, by name of the file, once it is here.
+        token: Its client token.
+    """
+
+    position: int
+    part: int
+    attempt: int
+    members: tuple[int, ...]
+    labels: tuple[int, ...]
+    usd: Decimal
+    request: str = ""
+    state: TaskState = "planned"
+    sent_at: float | None = None
+    arn: str | None = None
+    reason: str | None = None
+    result: dict[str, str] | None = None
+    token: str = ""
+
+    @property
+    def name(self) -> str:
+        """What people read: ``3.0``, and ``3.0 (attempt 2)`` from the second attempt on."""
+        again = f" (attempt {self.attempt + 1})" if self.attempt else ""
+        return f"{self.position}.{self.part}{again}"
+
+
+def check_budget(spent: Decimal, cost: Decimal, budget: Decimal) -> None:
+    """Raise unless the budget holds what comes next.
+
+    Args:
+        spent: USD spent so far.
+        cost: USD of what comes next.
+        budget: USD that may be spent in all.
+
+    Raises:
+        BudgetError: It does not.
+    """
+    if spent + cost > budget:
+        expected = f"at least {show_usd(spent + cost)} for what comes next"
+        hint = f"{show_usd(spent)} USD are spent and nothing is lost: go on with a larger budget."
+        raise BudgetError(must_be("budget_usd", expected, show_usd(budget), hint))
+
+
+def show_usd(usd: Decimal) -> str:
+    """Return an amount for people: cents, and as many digits more as there are.
+
+    Args:
+        usd: The amount.
+
+    Example:
+        >>> show_usd(Decimal("1.20000")), show_usd(Decimal("0.00375"))
+        ('1.20', '0.00375')
+    """
+    text = f"{usd.quantize(Decimal('1e-6')):f}".rstrip("0")
+    whole, _, digits = text.partition(".")
+    return f"{whole}.{digits:0<2}"
+
+
+def check_same(recorded: Evaluation, asked: Evaluation) -> None:
+    """Raise unless an evaluation asks for what the journal recorded at its position.
+
+    Angles that differ by rounding only (:data:`SAME_ANGLES`) are the same: what was recorded is
+    the truth, and its results stand.
+
+    Args:
+        recorded: What the journal holds.
+        asked: What the run asks for now.
+
+    Raises:
+        JournalError: Circuit, number of circuits, shots or angles are other ones.
+    """
+    if recorded.content == asked.content:
+        return
+    where = f"evaluation {asked.position}"
+    hint = "This is a journal of another run, or the run was changed: start it anew elsewhere."
+    if recorded.circuits != asked.circuits:
+        expected = f"of the circuits in the journal ({recorded.circuits[:12]})"
+        raise JournalError(must_be(where, expected, f"others ({asked.circuits[:12]})", hint))
+    if recorded.shots != asked.shots:
+        expected = f"of {recorded.shots} shots as in the journal"
+        raise JournalError(must_be(where, expected, asked.shots, hint))
+    if recorded.angles.shape != asked.angles.shape:
+        expected = f"of {recorded.angles.size} angles as in the journal"
+        raise JournalError(must_be(where, expected, asked.angles.size, hint))
+    largest = float(np.abs(recorded.angles - asked.angles).max())
+    if not largest <= SAME_ANGLES:
+        expected = f"of the journal's angles within {SAME_ANGLES:g} rad"
+        raise JournalError(must_be(where, expected, f"a difference of {largest:.2g} rad", hint))

@@ -1,0 +1,102 @@
+"""Raw results as the service's schemas have them, and worse."""
+
+import json
+from typing import Any
+
+import pytest
+
+from qtn_train.engines._braket._results import ROOT, gather, read_counts, seconds_of
+from qtn_train.engines._counts import Counts
+
+BITS = [[0, 1], [0, 1], [1, 1]]
+
+
+def single(**entry: Any) -> dict[str, str]:
+    default = {"taskMetadata": {"shots": 3}, "additionalMetadata": {}, "measuredQubits": [4, 7]}
+    return {ROOT: json.dumps(default | entry)}
+
+
+def several(executables: list[Any], size: int | None = None) -> dict[str, str]:
+    metadata = {"requestedShots": 3 * (size or len(executables))}
+    metadata |= {"programMetadata": [{"executables": [{}] * (size or len(executables))}]}
+    programs = [{"executableResults": executables}]
+    return {ROOT: json.dumps({"taskMetadata": metadata, "programResults": programs})}
+
+
+def shown(found: Counts | str) -> Any:
+    return found if isinstance(found, str) else (found.outcomes.tolist(), found.counts.tolist())
+
+
+def test_columns_go_where_their_labels_say() -> None:
+    (straight,) = read_counts(single(measurements=BITS), (4, 7))
+    assert shown(straight) == ([1, 3], [2, 1])
+    (crossed,) = read_counts(single(measurements=BITS), (7, 4))
+    assert shown(crossed) == ([2, 3], [2, 1])
+    (one,) = read_counts(single(measurements=BITS), (7,))  # others are summed over
+    assert shown(one) == ([1], [3])
+
+
+def test_probabilities_are_counts_divided_by_the_shots() -> None:
+    shares = {"01": 2 / 3, "11": 1 / 3, "00": 0.0}
+    (found,) = read_counts(single(measurements=None, measurementProbabilities=shares), (4, 7))
+    assert shown(found) == ([1, 3], [2, 1])
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"measurements": []}, "it holds no counts"),
+        ({"measurements": None}, "it holds no counts"),
+        ({"measurements": BITS, "measuredQubits": [4, 5]}, "it measured the qubits [4, 5], not"),
+        ({"measurements": BITS, "measuredQubits": None}, "it measured the qubits [], not [4, 7]"),
+    ],
+)
+def test_results_without_counts(entry: dict[str, Any], reason: str) -> None:
+    (found,) = read_counts(single(**entry), (4, 7))
+    assert isinstance(found, str)
+    assert found.startswith(reason)
+
+
+def test_executables_stand_where_their_inputs_stood() -> None:
+    failure = {"failureReason": "laser off", "retryable": True, "category": "DEVICE"}
+    entries = [
+        {"inputsIndex": 2, "measurements": BITS, "measuredQubits": [0, 1]},
+        {"inputsIndex": 0, "failureMetadata": failure},
+    ]
+    found = read_counts(several(entries, 3), (0, 1))
+    assert [shown(one) for one in found] == [
+        "DEVICE: laser off",
+        "it has no result",
+        ([1, 3], [2, 1]),
+    ]
+
+
+def test_files_are_followed_and_missing_ones_told() -> None:
+    member = {"inputsIndex": 1, "measurements": BITS, "measuredQubits": [0, 1]}
+    metadata = {"requestedShots": 6, "programMetadata": [{"executables": [{}, {}]}]}
+    root = {
+        "s3Location": ["b", "t"],
+        "taskMetadata": "meta.json",
+        "programResults": ["p/0/" + ROOT],
+    }
+    stored = {
+        ROOT: json.dumps(root),
+        "meta.json": json.dumps(metadata),
+        "p/0/" + ROOT: json.dumps({"executableResults": ["0.json", "1.json"]}),
+        "p/0/1.json": json.dumps(member),
+    }
+    files = gather(lambda names: {name: stored[name] for name in names if name in stored})
+    assert files == stored
+    first, second = read_counts(files, (0, 1))
+    assert first == "p/0/0.json is missing"
+    assert shown(second) == ([1, 3], [2, 1])
+    for name in (ROOT, "meta.json", "p/0/" + ROOT):
+        rest = {key: text for key, text in stored.items() if key != name}
+        with pytest.raises(FileNotFoundError, match=name):
+            gather(lambda names, rest=rest: {n: rest[n] for n in names if n in rest})
+
+
+def test_seconds_of_a_simulator() -> None:
+    metadata = {"simulatorMetadata": {"executionDuration": 3456}}
+    assert str(seconds_of(single(additionalMetadata=metadata))) == "3.456"
+    assert seconds_of(single()) == 0

@@ -1,0 +1,403 @@
+"""Tasks against the loopback service, one trouble at a time: nothing is lost or paid twice."""
+
+import os
+import re
+import signal
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from qtn_train.circuits import ansatz
+from qtn_train.engines._braket._engine import BraketEngine
+from qtn_train.engines._braket._journal import Journal, read_journal
+from qtn_train.engines._braket._manage import cancel, collect
+from qtn_train.engines._braket._tasks import TaskService
+from qtn_train.engines._counts import Counts, Program
+from qtn_train.errors import BudgetError, JournalError, TaskFailed, TasksPending
+from tests.braket.sessions import aws_session
+
+CIRCUIT = ansatz.ry_cx_chain(2, 1)
+ANGLES = torch.linspace(0.3, 2.5, 12, dtype=torch.float64).reshape(6, 2)
+Start = Callable[..., BraketEngine]
+
+
+@pytest.fixture
+def start(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that opens an engine on the run's journal, closing the one before."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    engines: list[BraketEngine] = []
+
+    def open_engine(device: str = "Garnet", **options: Any) -> BraketEngine:
+        for engine in engines:
+            engine.close()
+        defaults: dict[str, Any] = {
+            "shots": 100,
+            "journal": tmp_path / "journal.sqlite",
+            "budget_usd": 1000,
+            "poll_seconds": 0.002,
+            "timeout_seconds": 30.0,
+            "say": lambda line: None,
+        }
+        arn = service.arn(device)
+        options = {"session": aws_session(arn)} | defaults | options
+        engines.append(BraketEngine(arn, **options))
+        return engines[-1]
+
+    yield open_engine
+    for engine in engines:
+        engine.close()
+
+
+def run(engine: BraketEngine, position: int = 0, rows: int = 6) -> list[list[int]]:
+    """Execute one batch of ``rows`` circuits; return outcomes and counts, flat, for each."""
+    (found,) = engine._measure([Program(CIRCUIT, ANGLES[:rows])], position)
+    return [_flat(counts) for counts in found]
+
+
+def _flat(counts: Counts) -> list[int]:
+    return [*counts.outcomes.tolist(), *counts.counts.tolist()]
+
+
+def operations(service: Any) -> Counter[str]:
+    return Counter(row["operation"] for row in service.log())
+
+
+@pytest.fixture
+def expected(start: Start, tmp_path: Path) -> Callable[..., list[list[int]]]:
+    """Return a function that gives what a quiet run counts."""
+
+    def quiet(device: str = "Garnet") -> list[list[int]]:
+        return run(start(device, journal=tmp_path / "quiet.sqlite"))
+
+    return quiet
+
+
+@pytest.mark.parametrize("device", ["SV1", "Garnet", "Forte 1"])
+@pytest.mark.parametrize("kind", ["429", "500", "drop", "drop-after"])
+def test_creation_is_repeated_under_one_token(
+    service: Any, start: Start, expected: Any, device: str, kind: str
+) -> None:
+    quiet = expected(device)
+    paid = len(service.ledger())
+    service.fault(f"create-{kind}", times=3)
+    engine = start(device)
+    assert run(engine) == quiet
+    rows = service.ledger()[paid:]
+    assert engine.journal is not None
+    assert {row["token"] for row in rows} == {task.token for task in engine.journal.tasks(0)}
+    assert len(rows) == (6 if device == "SV1" else 1)
+    assert engine.spent_usd == sum(row["usd"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    "what", ["get-429", "get-500", "get-drop", "s3-500", "s3-drop", "create-402"]
+)
+def test_what_passes_is_waited_for(service: Any, start: Start, expected: Any, what: str) -> None:
+    quiet = expected()
+    engine = start()
+    service.fault(what, times=4)
+    assert run(engine) == quiet
+    assert len(service.ledger()) == 2
+
+
+def test_a_service_that_stays_away(service: Any, start: Start) -> None:
+    service.fault("create-drop-after", times=None)
+    with pytest.raises(TasksPending, match=r"`Amazon Braket` must be reachable; got .* Nothing is"):
+        run(start(poll_seconds=0.001))
+    service.clear()
+    run(start())
+    (row,) = service.ledger()
+    assert row["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("device", ["SV1", "Garnet"])
+def test_stopped_between_creation_and_journal(
+    service: Any, start: Start, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task is found by its tag: not even the token is needed a second time."""
+    engine = start(device)
+
+    def stop(*_: object) -> None:
+        raise RuntimeError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "created", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run(engine)
+    made = len(service.ledger())
+    assert made
+    run(start(device))
+    assert len(service.ledger()) == (6 if device == "SV1" else 1) == operations(service)["create"]
+
+
+def test_an_answer_that_was_lost_is_found_by_its_tag(service: Any, start: Start) -> None:
+    service.fault("create-drop-after", times=None)
+    with pytest.raises(TasksPending):
+        run(start(poll_seconds=0.001))
+    creations = operations(service)["create"]
+    service.clear()
+    run(start())
+    assert operations(service)["create"] == creations
+    assert operations(service)["search-tasks"] == 1
+
+
+def test_the_same_bytes_are_sent_again(
+    service: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the tag is not found, the token must meet the same request, angles included."""
+    service.fault("create-drop-after", times=None)
+    with pytest.raises(TasksPending):
+        run(start(poll_seconds=0.001))
+    service.clear()
+    monkeypatch.setattr(TaskService, "_found", lambda *_: {})
+    monkeypatch.setitem(globals(), "ANGLES", ANGLES + 1e-7)  # as another number of threads would
+    run(start())
+    assert len(service.ledger()) == 1
+
+
+@pytest.mark.parametrize("device", ["SV1", "Garnet"])
+@pytest.mark.parametrize(("kind", "word"), [("failed", "FAILED"), ("cancelled", "CANCELLED")])
+def test_failed_tasks_are_sent_again_on_the_users_word(
+    service: Any, start: Start, expected: Any, device: str, kind: str, word: str
+) -> None:
+    quiet = expected(device)
+    paid = len(service.ledger())
+    n_tasks = 6 if device == "SV1" else 1
+    service.fault(kind, value="laser off")
+    with pytest.raises(TaskFailed, match=f"without \\({word}: .*Only --resume .* for [0-9.]+ USD"):
+        run(start(device))
+    with pytest.raises(TaskFailed, match=word):  # asked again without that word: nothing is sent
+        run(start(device))
+    assert len(service.ledger()) - paid == n_tasks
+    engine = start(device, resend_failed=True)
+    assert run(engine) == quiet
+    assert len(service.ledger()) - paid == n_tasks + 1
+    assert engine.journal is not None
+    assert sum(task.attempt for task in engine.journal.tasks(0)) == 1
+
+
+def test_what_fails_now_is_not_sent_again_by_itself(service: Any, start: Start) -> None:
+    service.fault("failed", times=2)
+    with pytest.raises(TaskFailed):
+        run(start(resend_failed=True))
+    assert len(service.ledger()) == 1
+    with pytest.raises(TaskFailed, match=r"task 0\.0 \(attempt 2\)"):
+        run(start(resend_failed=True))
+    assert len(service.ledger()) == 2
+    run(start(resend_failed=True))
+    assert [row["status"] for row in service.ledger()] == ["FAILED", "FAILED", "COMPLETED"]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_only_the_executables_without_counts_are_sent_again(
+    service: Any, start: Start, expected: Any, split: bool
+) -> None:
+    service.options(split_results=split)
+    quiet = expected()
+    service.fault("partial", value=[1, 4])
+    with pytest.raises(TaskFailed, match=r"got 2 of 6 circuits without \(DEVICE: Device error\)"):
+        run(start())
+    engine = start(resend_failed=True)
+    assert run(engine) == quiet
+    assert [row["executables"] for row in service.ledger()] == [6, 6, 2]
+    assert engine.spent_usd == Decimal("0.3") * 2 + 8 * 100 * Decimal("0.00145")
+
+
+def test_results_that_are_late(service: Any, start: Start, expected: Any) -> None:
+    quiet = expected()
+    service.fault("missing", value=2)
+    assert run(start()) == quiet
+
+
+@pytest.mark.parametrize("resend", [False, True])
+def test_results_that_are_missing(service: Any, start: Start, expected: Any, resend: bool) -> None:
+    quiet = expected()
+    service.fault("missing", value=None)
+    with pytest.raises(TaskFailed, match=r"results\.json is missing in the bucket amazon-braket-"):
+        run(start())
+    if not resend:  # they came after all
+        service.clear()
+    assert run(start(resend_failed=resend)) == quiet
+    assert len(service.ledger()) == (3 if resend else 2)
+
+
+def test_a_timeout_leaves_tasks_pending(service: Any, start: Start, expected: Any) -> None:
+    quiet = expected("SV1")
+    service.fault("queued", value=None)
+    match = r"`tasks` must be at an end; got 1 unfinished after 0\.2 s \(SV1: 5 of 6 tasks done; "
+    with pytest.raises(TasksPending, match=match):
+        run(start("SV1", timeout_seconds=0.2))
+    service.clear()
+    assert run(start("SV1")) == quiet
+    assert len(service.ledger()) == 12
+
+
+def test_no_time_at_all_creates_everything(service: Any, start: Start) -> None:
+    """How tasks are submitted and left alone."""
+    service.fault("queued", times=6, value=None)
+    with pytest.raises(TasksPending, match="6 unfinished"):
+        run(start("SV1", timeout_seconds=0))
+    assert len(service.ledger()) == 6
+
+
+def test_ctrl_c_while_waiting(service: Any, start: Start) -> None:
+    service.fault("queued", value=None)
+    with pytest.raises(KeyboardInterrupt):
+        run(start(say=lambda line: signal.raise_signal(signal.SIGINT) if line else None))
+    service.clear()
+    run(start())
+    assert len(service.ledger()) == 1
+
+
+def test_ctrl_c_while_creating(service: Any, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is under way is written down before the program ends."""
+    engine = start("SV1")
+    created = Journal.created
+    made: list[str] = []
+
+    def interrupt(journal: Journal, task: Any, arn: str) -> Any:
+        made.append(arn)
+        if len(made) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return created(journal, task, arn)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "created", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(engine)
+    states = Counter(task.state for task in read_journal(engine.journal.path)[1])  # type: ignore[union-attr]
+    assert states["sent"] == 0
+    assert states["created"] + states["done"] == len(made) == len(service.ledger())
+    run(start("SV1"))
+    assert len(service.ledger()) == 6
+
+
+def test_what_is_shown_while_waiting(service: Any, start: Start) -> None:
+    lines: list[str] = []
+    service.fault("queued", value=3)
+    run(start(say=lines.append))
+    *waiting, last = lines
+    assert len(waiting) == 3
+    for line in waiting:
+        assert re.fullmatch(
+            r"IQM Garnet: 0 of 1 tasks done; task 0\.0 QUEUED, position \d in the queue; "
+            r"1\.17 of 1000\.00 USD",
+            line,
+        )
+    assert last == ""
+
+
+def test_a_reason_is_shown(service: Any, start: Start) -> None:
+    lines: list[str] = []
+    service.fault("failed", value="the cryostat\nwarmed up")
+    with pytest.raises(TaskFailed, match="the cryostat warmed up"):
+        run(start(say=lines.append))
+    assert "task 0.0 FAILED: the cryostat warmed up" in lines
+
+
+def test_half_a_batch_is_not_begun(service: Any, start: Start) -> None:
+    """SV1 takes 0.00375 USD for each of 6 tasks; the budget holds 5."""
+    with pytest.raises(BudgetError, match=r"must be at least 0\.0225 .* got 0\.01875\. 0\.00 USD"):
+        run(start("SV1", budget_usd="0.01875"))
+    assert service.ledger() == []
+    engine = start("SV1", budget_usd="0.0225")
+    run(engine)
+    assert engine.spent_usd == Decimal("0.0225") == service.spent()
+    with pytest.raises(BudgetError, match=r"0\.0225 USD are spent and nothing is lost"):
+        run(engine, 1, rows=1)
+    run(engine)  # what was paid for is there
+    assert len(service.ledger()) == 6
+
+
+def test_money_of_earlier_runs_counts(service: Any, start: Start) -> None:
+    run(start("Garnet", budget_usd=1.2))
+    with pytest.raises(BudgetError, match=r"at least 2\.34 .* got 1\.20\. 1\.17 USD are spent"):
+        run(start("Garnet", budget_usd=1.2), 1)
+    run(start("Garnet", budget_usd="2.34"), 1)
+    assert service.spent() == Decimal("2.34")
+
+
+def test_a_further_attempt_must_fit_the_budget(service: Any, start: Start) -> None:
+    service.fault("failed")
+    with pytest.raises(TaskFailed):
+        run(start(budget_usd=1.2))
+    with pytest.raises(BudgetError):
+        run(start(budget_usd=1.2, resend_failed=True))
+    assert len(service.ledger()) == 1
+    run(start(budget_usd=3, resend_failed=True))
+    assert len(service.ledger()) == 2
+
+
+def test_a_device_that_went_offline(service: Any, start: Start) -> None:
+    engine = start()
+    service.set_status("Garnet", "OFFLINE")
+    with pytest.raises(
+        TaskFailed, match=r"`task 0\.0` must be accepted by IQM Garnet; got .*Offline"
+    ):
+        run(engine)
+    assert engine.spent_usd == 0
+    service.set_status("Garnet", "ONLINE")
+    run(engine)
+    assert len(service.ledger()) == 1
+
+
+def test_results_come_through_the_session_that_was_given(
+    service: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of program sets that are split into many objects."""
+    import boto3
+    from braket.aws import AwsSession
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    mine = boto3.Session("mine", "mine", region_name="eu-north-1")
+    service.options(split_results=True)
+    run(start(session=AwsSession(boto_session=mine)))
+    assert operations(service)["s3"] > 6
+
+
+def test_collect(service: Any, start: Start, expected: Any) -> None:
+    quiet = expected()
+    service.fault("queued", value=None)
+    engine = start(timeout_seconds=0)
+    with pytest.raises(TasksPending):
+        run(engine)
+    path = engine.journal.path  # type: ignore[union-attr]
+    engine.close()
+    with pytest.raises(TasksPending, match="QUEUED"):
+        collect(path)
+    service.clear()
+    service.set_status("Garnet", "OFFLINE")  # nothing is created, so it need not be there
+    (task,) = collect(path)
+    assert task.state == "done"
+    assert collect(path) == []
+    service.set_status("Garnet", "ONLINE")
+    polls = operations(service)["get"]
+    assert run(start()) == quiet
+    assert operations(service)["get"] == polls
+    assert len(service.ledger()) == 2
+
+
+def test_cancel(service: Any, start: Start) -> None:
+    service.fault("queued", times=6, value=None)
+    engine = start("SV1", timeout_seconds=0)
+    with pytest.raises(TasksPending):
+        run(engine)
+    path = engine.journal.path  # type: ignore[union-attr]
+    engine.close()
+    assert sorted(cancel(path)) == sorted(row["arn"] for row in service.ledger())
+    assert {task.state for task in collect(path, timeout_seconds=10)} == {"failed"}
+    assert {row["status"] for row in service.ledger()} == {"CANCELLED"}
+    with pytest.raises(TaskFailed, match="CANCELLED"):
+        run(start("SV1"))
+
+
+def test_collect_needs_a_journal_of_the_service(tmp_path: Path) -> None:
+    BraketEngine("local:sv", 10, journal=tmp_path / "here.sqlite").close()
+    with pytest.raises(JournalError, match="of a device of Amazon Braket; got local:sv"):
+        collect(tmp_path / "here.sqlite")
