@@ -24,6 +24,7 @@ _PUBLIC = {
     "MPSEngine": "engines",
     "StatevectorEngine": "engines",
     "SampledEngine": "engines",
+    "BraketEngine": "engines",
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
     "TensorTrainMapping": "mapping",
@@ -49,7 +50,14 @@ if TYPE_CHECKING:
     from .circuits import Circuit, ansatz
     from .data import Dataset
     from .data import load as load_dataset
-    from .engines import Engine, MPSEngine, SampledEngine, State, StatevectorEngine
+    from .engines import (
+        BraketEngine,
+        Engine,
+        MPSEngine,
+        SampledEngine,
+        State,
+        StatevectorEngine,
+    )
     from .generators import CircuitGenerator, WeightGenerator, qubits_needed
     from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
     from .mapping import MappingModel, MLPMapping, TensorTrainMapping

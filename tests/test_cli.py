@@ -21,8 +21,8 @@ import pytest
 import torch
 from forked import Server
 
-import qtn_train.cli
-from qtn_train import data, plots
+from qtn_train import _cli_run, data, plots
+from qtn_train._files import FORMAT, write_tensors
 from qtn_train.cli import main
 from qtn_train.errors import NonFiniteLoss
 from qtn_train.training import (
@@ -252,6 +252,41 @@ def test_one_seed_gives_the_same_file_and_another_does_not(cli: Cli, tmp_path: P
     assert first != other
 
 
+SHOTS = ("--shots", "100", "--gradient", "spsa", "--epochs", "3")
+
+
+def test_shots_go_around_the_chosen_engine(cli: Cli, tmp_path: Path) -> None:
+    run = json.loads(cli("train", "iris", *SHOTS, "--seed", "4", "--out", "run", "--json")[0])
+    assert (run["engine"], run["batch_size"]) == ("sampled", 120)
+    options = {"shots": 100, "gradient": "spsa", "seed": 4, "step": 0.1, "n_shifts": None}
+    assert options.items() <= run["engine_options"].items()
+    assert run["engine_options"]["engine"] == {"kind": "statevector", "dtype": "complex64"}
+    assert [entry["shots"] for entry in run["epochs"]] == [100] * 3
+    assert run["seconds_per_step"] is None, "no circuit is executed to time it"
+    mps = ("--engine", "mps", "--max-bond", "16", "--shots", "20", "--epochs", "1")
+    run = json.loads(cli("train", "iris", *mps, "--layers", "1", "--out", "mps", "--json")[0])
+    assert run["engine_options"]["gradient"] == "parameter-shift"
+    assert run["engine_options"]["engine"]["max_bond"] == 16
+
+
+def test_the_network_written_is_the_one_evaluated(cli: Cli, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    run = json.loads(cli("train", "iris", *SHOTS, "--out", "run", "--json")[0])
+    path = tmp_path / "run" / "weights.safetensors"
+    net, iris = mlp(4, 16, 3), data.load("iris")
+    net.load_state_dict(load_file(path))
+    loss, accuracy = evaluate(net, iris.x_test, iris.y_test)
+    assert accuracy == run["test_accuracy"]
+    assert loss == pytest.approx(run["epochs"][-1]["test_loss"], rel=1e-5)
+    again = json.loads(cli("evaluate", "run", "--json")[0])
+    assert again["test_loss"] == run["epochs"][-1]["test_loss"]
+    before = path.read_bytes()
+    path.unlink()
+    cli("export", "run")
+    assert path.read_bytes() == before
+
+
 # --- evaluate, export, info -----------------------------------------------------------------------
 
 
@@ -391,6 +426,38 @@ def test_resume_with_another_option_is_refused(
     assert re.match(rf"`--{option}` must be {own} as in .*; got {value}\. Resume with", message)
 
 
+def test_resume_with_other_shots_is_refused(
+    cli: Cli, fails: Callable[..., str], tmp_path: Path
+) -> None:
+    cli("train", "iris", *SHOTS, "--out", "run")
+    resume = ("train", "iris", "--resume", "--out", "run")
+    assert fails(*resume, "--shots", "5").startswith("`--shots` must be 100 as in run; got 5.")
+    message = fails(*resume, "--gradient", "random-shift")
+    assert message.startswith("`--gradient` must be spsa as in run; got random-shift.")
+    cli(*resume, *SHOTS)
+
+
+def test_checkpoints_from_before_there_were_shots(
+    cli: Cli, fails: Callable[..., str], folder: Path
+) -> None:
+    tensors, info = read_checkpoint(folder)
+    assert info["run"].pop("shots") is info["run"].pop("gradient") is None
+    del info["position"]
+    write_tensors(folder / CHECKPOINT, tensors, "checkpoint", info)
+    cli("train", "iris", "--out", folder, "--resume")
+    cli("evaluate", folder)
+    cli("train", "iris", *QUICK, "--out", "more", "--init-from", folder)
+    message = fails("train", "iris", "--out", folder, "--resume", "--shots", "5")
+    assert message.startswith("`--shots` must be None as in ")
+
+
+def test_init_from_counts_its_shots_anew(cli: Cli, tmp_path: Path) -> None:
+    cli("train", "iris", *SHOTS, "--out", "run")
+    cli("train", "iris", *SHOTS, "--out", "more", "--init-from", "run")
+    positions = [read_checkpoint(tmp_path / name)[1]["position"] for name in ("run", "more")]
+    assert positions == [6, 6]
+
+
 def test_resume_with_another_dataset_is_refused(fails: Callable[..., str], folder: Path) -> None:
     message = fails("train", "digits", "--out", folder, "--resume")
     assert message.startswith("`dataset` must be iris as in ")
@@ -487,6 +554,20 @@ def test_killed_and_resumed_ends_with_the_same_bits(
     assert again is ((moment, n) == ("write", 1)) or moment == "delay"
 
 
+@pytest.mark.parametrize("gradient", ["parameter-shift", "spsa"])
+def test_killed_and_resumed_with_shots(gradient: str, server: Server, tmp_path: Path) -> None:
+    own = ("--shots", "50", "--gradient", gradient, "--layers", "1", "--batch-size", "60")
+    command = ("train", "iris", "--epochs", "3", *own, "--resume", "--out")
+    status, _, err = server.run(tmp_path, *command, tmp_path / "straight")
+    assert status == 0, err
+    for moment, n in (("step", 2), ("written", 3)):
+        at = (moment, n, signal.SIGKILL)
+        assert server.run(tmp_path, *command, tmp_path / "cut", every=0, at=at)[0] == -9
+    status, _, err = server.run(tmp_path, *command, tmp_path / "cut")
+    assert status == 0, err
+    same(tmp_path / "cut", tmp_path / "straight")
+
+
 def test_killed_again_and_again(server: Server, straight: Path, tmp_path: Path) -> None:
     command = (*RUN, "--out", tmp_path / "run", "--resume")
     for _ in range(3):
@@ -557,6 +638,16 @@ POSITIVE = "must be a positive integer; got"
         ("train iris --layers two", "'--layers': .*integer.* See --help."),
         ("train iris --lr fast", "'--lr': .*number.* See --help."),
         ("train iris --seed 1.5", "'--seed': .*integer.* See --help."),
+        ("train iris --shots 0", f"`--shots` {POSITIVE} 0."),
+        ("train iris --shots -5 --gradient spsa", f"`--shots` {POSITIVE} -5."),
+        ("train iris --gradient spsa", "`--gradient` must be given with --shots; got no --shots."),
+        (
+            "train iris --shots 9 --gradient adjoint",
+            "`--gradient` must be one of parameter-shift, random-shift, spsa, .*; got 'adjoint'.",
+        ),
+        ("train iris --engine mps --max-bond 0", "`--max-bond` must be .*; got 0."),
+        ("train iris --engine mps --max-bond 4 --cutoff -1", "`--cutoff` must be .*; got -1.0."),
+        ("train iris --mapping tensor-train --bond-dim -2", "`--bond-dim` must be .*; got -2."),
         ("train iris --speed 3", "No such option: --speed.* See --help."),
         ("train iris digits", "unexpected extra argument.* See --help."),
         ("train iris --epochs", "--epochs.* requires an argument. See --help."),
@@ -609,7 +700,7 @@ def test_a_disk_that_is_full_is_not_bad_input(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(qtn_train.cli, "_write_weights", full)
+    monkeypatch.setattr(_cli_run, "write_weights", full)
     with pytest.raises(SystemExit) as ended:
         cli("train", "iris", *QUICK, "--out", "run")
     assert ended.value.code == 1
@@ -654,7 +745,7 @@ def test_a_bad_data_file_is_one_line(
 
 
 def newer(raw: bytes) -> bytes:
-    changed = raw.replace(b'\\"format\\": 1', b'\\"format\\": 9')
+    changed = raw.replace(f'\\"format\\": {FORMAT}'.encode(), b'\\"format\\": 9')
     assert changed != raw
     return changed
 
@@ -669,7 +760,7 @@ def flipped(raw: bytes) -> bytes:
         (flipped, "must have the content that was written; got another checksum. The file is dam"),
         (lambda raw: raw[:-100], "must be a checkpoint file of qtn_train; got a damaged or foreig"),
         (lambda raw: b"", "must be a checkpoint file of qtn_train; got a damaged or foreign file."),
-        (newer, "must be of format 1 at most; got 9. Update qtn_train."),
+        (newer, f"must be of format {FORMAT} at most; got 9. Update qtn_train."),
     ],
     ids=["flipped", "truncated", "empty", "newer"],
 )

@@ -138,8 +138,8 @@ def project_on_simplex(values: Float[Tensor, " outcomes"]) -> Float[Tensor, " ou
         Smolin, Gambetta, Smith, arXiv 1106.5458; Duchi et al., ICML 2008.
 
     Example:
-        >>> project_on_simplex(torch.tensor([0.9, 0.3, -0.2])).tolist()
-        [0.800000011920929, 0.19999998807907104, 0.0]
+        >>> project_on_simplex(torch.tensor([1.0, 0.5, -0.2])).tolist()
+        [0.75, 0.25, 0.0]
     """
     ordered = values.sort(descending=True).values
     excess = (ordered.cumsum(0) - 1) / torch.arange(1, len(values) + 1, dtype=values.dtype)

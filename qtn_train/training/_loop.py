@@ -348,7 +348,9 @@ class _Loop:
             return
 
         def handle(number: int, frame: FrameType | None) -> None:
-            if self.stop:  # asked twice: at once
+            # Asked twice, or waiting for a device's queue, which takes hours: at once. Then the run
+            # goes on from the last checkpoint, and what was paid for since is in the journal.
+            if self.stop or self.billed:
                 raise KeyboardInterrupt
             self.stop = True
 

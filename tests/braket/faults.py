@@ -237,6 +237,8 @@ def _to_the_end(
         end = wait(pid, kill)
         spent = sum((row["usd_created"] for row in service.ledger()), Decimal(0))
         assert spent <= run.budget, f"{spent} USD of {run.budget}"
+        before, run.declared = run.declared, _attempts(run)
+        assert resend or run.declared == before, "sent again without the user's word"
         if end is None:
             run.kills += 1
             continue
@@ -257,6 +259,15 @@ def _second(run: Run, service: Service, log: Path) -> bool:
     return end == IN_USE
 
 
+def _attempts(run: Run) -> int:
+    """Return how many further attempts the journal holds."""
+    try:
+        tasks = read_journal(run.folder / "journal.sqlite")[1]
+    except JournalError:  # killed before it was made
+        return 0
+    return sum(task.attempt > 0 for task in tasks)
+
+
 def _check_paid(run: Run, service: Service) -> None:
     """Hold the service's ledger against the journal."""
     ledger = service.ledger()
@@ -265,7 +276,7 @@ def _check_paid(run: Run, service: Service) -> None:
     assert set(tokens.values()) <= {1}, "a task was made twice"
     assert set(tokens) == {task.token for task in tasks}, "journal and service differ"
     assert {row["arn"] for row in ledger} == {task.arn for task in tasks}
-    run.tasks, run.declared = len(tasks), sum(task.attempt > 0 for task in tasks)
+    run.tasks = len(tasks)
     if run.setup["device"] != "SV1":
         booked = sum((task.usd for task in tasks), Decimal(0))
         assert booked == sum((row["usd_created"] for row in ledger), Decimal(0))

@@ -160,6 +160,25 @@ def test_where_executions_cost_money_every_step_is_kept(
     assert kept == [(0, 0, 0), (0, 1, 2), (0, 2, 4), (1, 0, 4), (1, 1, 6), (1, 2, 8), (2, 0, 8)]
 
 
+def test_where_executions_cost_money_ctrl_c_does_not_wait_for_the_step(
+    iris: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SampledEngine, "billed", True)
+    measure, executed = SampledEngine._measure, []
+
+    def measure_and_interrupt(self: SampledEngine, programs: Any, position: int) -> Any:
+        if position == 3:  # the backward pass of the second step, in the queue
+            signal.raise_signal(signal.SIGINT)
+        executed.append(position)
+        return measure(self, programs, position)
+
+    monkeypatch.setattr(SampledEngine, "_measure", measure_and_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(model("spsa"), iris, SHORT, folder=tmp_path)
+    assert executed == [0, 1, 2]
+    assert read_checkpoint(tmp_path)[1]["position"] == 2
+
+
 def test_a_checkpoint_without_a_position_begins_at_0(iris: Dataset, tmp_path: Path) -> None:
     trained = model("spsa")
     run(trained, iris, folder=tmp_path)

@@ -110,8 +110,11 @@ class Estimate:
     def lines(self) -> Iterator[str]:
         """Yield the estimate for people, line by line."""
         yield f"device             {self.device}"
-        yield f"a gradient step    {_told(self.step)}"
-        yield f"the run            {_told(self.run)} ({self.steps:,} steps)"
+        if self.steps:
+            yield f"a gradient step    {_told(self.step)}"
+            yield f"the run            {_told(self.run)} ({self.steps:,} steps)"
+        else:
+            yield f"the run            {_told(self.run)}"
         if self.price_date:
             yield f"prices             {self.price_date}, {self.price_source}"
         gates = f"{self.two_qubit_gates:,} on two qubits, {self.one_qubit_gates:,} on one"

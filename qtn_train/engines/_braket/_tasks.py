@@ -91,6 +91,8 @@ class TaskService:
         self._session = target.device.aws_session
         self._s3 = self._session.s3_client
         self._stop = threading.Event()
+        #: Tasks at an end, some of which may lack their result.
+        self._looked: set[tuple[int, int, int]] = set()
 
     @cached_property
     def destination(self) -> tuple[str, str]:
@@ -127,15 +129,13 @@ class TaskService:
             KeyboardInterrupt: After Ctrl-C; all are recorded.
         """
         self._stop.clear()
+        self._looked.clear()
         rows = {_key(task): task for task in tasks}
         rows |= self._found([task for task in tasks if task.state == "sent"])
         missing = [task for task in rows.values() if create and _uncreated(task)]
         for task in self._each(self._create, missing):
             rows[_key(task)] = task
-        try:
-            self._wait(rows)
-        finally:
-            self.say("")
+        self._wait(rows)
         return list(rows.values())
 
     def _each(self, call: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
@@ -203,28 +203,35 @@ class TaskService:
         """Look at the tasks again and again until all are at an end."""
         deadline = time.monotonic() + self.timeout_seconds
         pause = self.poll_seconds
-        waiting = [task for task in rows.values() if task.state == "created"]
-        while waiting:
-            answers = self._each(self._look, waiting)
-            ended = [(t, a) for t, a in zip(waiting, answers, strict=True) if a["status"] in _ENDED]
-            # A QPU's program set has many files, which are read at once; other tasks have one.
-            groups = [[pair] for pair in ended] if self.target.kind == "qpu" else [ended]
-            for group in groups:
-                for task in self._each(lambda pair: self._end(*pair), group):
-                    rows[_key(task)] = task
-            over = {_key(task) for task, _ in ended}
-            open_ = [(t, a) for t, a in zip(waiting, answers, strict=True) if _key(t) not in over]
-            if not open_:
-                return
-            line = self._line(len(rows), open_)
-            self.say(line)
-            left = deadline - time.monotonic()
-            if left <= 0:
-                actual = f"{len(open_)} unfinished after {self.timeout_seconds:g} s ({line})"
-                raise TasksPending(must_be("tasks", "at an end", actual, _AGAIN))
-            time.sleep(min(pause, left))
-            pause = min(1.5 * pause, max(_LONGEST_PAUSE, self.poll_seconds))
-            waiting = [task for task, _ in open_]
+        said = False
+        try:
+            while waiting := self._still_open(rows):
+                self.say(line := self._line(len(rows), waiting))
+                said = True
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    actual = f"{len(waiting)} unfinished after {self.timeout_seconds:g} s ({line})"
+                    raise TasksPending(must_be("tasks", "at an end", actual, _AGAIN))
+                time.sleep(min(pause, left))
+                pause = min(1.5 * pause, max(_LONGEST_PAUSE, self.poll_seconds))
+        finally:
+            if said:
+                self.say("")
+
+    def _still_open(
+        self, rows: dict[tuple[int, int, int], Task]
+    ) -> list[tuple[Task, dict[str, Any]]]:
+        """Look once at the tasks, fetch what is there, and return those that are not at an end."""
+        created = [t for t in rows.values() if t.state == "created" and _key(t) not in self._looked]
+        pairs = list(zip(created, self._each(self._look, created), strict=True))
+        ended = [pair for pair in pairs if pair[1]["status"] in _ENDED]
+        # A QPU's program set has many files, which are read at once; other tasks have one.
+        groups = [[pair] for pair in ended] if self.target.kind == "qpu" else [ended]
+        for group in groups:
+            for task in self._each(lambda pair: self._end(*pair), group):
+                rows[_key(task)] = task
+                self._looked.add(_key(task))
+        return [pair for pair in pairs if pair[1]["status"] not in _ENDED]
 
     def _look(self, task: Task) -> dict[str, Any]:
         def look() -> dict[str, Any]:
@@ -295,7 +302,11 @@ class TaskService:
         return arns
 
     def _cancel(self, arn: str) -> None:
-        self._patiently(lambda: self._session.cancel_quantum_task(arn))
+        try:
+            self._patiently(lambda: self._session.cancel_quantum_task(arn))
+        except _Refused as error:
+            if error.code != "ConflictException":  # it is at an end already
+                raise
 
     def _patiently(
         self,
@@ -340,7 +351,7 @@ class _Refused(QtnTrainError):
         metadata = _answer(error).get("ResponseMetadata", {})
         #: Whether boto3 had repeated the request: then an earlier one may have been carried out.
         self.retried = metadata.get("RetryAttempts", 0) > 0
-        self.text = _text(error)
+        self.text, self.code = _text(error), _code(error)
 
 
 def _refusal(error: Exception) -> Exception:
