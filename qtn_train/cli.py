@@ -18,8 +18,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from . import _cli_braket, _cli_run
-from ._cli_braket import Account
+from . import _cli_braket, _cli_device, _cli_run
+from ._cli_device import Account
 from ._cli_run import CURVES, ENGINES, KEPT, MAPPINGS, WEIGHTS, say
 from .errors import (
     CheckpointError,
@@ -97,16 +97,16 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option(help="Start from the trained numbers, and the seed, of this run.")
     ] = None,
-    device: _cli_braket.Device = None,
-    n_shifts: _cli_braket.Shifts = None,
-    mitigate_readout: _cli_braket.Mitigate = None,
-    native: _cli_braket.Native = None,
-    placement: _cli_braket.Placement = None,
-    budget_usd: _cli_braket.Budget = None,
-    profile: _cli_braket.Profile = None,
-    region: _cli_braket.Region = None,
-    bucket: _cli_braket.Bucket = None,
-    yes: _cli_braket.Yes = False,
+    device: _cli_device.Device = None,
+    n_shifts: _cli_device.Shifts = None,
+    mitigate_readout: _cli_device.Mitigate = None,
+    native: _cli_device.Native = None,
+    placement: _cli_device.Placement = None,
+    budget_usd: _cli_device.Budget = None,
+    profile: _cli_device.Profile = None,
+    region: _cli_device.Region = None,
+    bucket: _cli_device.Bucket = None,
+    yes: _cli_device.Yes = False,
     as_json: Json = False,
 ) -> None:
     """Train a data set's network and write the result into a folder."""
@@ -128,8 +128,8 @@ def train(
     with ExitStack() as stack:
         open_engine = None
         if run["engine"] == "braket":
-            open_engine = _cli_braket.training_engine(run, account, out, resume, stack)
-            stack.enter_context(_cli_braket.telling(again, account))
+            open_engine = _cli_device.training_engine(run, account, out, resume, stack)
+            stack.enter_context(_cli_device.telling(again, account))
         data, model = _cli_run.build(run, data_dir, open_engine)
         if init_from is not None:
             _cli_run.init_from(model, init_from)

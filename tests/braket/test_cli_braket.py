@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 import qtn_train as qt
-from qtn_train import _cli_braket, data, plots
+from qtn_train import _cli_device, data, plots
 from qtn_train.cli import main
 from qtn_train.engines import engine_config, engine_from_config
 from qtn_train.engines._braket._journal import Journal
@@ -171,8 +171,10 @@ def test_an_estimate_says_what_does_not_fit_and_what_does(service: Any, cli: Cli
     assert (status, err) == (0, "")
     assert "warning: the expected fidelity is 1.4 %, below 10 %" in out
     assert re.search(r"^fits +u3-cu3-chain with 9 qubits and \d+ layers", out, re.M)
-    told = done(cli(*command, "--json"))
-    assert told["suggestions"][0]["ansatz"] == "u3-cu3-chain"
+    told = done(cli("braket", "estimate", "--device", "Garnet", "--shots", "100", "--json"))
+    (warning,) = told["warnings"]
+    assert warning.startswith("100 shots are fewer than the 256 outcomes.")
+    assert told["suggestions"][0]["n_qubits"] == 6
     assert told["price_date"]
     assert spent(service)[0] == 0
 
@@ -438,7 +440,7 @@ class Terminal(io.StringIO):
 
 
 def test_waiting_is_shown_line_by_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    status = _cli_braket.StatusLine()
+    status = _cli_device.StatusLine()
     for line in ("Garnet: QUEUED", "Garnet: QUEUED", "Garnet: RUNNING", ""):
         status(line)
     assert capsys.readouterr().err == "Garnet: QUEUED\nGarnet: RUNNING\n"
@@ -446,7 +448,7 @@ def test_waiting_is_shown_line_by_line_in_a_log(capsys: pytest.CaptureFixture[st
 
 def test_waiting_does_not_write_into_the_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal())
-    status = _cli_braket.StatusLine()
+    status = _cli_device.StatusLine()
     with tqdm(total=3, desc="train", file=sys.stderr) as bar:
         status("Garnet: QUEUED")
         status("Garnet: RUNNING")
@@ -578,7 +580,7 @@ def test_the_journal_of_another_run(service: Any, cli: Cli, base: str) -> None:
     assert "of this run, with native = True; got one with native = False" in line
     os.rename("base/submission.sqlite", "base/braket.sqlite")
     line = failed(cli("evaluate", base), 2)
-    assert "`evaluation 6` must be in the journal; got none" in line
+    assert "`evaluation 4` must be in the journal; got none" in line
     assert spent(service)[0] == 1
 
 
