@@ -247,6 +247,7 @@ def build(
     run["ansatz"], circuit = default_circuit(
         run["dataset"],
         n_weights,
+        recipe=run["recipe"],
         ansatz=run["ansatz"],
         n_layers=run["layers"],
         n_qubits=run["qubits"],
@@ -263,8 +264,14 @@ def build(
         hint = "Take --engine mps --max-bond 64 for more."
         raise UnsupportedByEngine(must_be("--qubits", expected, circuit.n_qubits, hint))
     model = build_model(
-        run["dataset"], circuit, engine, recipe=run["recipe"], mapping=mapping, seed=run["seed"]
-    ).to(device)
+        run["dataset"],
+        circuit,
+        engine,
+        recipe=run["recipe"],
+        mapping=mapping,
+        seed=run["seed"],
+        device=device,
+    )
     run["qubits"] = circuit.n_qubits
     if run["layers"] is None:
         run["layers"] = _n_layers(run["ansatz"], circuit.n_qubits, len(circuit))
