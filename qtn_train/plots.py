@@ -346,7 +346,7 @@ def lines(
     y: str,
     *,
     by: str | None = None,
-    labels: tuple[str, str] = ("", ""),
+    labels: Sequence[str] = ("", ""),
     log: str = "",
     title: str = "",
 ) -> Figure:
@@ -397,7 +397,7 @@ def cost(
     y: str,
     *,
     by: str | None = None,
-    labels: tuple[str, str] = ("", ""),
+    labels: Sequence[str] = ("", ""),
     title: str = "",
 ) -> Figure:
     """Draw what something costs against its size, both axes logarithmic: see :func:`lines`.

@@ -46,8 +46,8 @@ def tutorial_index(folder: Path) -> str:
         text = " ".join(learn[1].replace("**", "").split()) if learn else ""
         entries.append(f"**[{title}]({path.name})**\n: {text}\n")
     return (
-        "# Tutorials\n\nNotebooks; what is shown here is what they printed when they were last run. "
-        "`make lab` opens\nthem in JupyterLab, and `make tutorials` runs them all.\n\n"
+        "# Tutorials\n\nNotebooks; what is shown is what they printed when last run. `make lab` "
+        "opens them in\nJupyterLab, and `make tutorials` runs them all.\n\n"
         + "\n".join(entries)
         + "\n```{toctree}\n:hidden:\n:glob:\n*\n```\n"
     )
