@@ -11,11 +11,13 @@ import types
 from pathlib import Path
 from typing import Any
 
+import typer.main
 from references import escape_kets
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 import qtn_train
+from qtn_train import cli
 
 #: Modules that are commands, not an interface.
 COMMANDS = {"cli", "demo", "braket_job"}
@@ -61,7 +63,8 @@ def _write_api(folder: Path) -> None:
     pages = {f"{name}.rst": _module_page(f"qtn_train.{name}") for name in names}
     pages["ansatz.rst"] = _ansatz_page()
     names.insert(1, "ansatz")
-    pages["index.rst"] = _index_page(names)
+    pages["commands.rst"] = _commands_page()
+    pages["index.rst"] = _index_page([*names, "commands"])
     _write(folder, pages)
 
 
@@ -107,6 +110,30 @@ def _ansatz_page() -> str:
     names = [f.__name__ for f in qtn_train.circuits.ANSATZE.values()] + ["product"]
     body = "".join(f".. autofunction:: {name}.{function}\n\n" for function in names)
     return _title("qtn_train.ansatz") + f"Also ``{name}``.\n\n{body}"
+
+
+def _commands_page() -> str:
+    """Return every command of the command line with its options."""
+    text = _title("qtn-train") + "The command line. Results go to standard output, all else to "
+    text += (
+        "standard error; the exit\nstatus is 0 when it worked, 2 for bad input, 1 otherwise.\n\n"
+    )
+    todo: list[tuple[str, Any]] = [("qtn-train", typer.main.get_command(cli.app))]
+    while todo:
+        name, command = todo.pop(0)
+        inner = getattr(command, "commands", {})
+        todo[:0] = [(f"{name} {key}", each) for key, each in inner.items()]
+        if not inner:
+            text += _title(name, "-") + f"{command.help}\n\n"
+            text += "".join(f"``{_usage(p)}``\n   {p.help or ''}\n\n" for p in command.params)
+    return text
+
+
+def _usage(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return parameter.name.upper()
+    option = parameter.opts[0]
+    return option if parameter.is_flag else f"{option} {option.split('-')[-1].upper()}"
 
 
 def _index_page(names: list[str]) -> str:
