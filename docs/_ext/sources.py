@@ -147,7 +147,7 @@ def _index_page(names: list[str]) -> str:
         + "What ``import qtn_train as qt`` offers. Importing it loads neither torch nor quimb; a\n"
         "name is loaded when it is first used.\n\n"
         f".. list-table::\n   :widths: 30 70\n\n{door}\n"
-        "All modules, from the circuits up: each imports only what stands before it.\n\n"
+        "All modules, from the circuits up, and the command line.\n\n"
         f".. toctree::\n   :maxdepth: 1\n\n{toctree}"
     )
 
