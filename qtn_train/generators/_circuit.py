@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any, Literal, final
 
 import numpy as np
@@ -96,19 +97,11 @@ class CircuitGenerator(WeightGenerator):
         state = engine.prepare(self.circuit, self.angles, self.n_outcomes)
         self._diagnostics = state.diagnostics()
 
-        def weights(start: int, stop: int) -> Tensor:
-            probs = state.probs(start, stop).to(self.angles.dtype)
-            out: Tensor = self.mapping(start, probs)
-            return out
+        def probs(start: int, stop: int) -> Tensor:
+            return state.probs(start, stop).to(self.angles.dtype)
 
-        if self.mapping.needs_all_outcomes or self.n_outcomes <= self.chunk_size:
-            return weights(0, self.n_outcomes).reshape(-1)[: self.n_weights]
-        chunks = []
-        for start in range(0, self.n_outcomes, self.chunk_size):
-            stop = min(start + self.chunk_size, self.n_outcomes)
-            chunk = checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
-            chunks.append(chunk)
-        return torch.cat(chunks).reshape(-1)[: self.n_weights]
+        outputs = mapped(self.mapping, probs, self.n_outcomes, self.chunk_size)
+        return outputs[: self.n_weights]
 
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return what the initial parameters give, without spending a shot."""
@@ -181,6 +174,38 @@ class CircuitGenerator(WeightGenerator):
             f"{self.circuit.n_angles} angles on {self.engine!r}{auto}; "
             f"{type(self.mapping).__name__}; {spare} of {2**self.circuit.n_qubits} outcomes unused"
         )
+
+
+def mapped(
+    mapping: MappingModel,
+    probs: Callable[[int, int], Tensor],
+    n_outcomes: int,
+    chunk_size: int,
+) -> Tensor:
+    """Return what a mapping makes of the first outcomes, in one row.
+
+    Args:
+        mapping: The mapping.
+        probs: Gives the probabilities of the outcomes start … stop−1.
+        n_outcomes: How many outcomes.
+        chunk_size: Outcomes of a chunk; with more than one, chunks are recomputed to go back.
+
+    Returns:
+        All weights of all outcomes.
+    """
+
+    def weights(start: int, stop: int) -> Tensor:
+        out: Tensor = mapping(start, probs(start, stop))
+        return out
+
+    if mapping.needs_all_outcomes or n_outcomes <= chunk_size:
+        return weights(0, n_outcomes).reshape(-1)
+    chunks = []
+    for start in range(0, n_outcomes, chunk_size):
+        stop = min(start + chunk_size, n_outcomes)
+        chunk = checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
+        chunks.append(chunk)
+    return torch.cat(chunks).reshape(-1)
 
 
 def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
