@@ -100,7 +100,7 @@ def figure(
         >>> axes.get_xlabel()
         'qubits'
     """
-    made = _figure_class()(figsize=(width, height), layout="constrained", dpi=_DPI)
+    made = _figure(width, height)
     if title:
         made.suptitle(title)
     return made, made.subplots(rows, columns)
@@ -422,14 +422,9 @@ def cost(
 @cache
 def _figure_class() -> type[Figure]:
     """A figure that shows itself in a notebook whether or not pyplot was imported there."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class Picture(Figure):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            FigureCanvasAgg(self)  # pyplot would keep global state
-
         def _repr_png_(self) -> bytes:
             stream = io.BytesIO()
             self.savefig(stream, format="png")
@@ -485,3 +480,12 @@ def _flat(name: str, values: Any) -> NDArray[np.float64]:
     if not len(joined) or not np.isfinite(joined).all():
         raise ValueError(must_be(name, "finite numbers, at least one", "none, NaN or infinity"))
     return joined
+
+
+def _figure(width: float, height: float) -> Any:
+    """A figure of its own: pyplot would keep global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = _figure_class()(figsize=(width, height), layout="constrained", dpi=_DPI)
+    FigureCanvasAgg(figure)
+    return figure
