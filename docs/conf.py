@@ -53,7 +53,7 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(torch|numpy|np|nn|jaxtyping|collections|pathlib|typing|matplotlib|braket|quimb|optuna"
-        r"|pandas|distributed|decimal|abc|Tensor|NDArray|ArrayLike|Figure|csr_array"
+        r"|pandas|distributed|decimal|abc|DataFrame|Tensor|NDArray|ArrayLike|Figure|csr_array"
         r"|Path|Any|Callable|Sequence|Mapping|Iterator)\b.*",
     ),
     ("py:class", r"(list|dict|tuple)\[.*"),
