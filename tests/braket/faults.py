@@ -44,8 +44,8 @@ from qtn_train.engines._braket._engine import BraketEngine
 from qtn_train.engines._braket._journal import read_journal
 from qtn_train.errors import BudgetError, JournalError, QtnTrainError, TaskFailed, TasksPending
 from qtn_train.training import FitConfig, make_optimizer
-from tests.braket.service import Control
 from tests.braket.sessions import aws_session, boto
+from tutorials.braket_stand_in import Control
 
 #: How a client ends.
 DONE, PENDING, FAILED, BUDGET, IN_USE, OTHER, BUG = 0, 10, 11, 12, 13, 14, 15
@@ -106,7 +106,7 @@ class Service(Control):
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reader)
-            from tests.braket.service._http import Server
+            from tutorials.braket_stand_in._http import Server
 
             server = Server(seed)
             os.write(writer, str(server.server_port).encode())
@@ -289,8 +289,14 @@ def _warm_up() -> None:
     for region in ("us-east-1", "us-west-1", "eu-north-1"):
         for name in ("braket", "s3", "sts"):
             boto(region).client(name)
-    for name in ("braket.aws", "braket.emulation.local_emulator", "braket.program_sets",
-                 "safetensors.torch", "torch._dynamo", "tests.braket.service._http"):  # fmt: skip
+    for name in (
+        "braket.aws",
+        "braket.emulation.local_emulator",
+        "braket.program_sets",
+        "safetensors.torch",
+        "torch._dynamo",
+        "tutorials.braket_stand_in._http",
+    ):
         importlib.import_module(name)
     circuit = qt.ansatz.ry_cx_chain(3, 1)
     circuit.portable()

@@ -7,10 +7,7 @@ import json
 import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +28,7 @@ from qtn_train.cli import main
 from qtn_train.engines import engine_config, engine_from_config
 from qtn_train.engines._braket._journal import Journal
 from qtn_train.training import evaluate, mlp, read_checkpoint
+from tutorials.braket_stand_in import kill_at_creation
 
 SMALL = ("--ansatz", "ry-cx-chain", "--layers", "1")
 GARNET = ("--engine", "braket", "--device", "Garnet", "--shots", "100", "--gradient", "spsa")
@@ -111,19 +109,7 @@ def failed(result: tuple[int, str, str], status: int) -> str:
 def killed_in_creation(service: Any, folder: Path, *argv: str) -> None:
     """Run a command in a process, and kill it when a task is made and it does not know yet."""
     before = len(service.ledger())
-    service.fault("create-hang")
-    code = "from qtn_train.cli import main; main()"
-    command = [sys.executable, "-c", code, *argv]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        while "create-hang" not in service.struck():
-            assert process.poll() is None, process.communicate()[1].decode()
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    service.clear()
+    kill_at_creation(service, shlex.join(["qtn-train", *argv]), folder)
     assert len(service.ledger()) > before
 
 

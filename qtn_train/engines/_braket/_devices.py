@@ -29,7 +29,6 @@ __all__ = [
     "ProgramSetLimits",
     "Target",
     "check",
-    "check_status",
     "open_session",
     "resolve",
 ]
@@ -210,26 +209,6 @@ def _remote(device: Any) -> Target:
 def _unavailable(name: str, status: str) -> str:
     hint = "Choose another device." if status == "RETIRED" else "Wait until it is online."
     return must_be("device", "ONLINE", f"{name}, which is {status}", hint)
-
-
-def check_status(target: Target) -> None:
-    """Ask the service whether a device is online now; to be called before each submit.
-
-    ``AwsSession`` remembers its first answer for ever: this asks anew.
-
-    Args:
-        target: Any target; one that runs on this machine is always there.
-
-    Raises:
-        ValueError: It is offline or retired.
-        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
-    """
-    if target.arn is None:
-        return
-    with _asking(target.name):
-        answer = target.device.aws_session.braket_client.get_device(deviceArn=target.arn)
-    if answer["deviceStatus"] != "ONLINE":
-        raise ValueError(_unavailable(target.name, answer["deviceStatus"]))
 
 
 def _emulated(path: Path, emulator: Any) -> Target:
