@@ -363,16 +363,24 @@ def in_parallel(n_runs: int, seed: int, folder: Path, jobs: int) -> list[Run]:
     return [run for _, place in ends for run in pickle.loads((place / "runs.pickle").read_bytes())]
 
 
+def kinds(runs: list[Run]) -> Counter[str]:
+    """Return how often each kind of fault struck, those that never did included."""
+    struck = Counter(dict.fromkeys(sorted(_RATES), 0))
+    struck.update(kind for run in runs for kind in run.struck)
+    return struck
+
+
 def summary(runs: list[Run]) -> str:
     """Return what happened, in one line."""
     ends = sum((run.ends for run in runs), Counter())
     names = {PENDING: "pending", FAILED: "failed", BUDGET: "budget", IN_USE: "in use"}
     told = ", ".join(f"{ends[end]} {name}" for end, name in names.items())
     tasks, declared = sum(r.tasks for r in runs), sum(r.declared for r in runs)
-    struck = Counter(kind for run in runs for kind in run.struck)
+    struck = kinds(runs)
+    each = ", ".join(f"{count} {kind}" for kind, count in struck.items())
     return (
         f"{len(runs)} runs equal the quiet ones; {sum(r.kills for r in runs)} kills, "
-        f"{struck.total()} faults of {len(struck)} kinds; clients ended {ends[DONE]} done, {told}, "
+        f"{struck.total()} faults of {len(struck)} kinds ({each}); clients ended {ends[DONE]} done, {told}, "
         f"{ends[OTHER]} other; {sum(r.refused for r in runs)} second clients refused; "
         f"{tasks} paid tasks = {tasks - declared} distinct + {declared} declared attempts; "
         "0 duplicates, 0 lost; no budget passed"
@@ -392,3 +400,6 @@ if __name__ == "__main__":
         except AssertionError as problem:
             sys.exit(f"faults: {problem}")
     print(f"{summary(made)}; {time.monotonic() - start:.0f} s")
+    absent = [kind for kind, count in kinds(made).items() if not count]
+    if len(made) >= 200 and absent:
+        sys.exit(f"faults: none of {', '.join(absent)} ever struck")
