@@ -380,8 +380,9 @@ def summary(runs: list[Run]) -> str:
     each = ", ".join(f"{count} {kind}" for kind, count in struck.items())
     return (
         f"{len(runs)} runs equal the quiet ones; {sum(r.kills for r in runs)} kills, "
-        f"{struck.total()} faults of {len(struck)} kinds ({each}); clients ended {ends[DONE]} done, {told}, "
-        f"{ends[OTHER]} other; {sum(r.refused for r in runs)} second clients refused; "
+        f"{struck.total()} faults of {len(struck)} kinds ({each}); "
+        f"clients ended {ends[DONE]} done, {told}, {ends[OTHER]} other; "
+        f"{sum(r.refused for r in runs)} second clients refused; "
         f"{tasks} paid tasks = {tasks - declared} distinct + {declared} declared attempts; "
         "0 duplicates, 0 lost; no budget passed"
     )

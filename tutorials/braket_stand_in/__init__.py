@@ -61,9 +61,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._devices import find
-from ._shell import kill_at_creation, shell
+from ._shell import ask, kill_at_creation, shell
 
-__all__ = ["BraketProcess", "BraketService", "Control", "kill_at_creation", "shell", "start"]
+__all__ = [
+    "BraketProcess",
+    "BraketService",
+    "Control",
+    "ask",
+    "kill_at_creation",
+    "shell",
+    "start",
+]
 
 
 class Control:

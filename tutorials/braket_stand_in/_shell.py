@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 if TYPE_CHECKING:
     from . import Control
@@ -17,24 +21,51 @@ if TYPE_CHECKING:
 _BAR = re.compile(r"\d+%\|")
 
 
-def shell(command: str, show: str = "") -> int:
-    """Run a `qtn-train` command in a process of its own, and print what it says.
+def shell(command: str, show: str = "") -> None:
+    """Run a `qtn-train` command and print what it says.
+
+    It runs in this process, which has loaded everything: a process of its own takes seconds more.
 
     Args:
         command: As typed in a terminal.
         show: Pattern of the lines to print; all of them by default. Progress bars are left out.
-
-    Returns:
-        Its exit status.
     """
     print(f"$ {command}")
-    done = subprocess.run(
-        _words(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    for line in re.split(r"[\r\n]+", done.stdout):
+    output = io.StringIO()
+    status = _run(command, output, output)
+    for line in re.split(r"[\r\n]+", output.getvalue()):
         if line.strip() and not _BAR.search(line) and re.search(show, line):
             print(line.rstrip())
-    return done.returncode
+    if status:
+        print(f"[exit status {status}]")
+
+
+def ask(command: str) -> dict[str, Any]:
+    """Run a `qtn-train` command with `--json` and return what it prints.
+
+    Args:
+        command: As typed in a terminal, without `--json`.
+
+    Raises:
+        RuntimeError: It did not work.
+    """
+    output, messages = io.StringIO(), io.StringIO()
+    if _run(f"{command} --json", output, messages):
+        raise RuntimeError(messages.getvalue())
+    found: dict[str, Any] = json.loads(output.getvalue())
+    return found
+
+
+def _run(command: str, output: io.StringIO, messages: io.StringIO) -> int:
+    from qtn_train.cli import main
+
+    words = patch.object(sys, "argv", ["qtn-train", *_arguments(command)])
+    with words, redirect_stdout(output), redirect_stderr(messages):
+        try:
+            main()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
 
 
 def kill_at_creation(service: Control, command: str, folder: Path | None = None) -> None:
@@ -49,9 +80,8 @@ def kill_at_creation(service: Control, command: str, folder: Path | None = None)
     """
     service.fault("create-hang")
     before = len(service.struck())
-    process = subprocess.Popen(
-        _words(command), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    words = [sys.executable, "-m", "qtn_train.cli", *_arguments(command)]
+    process = subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         while "create-hang" not in service.struck()[before:]:
             if process.poll() is not None:
@@ -64,7 +94,7 @@ def kill_at_creation(service: Control, command: str, folder: Path | None = None)
     service.clear()
 
 
-def _words(command: str) -> list[str]:
+def _arguments(command: str) -> list[str]:
     program, *words = shlex.split(command)
     assert program == "qtn-train", f"{program} is not qtn-train"
-    return [sys.executable, "-m", "qtn_train.cli", *words]
+    return words
