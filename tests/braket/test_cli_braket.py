@@ -216,7 +216,8 @@ def test_submit_waits_and_evaluates(service: Any, cli: Cli, base: str) -> None:
     assert accuracy == result["test_accuracy"]
     assert loss == pytest.approx(result["test_loss"], rel=1e-5)
     # The same once more is read from the journal, and so is what `collect` says.
-    assert done(cli(*submit(base, "--yes", "--json"))) == result
+    assert done(cli(*submit(base, "--json"))) == result
+    assert "`--yes` must be given" in failed(cli(*submit(base, "--resume")), 2)
     (again,) = done(cli("braket", "collect", base, "--json"))["journals"]
     assert again == result
     _, out, _ = cli("braket", "collect", base)
