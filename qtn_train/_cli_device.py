@@ -160,7 +160,9 @@ def open_engine(
     check(target, circuit, chosen["shots"], chosen["placement"])
     counted = {name: chosen[name] for name in ("shots", "gradient", "n_shifts", "mitigate_readout")}
     told = estimate(circuit, target, n_outcomes=n_weights, steps=steps, evaluations=1, **counted)
-    paid = bill(journal) if journal.exists() else {"spent_usd": "0", "states": {}}
+    paid: dict[str, Any] = {"spent_usd": "0", "states": {}}
+    if journal.exists():
+        paid = bill(journal)
     spent = Decimal(paid["spent_usd"])
     budget, cap = account.budget_usd, Decimal(0)
     if target.billed:
