@@ -133,7 +133,7 @@ def _no_credentials() -> str:
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
+def asking(what: str) -> Iterator[None]:
     """Turn what boto3 raises inside into one line each."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -170,7 +170,7 @@ def _find(name: str, session: Any) -> Any:
     for region in regions:
         there = session if region == session.region else session.copy_session(region)
         try:
-            with _asking(name):
+            with asking(name):
                 answers = there.search_devices(statuses=["ONLINE", "OFFLINE", "RETIRED"])
         except (ValueError, QtnTrainError):  # an account may be barred from single regions
             refused.append(region)
@@ -190,7 +190,7 @@ def _find(name: str, session: Any) -> Any:
 def _ask_for(arn: str, session: Any) -> Any:
     from braket.aws import AwsDevice
 
-    with _asking(arn):
+    with asking(arn):
         try:
             return AwsDevice(arn, session)
         except ValueError as error:  # what the SDK makes of "not found"

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from ...errors import JournalError, must_be
-from ._devices import open_session
-from ._journal import Journal
+from ._devices import asking, open_session
+from ._journal import Journal, read_journal
 from ._money import current_prices
 from ._records import Task
 from ._target import Target
-from ._tasks import TaskService, say_on_terminal
+from ._tasks import TaskService, place_in_queue, say_on_terminal
 
 
 def collect(
@@ -70,6 +70,32 @@ def cancel(path: str | Path, *, session: Any = None) -> list[str]:
         journal.close()
 
 
+def look(path: str | Path, session: Any) -> list[dict[str, Any]]:
+    """Ask the service where the tasks of a run stand that are not at an end.
+
+    Args:
+        path: The journal; it may be in use.
+        session: A Braket ``AwsSession`` in the device's region.
+
+    Returns:
+        For each task its name, ``arn``, ``status``, ``queue_position`` and ``reason``.
+
+    Raises:
+        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
+    """
+    found = []
+    for task in read_journal(path)[1]:
+        if task.state == "created" and task.arn is not None:
+            with asking(task.arn):
+                answer = session.braket_client.get_quantum_task(
+                    quantumTaskArn=task.arn, additionalAttributeNames=["QueueInfo"]
+                )
+            told = {"task": task.name, "arn": task.arn, "status": answer["status"]}
+            place = {"queue_position": place_in_queue(answer)}
+            found.append(told | place | {"reason": answer.get("failureReason")})
+    return found
+
+
 def _service(
     journal: Journal,
     session: Any,
@@ -102,12 +128,4 @@ def _target(arn: str, session: Any) -> Target:
         name=device.rpartition("/")[2],
         arn=arn,
         kind="simulator" if "quantum-simulator" in device else "qpu",
-        n_qubits=0,
-        labels=None,
-        edges=None,
-        native=None,
-        min_shots=0,
-        max_shots=0,
-        program_sets=None,
-        fidelities=None,
     )

@@ -86,20 +86,7 @@ class RecordedEngine(CountingEngine):
         return batch.regroup([counts[member] for member in range(len(batch.members))])
 
 
-_NOWHERE = Target(
-    device=None,
-    name="journal",
-    arn=None,
-    kind="local",
-    n_qubits=0,
-    labels=None,
-    edges=None,
-    native=None,
-    min_shots=0,
-    max_shots=0,
-    program_sets=None,
-    fidelities=None,
-)
+_NOWHERE = Target(device=None, name="journal", arn=None, kind="local")
 
 
 def _check_ended(tasks: Sequence[Task]) -> None:

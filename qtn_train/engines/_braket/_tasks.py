@@ -64,6 +64,20 @@ def say_on_terminal(line: str) -> None:
         print(f"\r{line:<100}", end="" if line else "\r", file=sys.stderr, flush=True)
 
 
+def place_in_queue(answer: Mapping[str, Any]) -> str | None:
+    """Return a task's place in its device's queue, where the service tells it.
+
+    Args:
+        answer: What GetQuantumTask says.
+
+    Example:
+        >>> place_in_queue({"queueInfo": {"position": ">2000"}})
+        '>2000'
+    """
+    place = (answer.get("queueInfo") or {}).get("position")
+    return None if place in (None, "None") else str(place)
+
+
 @final
 class TaskService:
     """The tasks of one device, as the journal knows them.
@@ -325,8 +339,8 @@ class TaskService:
 
     def _line(self, total: int, waiting: Sequence[tuple[Task, dict[str, Any]]]) -> str:
         task, answer = waiting[0]
-        position = (answer.get("queueInfo") or {}).get("position")
-        queue = "" if position in (None, "None") else f", position {position} in the queue"
+        position = place_in_queue(answer)
+        queue = "" if position is None else f", position {position} in the queue"
         spent = f"{show_usd(self.journal.spent())} of {show_usd(self.budget)} USD"
         done = f"{total - len(waiting)} of {total} tasks done"
         return f"{self.target.name}: {done}; task {task.name} {answer['status']}{queue}; {spent}"
