@@ -279,9 +279,8 @@ def _session(journal: Path, account: Account) -> Any:
     settings, tasks = read_journal(journal)
     if not any(task.state in ("sent", "created") for task in tasks):
         return None
-    region = settings["device"].split(":")[3] if settings["device"].startswith("arn:") else ""
     with naming_options():
-        return account.session(region)
+        return account.session(settings.get("region"))
 
 
 @app.command()

@@ -19,6 +19,7 @@ import torch
 
 pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 
+from braket.aws import AwsSession
 from braket.program_sets import CircuitBinding, ProgramSet
 
 from qtn_train.circuits import ansatz
@@ -31,7 +32,7 @@ from qtn_train.engines._braket._tasks import TaskService
 from qtn_train.engines._counts import Counts, Program
 from qtn_train.engines._readout import calibration_programs
 from qtn_train.errors import BudgetError, JournalError, TaskFailed, TasksPending
-from tests.braket.sessions import aws_session
+from tests.braket.sessions import aws_session, boto
 
 CIRCUIT = ansatz.ry_cx_chain(2, 1)
 ANGLES = torch.linspace(0.3, 2.5, 12, dtype=torch.float64).reshape(6, 2)
@@ -241,6 +242,25 @@ def test_a_copy_of_the_journal_that_went_another_way(
         engine._measure([Program(CIRCUIT, ANGLES + 0.5)], 0)
     assert len(service.ledger()) == 1
     assert engine.spent_usd == 0
+
+
+def test_a_run_goes_on_where_and_for_whom_it_began(
+    service: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens and tags count in one region and account: elsewhere the same would be paid again."""
+    service.fault("create-drop-after", times=None)
+    with pytest.raises(TasksPending):
+        run(start("SV1", poll_seconds=0.001), rows=1)
+    service.clear()
+    elsewhere = AwsSession(boto("us-west-2"))
+    with pytest.raises(JournalError, match=r"region = 'us-west-2'; got .* in that region"):
+        start("SV1", session=elsewhere)
+    with monkeypatch.context() as patch:
+        patch.setattr(AwsSession, "account_id", "999999999999")
+        with pytest.raises(JournalError, match=r"account = '999999999999'; got .* in that account"):
+            start("SV1")
+    run(start("SV1"), rows=1)
+    assert len(service.ledger()) == 1
 
 
 def test_a_run_without_its_journal_pays_for_nothing(
@@ -472,7 +492,6 @@ def test_results_come_through_the_session_that_was_given(
 ) -> None:
     """Also those of program sets that are split into many objects."""
     import boto3
-    from braket.aws import AwsSession
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name)

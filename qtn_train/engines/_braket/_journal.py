@@ -30,7 +30,7 @@ from typing import Any, final
 import numpy as np
 
 from ...errors import JournalError, must_be
-from ._records import Evaluation, Task, check_budget
+from ._records import PAYER, Evaluation, Task, check_budget
 
 _FORMAT = "1"
 _SCHEMA = """
@@ -106,12 +106,15 @@ class Journal:
         self.run_id, self.settings = _read_meta(self._db, self.path)
         for name, value in ({} if text is None else json.loads(text)).items():
             if self.settings.get(name) != value:
+                hint = "Give each run a journal of its own."
+                if name in PAYER:
+                    hint = f"Its tasks are there: go on in that {name}."
                 raise JournalError(
                     must_be(
                         f"journal {self.path}",
                         f"of this run, with {name} = {value!r}",
                         f"one with {name} = {self.settings.get(name)!r}",
-                        "Give each run a journal of its own.",
+                        hint,
                     )
                 )
 

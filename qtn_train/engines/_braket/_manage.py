@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,7 +104,7 @@ def _service(
     say: Callable[[str], None],
 ) -> TaskService:
     return TaskService(
-        _target(journal.settings["device"], session),
+        _target(journal.settings, session),
         journal,
         budget=Decimal(0),
         prices=current_prices(),
@@ -114,14 +114,15 @@ def _service(
     )
 
 
-def _target(arn: str, session: Any) -> Target:
+def _target(settings: Mapping[str, Any], session: Any) -> Target:
     """Return as much of a device as its tasks need, whether it is online or not."""
+    arn = settings["device"]
     if not arn.startswith("arn:"):
         hint = "What ran on this machine has no tasks."
         raise JournalError(must_be("journal", "of a device of Amazon Braket", arn, hint))
-    *_, region, _, device = arn.split(":")
-    session = session or open_session(region=region or None)
-    if region and session.region != region:
+    device, region = arn.rpartition(":")[2], settings["region"]
+    session = session or open_session(region=region)
+    if session.region != region:
         session = session.copy_session(region)
     return Target(
         device=SimpleNamespace(aws_session=session),

@@ -199,7 +199,7 @@ class TaskService:
         found = {}
         for task in tasks:
             arn, content = (self._told or {}).get(task.token, ("", ""))
-            if arn and content != _content(task):
+            if content and content != _content(task):
                 expected = f"the newest one of this run, as task {task.name} is new to it"
                 actual = f"a copy: that task exists, with other angles ({arn})"
                 hint = "Go on with the newest one, or begin anew in another folder."
