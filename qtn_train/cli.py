@@ -238,3 +238,7 @@ def main() -> None:
 def _fail(message: str, status: int) -> NoReturn:
     say("qtn-train: " + " ".join(message.split()))
     sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
