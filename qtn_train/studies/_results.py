@@ -12,7 +12,7 @@ import io
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,15 +101,31 @@ def open_store(out: Path, study: Study, *, resume: bool) -> Iterator[Store]:
             else, or is in use, or not writable.
     """
     need_extra()
+    made = [path for path in (out, *out.parents) if not path.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with _locked(out):
             fresh = _begin(out, study, resume)
             for left_over in (out / _UNFINISHED).iterdir():
                 left_over.unlink()
-            yield Store(out, study, fresh)
+            store = Store(out, study, fresh)
+            try:
+                yield store
+            except BaseException:
+                if fresh and not store.done:
+                    _undo(out, made)
+                raise
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise _not_writable(out, error) from error
+
+
+def _undo(out: Path, made: list[Path]) -> None:
+    """Leave no trace of a study of which nothing was written."""
+    for name in (STUDY, _LOCK):
+        (out / name).unlink(missing_ok=True)
+    for folder in (out / RESULTS, out / _UNFINISHED, *made):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _begin(out: Path, study: Study, resume: bool) -> bool:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,6 +28,7 @@ from ._tasks import failure, identity, run_task
 #: A task whose worker dies is tried this often again, beside others and then alone.
 RETRIES = 1
 _SECONDS_TO_ANSWER = 10.0
+_SECONDS_TO_CLOSE = 20.0
 _WINDOW = 1000
 _POLL = 0.05
 # Finished rows wait for others of their part a thousandth of the time that the study ran, within
@@ -57,7 +58,7 @@ def run_study(
         scheduler: Address or scheduler file of a running Dask scheduler, to use its workers.
         memory_limit: Memory of each worker started here, such as ``"4GB"``: one that takes more is
             stopped. By default an equal share of nine tenths of the machine's.
-        progress_bar: Whether to show a bar on standard error.
+        progress_bar: Whether to show a bar, and the address of Dask's dashboard, on standard error.
 
     Returns:
         The numbers of tasks: ``total``, ``done``, ``failed``, ``missing``.
@@ -86,7 +87,8 @@ def run_study(
         if len(store.done) < len(study):
             with _interruptible(), _quiet(), ExitStack() as stack:
                 client = stack.enter_context(_connected(scheduler, workers, memory_limit))
-                _say(f"dashboard: {client.dashboard_link}")
+                if progress_bar:
+                    _say(f"dashboard: {client.dashboard_link}")
                 _Run(client, store, scheduler or "").go(progress_bar)
         return progress(store)
 
@@ -110,25 +112,38 @@ def _connected(
     import dask
     from distributed import Client
 
-    options = {
-        "distributed.scheduler.allowed-failures": RETRIES,
-        # A worker holds one task, so that its death is blamed on no other.
-        "distributed.scheduler.worker-saturation": 1.0,
-    }
     if scheduler is None:
-        with dask.config.set(options), ExitStack() as stack:
-            cluster = stack.enter_context(_local_cluster(workers, memory_limit))
-            yield stack.enter_context(Client(cluster))
+        with dask.config.set(_LOCAL):
+            cluster = _local_cluster(workers, memory_limit)
+            try:
+                with Client(cluster) as client:
+                    yield client
+            finally:
+                _close(cluster)
         return
     try:
         client = Client(_address(scheduler), timeout=_SECONDS_TO_ANSWER)
     except (OSError, ValueError) as error:
         expected = "the address of a running Dask scheduler"
-        actual = f"{scheduler}, which did not answer within {_SECONDS_TO_ANSWER:g} s"
+        reason = f"no answer within {_SECONDS_TO_ANSWER:g} s"
+        if isinstance(error, ValueError):
+            reason = str(error).partition(" (")[0]
+        actual = f"{scheduler} ({reason})"
         hint = "Start one with `dask scheduler`."
         raise RunError(must_be("--scheduler", expected, actual, hint)) from error
     with client:
         yield client
+
+
+def _close(cluster: Any) -> None:
+    """End the workers; where that hangs, as it may while one of them restarts, kill them."""
+    pids = [pid for worker in cluster.workers.values() if (pid := getattr(worker, "pid", None))]
+    try:
+        cluster.close(timeout=_SECONDS_TO_CLOSE)
+    except TimeoutError:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _address(scheduler: str) -> str:
@@ -170,6 +185,18 @@ def _local_cluster(workers: int | None, memory_limit: str | None) -> Any:
         env=dict.fromkeys(_THREADS, "1"),
     )
 
+
+_LOCAL = {
+    "distributed.scheduler.allowed-failures": RETRIES,
+    # A worker holds one task, so that its death is blamed on no other.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # On a busy machine it takes long until a new worker stands in a dead one's place.
+    "distributed.deploy.lost-worker-timeout": "1 day",
+    # Nothing waits on a worker that could be spilled; a paused one might never go on.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
