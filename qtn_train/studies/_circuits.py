@@ -74,11 +74,11 @@ def exact_engine(circuit: Circuit, max_bond: int, kind: str = "auto") -> Engine:
     Returns:
         The engine, in double precision.
     """
-    fits, dense = bond_count(circuit) <= max_bond, circuit.n_qubits <= DENSE_QUBITS
-    if kind == "statevector" or (kind == "auto" and dense and not fits):
+    bond, dense = bond_count(circuit), circuit.n_qubits <= DENSE_QUBITS
+    # A chain is the cheaper one as long as its bonds are well below the largest, 2**(N/2).
+    short = bond <= max_bond and (not dense or 16 * bond**2 <= 2**circuit.n_qubits)
+    if kind == "statevector" or (kind == "auto" and dense and not short):
         return StatevectorEngine(dtype="complex128")
-    if kind == "auto" and dense:
-        return choose_engine(circuit, 1, dtype="complex128")[0]
     return MPSEngine(max_bond, dtype="complex128")
 
 
