@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from . import _cli_braket, _cli_device, _cli_run
+from . import _cli_braket, _cli_device, _cli_run, _cli_study
 from ._cli_device import Account
 from ._cli_run import CURVES, ENGINES, KEPT, MAPPINGS, WEIGHTS, say
 from .errors import (
@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 
 app.add_typer(_cli_braket.app, name="braket")
+app.add_typer(_cli_study.app, name="study")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]

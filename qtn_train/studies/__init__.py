@@ -1,0 +1,31 @@
+"""Studies: sweeps over the settings of a run or of a measurement, on one machine or a cluster.
+
+Needs the extra ``studies``. See :func:`load_study`, :func:`run_study`, :func:`read_results` and
+:func:`summarize`; on the command line ``qtn-train study run`` and ``qtn-train study show``.
+"""
+
+from ._format import Study, Task, load_study, parse_study, ready_made
+from ._measures import MAX_TRUNCATION_ERROR, MEASURES, Measure, Panel
+from ._results import read_results, read_study
+from ._runner import run_study
+from ._settings import Setting
+from ._summary import save_figure, summarize, table
+
+__all__ = [
+    "MAX_TRUNCATION_ERROR",
+    "MEASURES",
+    "Measure",
+    "Panel",
+    "Setting",
+    "Study",
+    "Task",
+    "load_study",
+    "parse_study",
+    "read_results",
+    "read_study",
+    "ready_made",
+    "run_study",
+    "save_figure",
+    "summarize",
+    "table",
+]
