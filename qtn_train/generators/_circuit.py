@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, final
 
 import numpy as np
@@ -16,6 +18,7 @@ from ..circuits import Circuit
 from ..engines import Engine, choose_engine, engine_config, engine_from_config
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel, mapping_from_config
+from . import _shared
 from ._base import WeightGenerator
 
 
@@ -83,6 +86,7 @@ class CircuitGenerator(WeightGenerator):
             engine, self._reason = choose_engine(circuit, self.n_outcomes)
         self.engine = engine
         self._diagnostics: dict[str, float] = {}
+        self._is_shared = False
         self.mapping = mapping
         self.seed = seed
         start = (np.pi * uniform(seed, "angles", circuit.n_angles)).astype(np.float32)
@@ -103,12 +107,33 @@ class CircuitGenerator(WeightGenerator):
 
         if self.mapping.needs_all_outcomes or self.n_outcomes <= self.chunk_size:
             return weights(0, self.n_outcomes).reshape(-1)[: self.n_weights]
+        n_chunks = -(-self.n_outcomes // self.chunk_size)
+        first, last = _shared.part_of(n_chunks) if self._is_shared else (0, n_chunks)
         chunks = []
-        for start in range(0, self.n_outcomes, self.chunk_size):
+        for start in range(first * self.chunk_size, last * self.chunk_size, self.chunk_size):
             stop = min(start + self.chunk_size, self.n_outcomes)
             chunk = checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
-            chunks.append(chunk)
-        return torch.cat(chunks).reshape(-1)[: self.n_weights]
+            chunks.append(chunk.reshape(-1))
+        if not self._is_shared:
+            return torch.cat(chunks)[: self.n_weights]
+        # A process without a chunk takes part in the backward pass all the same.
+        own = torch.cat(chunks) if chunks else weights(0, 1).reshape(-1)[:0]
+        each = -(-n_chunks // _shared.n_processes()) * self.chunk_size
+        return _shared.gathered(own, each * self.mapping.weights_per_outcome, self.n_weights)
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Let each process of torch's group make the weights of some chunks only.
+
+        Inside the ``with`` block all processes must call together, go back together and add up
+        their gradients. It changes nothing where everything is one chunk, or the mapping needs all
+        outcomes at once.
+        """
+        self._is_shared = _shared.n_processes() > 1
+        try:
+            yield
+        finally:
+            self._is_shared = False
 
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return what the initial parameters give, without spending a shot."""
