@@ -10,6 +10,9 @@ the few trained numbers. The first process alone reads and writes files and show
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +24,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..errors import must_be
-from ..generators._shared import lost, together
+from ..errors import ProcessLost, must_be
+from ..generators._shared import together
 
 T = TypeVar("T")
 
 # A process that neither ends nor answers: how long the others wait for it.
 _PATIENCE = timedelta(minutes=30)
+# Seconds that others leave to the process that knows best why a run ends.
+_FIRST_WORD = 0.5
 
 
 @final
@@ -158,9 +163,17 @@ def joined() -> Iterator[Processes]:
     try:
         dist.init_process_group(backend, timeout=_PATIENCE)
     except RuntimeError as error:
-        raise lost() from error
+        reason = str(error).splitlines()[0]
+        hint = "Check the network between them (GLOO_SOCKET_IFNAME names the interface)."
+        text = must_be("processes", "able to reach each other", reason, hint)
+        raise ProcessLost(text) from error
     try:
         yield Processes.current()
+    except ProcessLost:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, before the last word
+        time.sleep(2 * _FIRST_WORD)
+        raise
     finally:
         dist.destroy_process_group()
 
@@ -193,6 +206,8 @@ def first_to_fail() -> bool:
     """Return whether no other process of torchrun's has failed before: then it is ours to tell."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         return True
+    if os.environ["RANK"] != "0":
+        time.sleep(_FIRST_WORD)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     try:
