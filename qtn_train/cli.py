@@ -119,14 +119,14 @@ def train(
     account = Account(profile, region, bucket, budget_usd, yes)
     if init_from is not None:
         given = _cli_run.begun_as(given, init_from)
-    run = _cli_run.options(given, out, resume)
-    for name in account.given():
-        _cli_run.check_engine(run["engine"], name)
-    _cli_run.use_threads(run["threads"])
-    again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
-    if data_dir is not None:
-        again += ["--data-dir", str(data_dir)]
     with ExitStack() as stack:
+        run, out = stack.enter_context(_cli_run.started(given, out, resume))
+        for name in account.given():
+            _cli_run.check_engine(run["engine"], name)
+        _cli_run.use_threads(run["threads"])
+        again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
+        if data_dir is not None:
+            again += ["--data-dir", str(data_dir)]
         open_engine = None
         if run["engine"] == "braket":
             open_engine = _cli_device.training_engine(run, account, out, resume, stack)
@@ -141,6 +141,8 @@ def train(
         except KeyboardInterrupt:
             command = shlex.join([*again, *account.again()])
             _fail(f"interrupted; nothing is lost. Go on with: {command}", 1)
+    if result is None:  # the first process tells
+        return
     if as_json:
         print(json.dumps(result, indent=2, sort_keys=True))
     else:
@@ -237,7 +239,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    say("qtn-train: " + " ".join(message.split()))
+    _cli_run.tell_failure("qtn-train: " + " ".join(message.split()))
     sys.exit(status)
 
 
