@@ -90,6 +90,8 @@ def save_comparison(runs: Sequence[dict[str, Any]], path: str | Path, title: str
     Raises:
         OSError: The folder is not writable.
     """
+    from matplotlib.ticker import MaxNLocator
+
     good = [run for run in runs if not run["failed"]]
     names = list(dict.fromkeys(run["generator"] for run in good))
     sizes = list(dict.fromkeys(run["n_layers"] for run in good))
@@ -109,7 +111,8 @@ def save_comparison(runs: Sequence[dict[str, Any]], path: str | Path, title: str
             right.plot(last, [number] * len(last), "o", color=color, alpha=0.5, ms=5)
             right.plot(sum(last) / len(last), number, "|", color=color, ms=22, mew=2)
     over = "trained numbers" if len(sizes) > 1 else "epoch"
-    left.set(xlabel=over, ylabel="test accuracy (%)", xscale="log" if len(sizes) > 1 else "linear")
+    left.set(xlabel=over, ylabel="test accuracy (%)")
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     right.set(xlabel="test accuracy (%), each seed and the mean", yticks=range(len(names)))
     right.set_yticklabels(names)
     right.invert_yaxis()

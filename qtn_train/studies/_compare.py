@@ -13,6 +13,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def tune_rate(
     rates: Sequence[float],
     *,
     progress_bar: bool = False,
-) -> list[dict[str, float]]:
+) -> list[dict[str, Any]]:
     """Try learning rates on nine tenths of the training set, and measure on the other tenth.
 
     The test set is not looked at.
@@ -183,8 +184,8 @@ def tune_rate(
         progress_bar: Whether to show a bar on standard error.
 
     Returns:
-        ``{lr, accuracy, loss}`` on the held-out tenth for each rate, the best one first; a run
-        whose loss is not finite comes last, with accuracy 0 and an infinite loss.
+        ``{lr, accuracy, loss}`` on the held-out tenth for each rate, that of the lowest loss first;
+        where the loss became NaN or infinite, accuracy and loss are None, and come last.
 
     Raises:
         ValueError: There is no rate.
@@ -205,17 +206,15 @@ def tune_rate(
         data.n_classes,
         data.classes,
     )
-    tried = []
+    tried: list[dict[str, Any]] = []
     for rate in rates:
         model = make()
-        try:
+        tried.append({"lr": rate, "accuracy": None, "loss": None})
+        with suppress(NonFiniteLoss):
             history = fit(model, part, with_rate(config, model, rate), progress_bar=progress_bar)
             last = history.epochs[-1]
-            accuracy, loss = last["test_accuracy"], last["test_loss"]
-        except NonFiniteLoss:
-            accuracy, loss = 0.0, math.inf
-        tried.append({"lr": rate, "accuracy": accuracy, "loss": loss})
-    return sorted(tried, key=lambda one: (-one["accuracy"], one["loss"]))
+            tried[-1] |= {"accuracy": last["test_accuracy"], "loss": last["test_loss"]}
+    return sorted(tried, key=lambda one: math.inf if one["loss"] is None else one["loss"])
 
 
 def with_rate(config: FitConfig, model: QuantumTrain, rate: float) -> FitConfig:
