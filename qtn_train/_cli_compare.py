@@ -105,7 +105,9 @@ def command(
             raise
         text = f"interrupted; nothing is lost. Go on with: {shlex.join(again)}"
         raise InterruptedError(text) from error
-    comparison.save_figure(out / FIGURE, _title(run, comparison))
+    from .plots import save_comparison
+
+    save_comparison(comparison.runs, out / FIGURE, _title(run, comparison))
     if as_json:
         print(json.dumps(comparison.to_json(), indent=1, sort_keys=True))
     else:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from .._progress import progress_bar as open_bar
 from .._random import permutation
 from ..data import Dataset
 from ..errors import CheckpointError, NonFiniteLoss, RunError, must_be, positive_int
@@ -146,11 +146,10 @@ def compare(
         for name in config.generators
     ]
     todo = [key for key in wanted if key not in done]
-    with tqdm(
-        total=len(wanted), initial=len(wanted) - len(todo), unit="run", disable=not progress_bar
-    ) as bar:
+    n_done = len(wanted) - len(todo)
+    with open_bar(len(wanted), n_done, unit="run", show=progress_bar) as bar:
         for seed, n_layers, name in todo:
-            bar.set_description(f"{name}, {n_layers} layers, seed {seed}")
+            bar.set_postfix_str(f"{name}, {n_layers} layers, seed {seed}")
             one = _One(make_model, data, config, name, n_layers, seed)
             rate = _rate(one, comparison, place, progress_bar)
             entry = one.train(rate, place, progress_bar)

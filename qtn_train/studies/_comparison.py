@@ -91,16 +91,11 @@ class Comparison:
         text = json.dumps(self.to_json(), indent=1, sort_keys=True)
         write_atomically(folder / COMPARISON, f"{text}\n".encode())
 
-    def save_figure(self, path: str | Path, title: str = "") -> None:
-        """Draw accuracies with their spread into a PNG file.
+    def figure(self, title: str = "") -> Any:
+        """Return :func:`qtn_train.plots.comparison` of the runs, a matplotlib figure."""
+        from ..plots import comparison
 
-        Args:
-            path: The file to write.
-            title: A line above the panels.
-        """
-        from ..plots import save_comparison
-
-        save_comparison(self.runs, path, title)
+        return comparison(self.runs, title)
 
 
 def read_comparison(path: str | Path) -> Comparison:
