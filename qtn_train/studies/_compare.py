@@ -26,7 +26,7 @@ from ..data import Dataset
 from ..errors import CheckpointError, NonFiniteLoss, RunError, must_be, positive_int
 from ..generators import control
 from ..hybrid import QuantumTrain
-from ..training import FitConfig, fit, seconds_per_step
+from ..training import FitConfig, fit, step_seconds
 from ._comparison import COMPARISON, GENERATORS, Comparison, read_comparison
 
 #: Peak learning rate of each control where nothing else is said; the others take the circuit's.
@@ -286,7 +286,7 @@ class _One:
         except NonFiniteLoss as error:
             return run | {"failed": str(error)}
         if first:
-            run["seconds_per_step"] = seconds_per_step(model, self.data, fit_config)["total"]
+            run["seconds_per_step"] = step_seconds(model, self.data, fit_config)
         return run | {"epochs": history.epochs, "test_accuracy": history.test_accuracy}
 
 
