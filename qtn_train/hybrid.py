@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from . import _html as html
 from ._files import read_tensors, write_tensors
 from ._random import permutation, sha256, uniform
 from .circuits import Circuit, ansatz
@@ -308,6 +309,13 @@ class QuantumTrain(nn.Module):
                 f"  compression {self.compression:.2f}",
             )
         )
+
+    def __repr__(self) -> str:
+        name = type(self.target).__name__
+        return f"QuantumTrain({name}, {self.n_weights:,} weights from {self.n_trainable:,} numbers)"
+
+    def _repr_html_(self) -> str:
+        return html.summary(self.summary())
 
     def config(self) -> dict[str, Any]:
         """Return all that, with the target, builds an equal model, as JSON data."""

@@ -340,25 +340,74 @@ def weights(generated: Any, trained: Any, title: str = "") -> Figure:
 
 
 @_styled
+def lines(
+    rows: Sequence[Mapping[str, Any]],
+    x: str,
+    y: str,
+    *,
+    by: str | None = None,
+    labels: tuple[str, str] = ("", ""),
+    log: str = "",
+    title: str = "",
+) -> Figure:
+    """Draw measurements as lines: the median of each point, with the range of its repeats.
+
+    Args:
+        rows: Measurements, such as ``{"n_qubits": 20, "max_bond": 32, "seconds": 1.9}``. A row
+            without a value at ``y`` (None) is left out.
+        x: Key of the horizontal axis.
+        y: Key of the vertical axis.
+        by: Key that parts the rows into lines.
+        labels: Names and units of the two axes; ``x`` and ``y`` by default.
+        log: The axes that are logarithmic: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
+        title: A line above the panel.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: There are no rows, one lacks a key, or an unknown ``log``.
+    """
+    if log not in ("", "x", "y", "xy"):
+        raise ValueError(must_be("log", "'', 'x', 'y' or 'xy'", repr(log)))
+    parts: dict[Any, dict[float, list[float]]] = {}
+    for row in _some("rows", rows):
+        if _entry(row, y) is not None:
+            points = parts.setdefault(_entry(row, by) if by else "", {})
+            points.setdefault(float(_entry(row, x)), []).append(float(row[y]))
+    picture, axes = figure(title=title)
+    for number, (name, points) in enumerate(parts.items()):
+        sizes = sorted(points)
+        middle = np.array([np.median(points[size]) for size in sizes])
+        ends = np.array([[min(points[s]) for s in sizes], [max(points[s]) for s in sizes]])
+        style = _line_style(number)
+        label = name if isinstance(name, str) else f"{by} {name}"
+        axes.errorbar(sizes, middle, np.abs(ends - middle), label=label, capsize=2, **style)
+    axes.set(xlabel=labels[0] or x, ylabel=labels[1] or y)
+    axes.set_xscale("log" if "x" in log else "linear")
+    axes.set_yscale("log" if "y" in log else "linear")
+    if by:
+        axes.legend()
+    return picture
+
+
 def cost(
     rows: Sequence[Mapping[str, Any]],
     x: str,
     y: str,
     *,
     by: str | None = None,
-    xlabel: str = "",
-    ylabel: str = "",
+    labels: tuple[str, str] = ("", ""),
     title: str = "",
 ) -> Figure:
-    """Draw what something costs against its size, both axes logarithmic.
+    """Draw what something costs against its size, both axes logarithmic: see :func:`lines`.
 
     Args:
-        rows: Measurements, such as ``{"n_qubits": 20, "max_bond": 32, "seconds": 1.9}``.
-        x: Key of the size; a number of qubits gets a linear axis.
-        y: Key of the cost. Several rows of one size are drawn as their median, with their range.
+        rows: Measurements.
+        x: Key of the size; one that counts qubits gets a linear axis, as costs grow with 2^N.
+        y: Key of the cost.
         by: Key that parts the rows into lines.
-        xlabel: Name and unit of the size; ``x`` by default.
-        ylabel: Name and unit of the cost; ``y`` by default.
+        labels: Names and units of the two axes.
         title: A line above the panel.
 
     Returns:
@@ -367,22 +416,7 @@ def cost(
     Raises:
         ValueError: There are no rows, or one lacks a key.
     """
-    lines: dict[Any, dict[float, list[float]]] = {}
-    for row in _some("rows", rows):
-        points = lines.setdefault(_entry(row, by) if by else "", {})
-        points.setdefault(float(_entry(row, x)), []).append(float(_entry(row, y)))
-    picture, axes = figure(title=title)
-    for number, (name, points) in enumerate(lines.items()):
-        sizes = sorted(points)
-        middle = np.array([np.median(points[size]) for size in sizes])
-        ranges = [[min(points[s]) for s in sizes], [max(points[s]) for s in sizes]]
-        bars = np.abs(np.array(ranges) - middle)
-        axes.errorbar(sizes, middle, bars, label=f"{by} {name}", capsize=2, **_line_style(number))
-    axes.set(xlabel=xlabel or x, ylabel=ylabel or y, yscale="log")
-    axes.set_xscale("linear" if "qubits" in x else "log")
-    if by:
-        axes.legend()
-    return picture
+    return lines(rows, x, y, by=by, labels=labels, log="y" if "qubits" in x else "xy", title=title)
 
 
 @cache

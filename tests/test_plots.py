@@ -146,13 +146,14 @@ def test_cost_draws_medians_by_line() -> None:
     rows = [
         {"n_qubits": n, "chi": c, "s": n * c * f} for n in (4, 2) for c in (1, 3) for f in (1, 2, 9)
     ]
-    (axes,) = axes_of(plots.cost(rows, "n_qubits", "s", by="chi", ylabel="time (s)"))
+    (axes,) = axes_of(plots.cost(rows, "n_qubits", "s", by="chi", labels=("", "time (s)")))
     drawn = [line.get_ydata().tolist() for line in axes.get_lines() if len(line.get_ydata()) == 2]
     assert [4.0, 8.0] in drawn
     assert [12.0, 24.0] in drawn
     assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("n_qubits", "time (s)")
-    (single,) = axes_of(plots.cost(rows, "chi", "s"))
+    assert axes.get_legend_handles_labels()[1] == ["chi 1", "chi 3"]
+    (single,) = axes_of(plots.cost([*rows, {"chi": 5, "s": None}], "chi", "s"))
     assert single.get_xscale() == "log"
 
 
@@ -209,6 +210,7 @@ def test_save_entropies_writes_a_png(tmp_path: Path) -> None:
         ),
         (lambda: plots.weights([np.nan], [1.0]), "`generated` must be finite numbers"),
         (lambda: plots.cost([], "x", "y"), "`rows` must be at least one; got none"),
+        (lambda: plots.lines([{"x": 1}], "x", "x", log="z"), "`log` must be '', 'x', .*; got 'z'"),
         (lambda: plots.cost([{"x": 1}], "x", "y"), "`key` must be one of x; got 'y'"),
     ],
 )
