@@ -46,7 +46,9 @@ def test_cells_are_short_and_define_no_library(path: Path) -> None:
     for cell in load(path)[1]:
         source = "".join(cell["source"])
         assert len(source.splitlines()) <= 25
-        assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(ast.parse(source)))
+        classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+        # A reader's own network is a class; nothing else that is one belongs into a notebook.
+        assert all([ast.unparse(base) for base in node.bases] == ["nn.Module"] for node in classes)
 
 
 @each_notebook
