@@ -58,9 +58,7 @@ def _find(
     return child if parts != named else None  # what is private has no page
 
 
-def _protect(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def _protect(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Keep |0⟩ from being read as a substitution, and "a: b" of an attribute as "type: text"."""
     lines[:] = [escape_kets(line) for line in lines]
     if what in ("attribute", "data", "property") and lines:

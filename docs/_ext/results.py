@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from qtn_train import plots
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from qtn_train import plots
 
 #: More rows than this scroll inside the page.
 MANY_ROWS = 30

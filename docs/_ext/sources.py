@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
-import shutil
+import re
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
-import qtn_train
 from references import escape_kets
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
+
+import qtn_train
 
 #: Modules that are commands, not an interface.
 COMMANDS = {"cli", "demo", "braket_job"}
@@ -29,13 +31,26 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _copy_tutorials(source: Path, folder: Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for stale in {p.name for p in folder.iterdir()} - {p.name for p in source.glob("*.ipynb")}:
-        (folder / stale).unlink()
-    for notebook in source.glob("*.ipynb"):
-        copy = folder / notebook.name
-        if not copy.exists() or copy.read_bytes() != notebook.read_bytes():
-            shutil.copyfile(notebook, copy)
+    pages = {path.name: path.read_text() for path in source.glob("*.ipynb")}
+    pages["index.md"] = tutorial_index(source)
+    _write(folder, pages)
+
+
+def tutorial_index(folder: Path) -> str:
+    """Return the page that lists the notebooks of a folder, in the order of their numbers."""
+    entries = []
+    for path in sorted(folder.glob("*.ipynb")):
+        cell = "".join(json.loads(path.read_text())["cells"][0]["source"])
+        title = cell.splitlines()[0].lstrip("# ")
+        learn = re.search(r"\*\*(You will learn\*\*.*?)\n\n", cell + "\n\n", flags=re.DOTALL)
+        text = " ".join(learn[1].replace("**", "").split()) if learn else ""
+        entries.append(f"**[{title}]({path.name})**\n: {text}\n")
+    return (
+        "# Tutorials\n\nNotebooks; what is shown here is what they printed when they were last run. "
+        "`make lab` opens\nthem in JupyterLab, and `make tutorials` runs them all.\n\n"
+        + "\n".join(entries)
+        + "\n```{toctree}\n:hidden:\n:glob:\n*\n```\n"
+    )
 
 
 def _write_api(folder: Path) -> None:
@@ -47,8 +62,13 @@ def _write_api(folder: Path) -> None:
     pages["ansatz.rst"] = _ansatz_page()
     names.insert(1, "ansatz")
     pages["index.rst"] = _index_page(names)
+    _write(folder, pages)
+
+
+def _write(folder: Path, pages: dict[str, str]) -> None:
+    """Make a folder hold these files and no others; what is unchanged is not built again."""
     folder.mkdir(exist_ok=True)
-    for stale in {p.name for p in folder.iterdir()} - set(pages):
+    for stale in {path.name for path in folder.iterdir()} - set(pages):
         (folder / stale).unlink()
     for name, text in pages.items():
         if not (folder / name).exists() or (folder / name).read_text() != text:
