@@ -4,7 +4,8 @@
               batched, autograd       batched, autograd                     one custom node
 
 A plan says how to go through the state: ``_tiles`` on a CPU (compiled loops that stay in the
-cache), ``_blocks`` elsewhere (large batched products). The backward pass undoes the groups one by
+cache; ``_layers`` where all gates are RY and CX), ``_blocks`` elsewhere (large batched products).
+The backward pass undoes the groups one by
 one on the amplitudes and on their cotangent together, so it holds two states, not one for every
 gate.
 """
@@ -24,6 +25,7 @@ from ..circuits import Circuit
 from ..errors import positive_int
 from ._base import Engine, State
 from ._blocks import BlockPlan, block_plan
+from ._layers import layer_plan
 from ._tiles import TilePlan, tile_plan
 
 Plan = BlockPlan | TilePlan
@@ -121,6 +123,10 @@ class StatevectorEngine(Engine):
 
     def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> StatevectorState:
         on_cpu = angles.device.type == "cpu"
+        layers = layer_plan(circuit) if on_cpu else None
+        if layers is not None:
+            real = layers.amplitudes(angles, self.complex_dtype.to_real())
+            return StatevectorState(torch.complex(real, torch.zeros_like(real)))
         plan = tile_plan(circuit) if on_cpu else block_plan(circuit)
         values = plan.gates.values(angles, self.complex_dtype)
         amplitudes: Tensor = _Evolve.apply(_fuse(plan, values), plan)  # type: ignore[no-untyped-call]

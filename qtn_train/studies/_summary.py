@@ -30,7 +30,8 @@ def summarize(out: str | Path) -> Summary:
         out: The folder of a study, finished or not.
 
     Returns:
-        JSON data: ``study`` (its file), the numbers of tasks (``total``, ``done``, ``failed``, ``missing``), ``failures``
+        JSON data: ``study`` (its file), the numbers of tasks (``total``, ``done``, ``failed``,
+        ``missing``), ``failures``
         (each error with its number and the settings of one task), ``fixed`` (the settings that do
         not vary), ``points`` (``settings`` that vary, ``repeats`` done, ``marked`` where the
         truncation error passes 0.01, and for each of the ``values`` its ``mean``, ``sd``,
