@@ -228,8 +228,8 @@ def stored(table: str, dataset: str, runs: list[dict[str, Any]], facts: Any) -> 
 TITLES = {"controls": "Circuits and controls of equal size", "published": "The published recipe"}
 NOTES = {
     "controls": "The image network, 6,690 weights; the default recipe, 15 epochs, three seeds. "
-    "Each generator's learning rate was chosen at each size on held-out training images, with another "
-    "seed; the test images were looked at once. The circuits are RY + CX chains (ry-cx-chain) with "
+    "Each generator's learning rate was chosen at each size on held-out training images, with "
+    "another seed; the test images were looked at once. The circuits are chains of RY and CX with "
     "a mapping of 65 numbers; two more ansätze of the same size stand at 18 and 55 layers. The "
     "training accuracy is that of the first 10,000 training images.",
     "published": "The published recipe at several depths: 50 epochs, tested on all 10,000 images.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._runs import COLORS, count_from_one, figure, line_style, save, some, styled
+from ._runs import count_from_one, figure, line_style, save, some, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
