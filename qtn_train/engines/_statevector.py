@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 
 from .._types import ComplexDtype
 from ..circuits import Circuit
-from ..errors import positive_int
+from ..errors import UnsupportedByEngine, must_be, positive_int
 from ._base import Engine, State
 from ._blocks import BlockPlan, block_plan
 from ._layers import layer_plan
@@ -98,8 +98,7 @@ class StatevectorEngine(Engine):
 
     def __init__(self, *, dtype: ComplexDtype = "complex64") -> None:
         super().__init__(dtype=dtype)
-        size = 8 if dtype == "complex64" else 16
-        self._max_qubits = (memory_bytes() // (size * _STATES_ALIVE)).bit_length() - 1
+        self._max_qubits = self._most_qubits(memory_bytes())
 
     @property
     def exact(self) -> bool:
@@ -121,7 +120,17 @@ class StatevectorEngine(Engine):
         """The largest circuit whose states, forward and backward, fit this machine's memory."""
         return self._max_qubits
 
+    def _most_qubits(self, n_bytes: int) -> int:
+        size = 8 if self.dtype == "complex64" else 16
+        return (n_bytes // (size * _STATES_ALIVE)).bit_length() - 1
+
     def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> StatevectorState:
+        if angles.is_cuda:
+            limit = self._most_qubits(memory_bytes(angles.device))
+            if circuit.n_qubits > limit:
+                expected = f"at most {limit} for StatevectorEngine on {angles.device}"
+                hint = "Take MPSEngine(max_bond=...) instead."
+                raise UnsupportedByEngine(must_be("n_qubits", expected, circuit.n_qubits, hint))
         on_cpu = angles.device.type == "cpu"
         layers = layer_plan(circuit) if on_cpu else None
         if layers is not None:
@@ -133,8 +142,10 @@ class StatevectorEngine(Engine):
         return StatevectorState(amplitudes)
 
 
-def memory_bytes() -> int:
-    """Return this machine's memory."""
+def memory_bytes(device: torch.device | None = None) -> int:
+    """Return this machine's memory, or that of one of its accelerators."""
+    if device is not None:
+        return int(torch.cuda.get_device_properties(device).total_memory)
     try:
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):  # not every system tells
