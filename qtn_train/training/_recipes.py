@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -118,6 +118,7 @@ def default_circuit(
     ansatz: str | None = None,
     n_layers: int | None = None,
     n_qubits: int | None = None,
+    weights_per_outcome: int = 1,
 ) -> tuple[str, Circuit]:
     """Return a data set's circuit, with what is not given chosen.
 
@@ -127,6 +128,7 @@ def default_circuit(
         ansatz: Command-line name of the ansatz.
         n_layers: Number of layers.
         n_qubits: Number of qubits.
+        weights_per_outcome: Weights that the mapping makes of each outcome.
 
     Returns:
         The name of the ansatz, and the circuit.
@@ -139,7 +141,7 @@ def default_circuit(
     if ansatz not in ANSATZE:
         raise ValueError(must_be("--ansatz", f"one of {', '.join(ANSATZE)}", repr(ansatz)))
     layers = positive_int("--layers", defaults.n_layers if n_layers is None else n_layers)
-    needed = qubits_needed(n_weights)
+    needed = qubits_needed(n_weights, weights_per_outcome)
     qubits = positive_int("--qubits", needed if n_qubits is None else n_qubits)
     if qubits < needed:
         hint = f"{n_weights:,} weights need {needed} qubits."
@@ -154,6 +156,7 @@ def build_model(
     *,
     recipe: Recipe = "default",
     mapping: MappingModel | None = None,
+    weights_per_outcome: int = 1,
     seed: int = 0,
 ) -> QuantumTrain:
     """Return the model of a recipe.
@@ -165,6 +168,7 @@ def build_model(
         recipe: ``"default"`` or ``"published"`` (arXiv 2402.16465: affine mapping, no start, no
             scale, no shuffle, no ReLU).
         mapping: Another mapping than the recipe's.
+        weights_per_outcome: Weights that the recipe's mapping makes of each outcome.
         seed: Seed of all that is random in the model.
 
     Returns:
@@ -172,10 +176,11 @@ def build_model(
     """
     hidden = _DEFAULTS[dataset].hidden
     layout = PUBLISHED_LAYOUT if recipe == "published" else Layout()
-    if mapping is None and recipe == "published":
-        mapping = MLPMapping(circuit.n_qubits, hidden, None, feature="published", seed=seed)
-    elif mapping is None:
-        mapping = MLPMapping(circuit.n_qubits, hidden, seed=seed)
+    if mapping is None:
+        published: dict[str, Any] = {"activation": None, "feature": "published"}
+        own = published if recipe == "published" else {}
+        own |= {"weights_per_outcome": weights_per_outcome, "seed": seed}
+        mapping = MLPMapping(circuit.n_qubits, hidden, **own)
     target = target_for(dataset, recipe)
     return QuantumTrain(
         target, circuit=circuit, engine=engine, mapping=mapping, layout=layout, seed=seed
