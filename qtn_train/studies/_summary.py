@@ -30,12 +30,13 @@ def summarize(out: str | Path) -> Summary:
         out: The folder of a study, finished or not.
 
     Returns:
-        JSON data: ``study`` (its file), the numbers of tasks (``total``, ``done``, ``failed``, ``missing``), ``failures``
-        (each error with its number and the settings of one task), ``fixed`` (the settings that do
-        not vary), ``points`` (``settings`` that vary, ``repeats`` done, ``marked`` where the
-        truncation error passes 0.01, and for each of the ``values`` its ``mean``, ``sd``,
-        ``variance`` and ``variance_se`` over the repeats), ``fits`` of variances against the number
-        of qubits, over the points not marked, ``seconds`` of all tasks together, and ``versions``.
+        JSON data: ``study`` (its file), the numbers of tasks (``total``, ``done``, ``failed``,
+        ``missing``), ``failures`` (each error with its number and the settings of one task),
+        ``fixed`` (the settings that do not vary), ``points`` (``settings`` that vary, ``repeats``
+        done, ``marked`` where the truncation error passes 0.01, and for each of the ``values`` its
+        ``mean``, ``sd``, ``variance`` and ``variance_se`` over the repeats), ``fits`` of variances
+        against the number of qubits, over the points not marked, ``seconds`` of all tasks
+        together, and ``versions``.
 
     Raises:
         FileNotFoundError: The folder holds no study.
