@@ -71,17 +71,35 @@ class Store:
         Raises:
             RunError: The disk is full, or not writable.
         """
-        content = _parquet(rows, self.study)
-        # Names in the order of writing; the process tells two runs of the same second apart.
-        name = f"{time.time_ns():020d}-{os.getpid()}.parquet"
+        # Names in the order of writing; the process tells two runs of the same moment apart.
+        self._write(f"{time.time_ns():020d}-{os.getpid()}.parquet", rows)
+        self.done |= {row["task"]: row["status"] == "failed" for row in rows}
+
+    def forget_failed(self) -> None:
+        """Take the rows of failed tasks out, so that these run again.
+
+        Raises:
+            RunError: The disk is full, or not writable.
+        """
+        import pyarrow.parquet as pq
+
+        for path in sorted((self.out / RESULTS).glob("*.parquet")):
+            rows = pq.read_table(path).to_pylist()
+            kept = [row for row in rows if row["status"] != "failed"]
+            if not kept:
+                path.unlink()
+            elif len(kept) < len(rows):
+                self._write(path.name, kept)
+        self.done = {task: failed for task, failed in self.done.items() if not failed}
+
+    def _write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         unfinished = self.out / _UNFINISHED / name
         try:
-            write_atomically(unfinished, content)
+            write_atomically(unfinished, _parquet(rows, self.study))
             os.replace(unfinished, self.out / RESULTS / name)
             _sync_folder(self.out / RESULTS)
         except OSError as error:
             raise _not_writable(self.out, error) from error
-        self.done |= {row["task"]: row["status"] == "failed" for row in rows}
 
 
 @contextmanager

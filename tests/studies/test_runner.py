@@ -73,9 +73,15 @@ def test_a_failing_task_is_recorded_and_the_rest_goes_on(
     assert failed["entropy_mean"].isna().all()
     assert set(failed["n_qubits"]) == {5}
     assert calls.count(5) == 2, "an exception comes again: such a task is not retried"
-    # A failed task is not missing.
+    # A failed task is not missing; it runs again when asked to.
     assert run(tmp_path, scheduler, resume=True)["missing"] == 0
     assert len(calls) == 6
+    replace(monkeypatch, lambda settings, seed: {"entropy_mean": 2.0})
+    done = run(tmp_path, scheduler, resume=True, retry_failed=True)
+    assert done == {"total": 6, "done": 6, "failed": 0, "missing": 0}
+    again = read_results(tmp_path)
+    assert again["task"].is_unique
+    assert list(again["entropy_mean"]) == [2.0 if n == 5 else 1.0 for n in again["n_qubits"]]
 
 
 def test_ctrl_c_keeps_what_is_finished(
@@ -111,6 +117,18 @@ def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "file.json").write_text("{}")
     with pytest.raises(RunError, match=r"must be a file that `dask scheduler --scheduler-file` wr"):
         run(tmp_path / "out", str(tmp_path / "file.json"))
+
+
+@pytest.mark.parametrize(("there", "actual"), [("9.9", "9.9"), (None, "none")])
+def test_workers_of_another_version(there: str | None, actual: str) -> None:
+    class Client:
+        def get_versions(self, packages: list[str]) -> dict[str, Any]:
+            assert packages == ["qtn_train"]
+            return {"workers": {"tcp://far:1": {"packages": {"qtn_train": there}}}}
+
+    message = rf"^`the workers` must be qtn_train 0\..*, as here; got {actual} on tcp://far:1\. Ins"
+    with pytest.raises(RunError, match=message):
+        _runner._check_workers(Client())
 
 
 def test_options_that_make_no_sense(tmp_path: Path) -> None:
