@@ -31,7 +31,7 @@ RETRIES = 1
 _SECONDS_TO_ANSWER = 10.0
 _SECONDS_TO_CLOSE = 20.0
 _WINDOW = 1000
-_POLL = 0.05
+_POLL, _TELL = 0.05, 1.0
 # Finished rows wait for others of their part a thousandth of the time that the study ran, within
 # these limits: days of short tasks make thousands of parts, not millions.
 _SHARE, _SHORTEST_WAIT, _LONGEST_WAIT = 1e-3, 0.2, 30.0
@@ -262,6 +262,7 @@ class _Run:
         # Tasks on whose behalf a worker died; a neighbour's death counts too, so they run alone.
         self.suspects: list[Task] = []
         self.alone = False
+        self.told = -_TELL
 
     def go(self, progress_bar: bool) -> None:
         began = written = time.monotonic()
@@ -335,9 +336,12 @@ class _Run:
             self.rows = []
 
     def _tell(self, bar: tqdm[Any]) -> None:
+        now = time.monotonic()
+        if now - self.told < _TELL:
+            return
+        self.told = now
         workers = len(self.client.scheduler_info()["workers"])
-        bar.set_postfix(failed=self.store.n_failed, workers=workers, refresh=False)
-        bar.refresh() if sys.stderr.isatty() else None
+        bar.set_postfix(failed=self.store.n_failed, workers=workers, refresh=sys.stderr.isatty())
 
     def _bar(self, show: bool) -> tqdm[Any]:
         return tqdm(
