@@ -29,7 +29,7 @@ def stored(out: Path, bits: float = 1.0, marked: int | None = None) -> dict[str,
         'study = {measure = "gradient-variance", repeats = 40}\n'
         f'grid = {{n_qubits = {NS}, ansatz = ["brickwork", "ry-cx-chain"], n_layers = 2}}'
     )
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     rows = []
     for task in study.tasks():
         n = task.settings["n_qubits"]
