@@ -18,6 +18,7 @@ from qtn_train.studies import (
 )
 from qtn_train.studies._fit import fit_decay, fitted, variance_error
 from qtn_train.studies._results import open_store
+from qtn_train.studies._summary import _axis, _lines
 from qtn_train.studies._tasks import failure, identity
 
 NS = [4, 8, 12, 16]
@@ -118,6 +119,21 @@ def test_settings_that_are_missing_are_a_point_of_their_own(tmp_path: Path) -> N
     summary = summarize(tmp_path)
     assert "0.5 ± 0" in table(summary, MEASURES["train"])
     save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
+
+
+def test_the_axis_is_a_setting_that_varies(tmp_path: Path) -> None:
+    text = 'study.measure = "train"\n[grid]\ndataset = "iris"\nrecipe = ["default", "published"]\n'
+    study = parse_study(text + "lr = [1e-4, 1e-2]\n")
+    with open_store(tmp_path, study, resume=False) as store:
+        values = {"test_accuracy": 0.5, "test_loss": 1.0, "status": "done"}
+        store.append([identity(task) | values for task in study.tasks()])
+    summary = summarize(tmp_path)
+    assert _axis(summary, MEASURES["train"]) == ("lr", True)
+    assert set(_lines(summary, "lr")) == {"default", "published"}
+    save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
+    summary["points"] = summary["points"][:1]
+    summary["points"][0]["settings"] = {"recipe": "default"}
+    assert _axis(summary, MEASURES["train"]) == ("n_layers", False)
 
 
 def test_a_power_is_told_from_an_exponential() -> None:
