@@ -54,6 +54,7 @@ class Store:
 
     def __init__(self, out: Path, study: Study, fresh: bool) -> None:
         self.out, self.study, self.fresh = out, study, fresh
+        self._run = f"{time.time_ns():020d}"
         frame = read_results(out, ["task", "status"])
         self.done = dict(zip(frame["task"], frame["status"] == "failed", strict=True))
 
@@ -66,13 +67,13 @@ class Store:
         """Write rows as one more part, which is there completely or not at all.
 
         Args:
-            rows: Rows of tasks that are not there yet.
+            rows: Rows of tasks that are not there yet; at least one.
 
         Raises:
             RunError: The disk is full, or not writable.
         """
-        # Names in the order of writing; the process tells two runs of the same moment apart.
-        self._write(f"{time.time_ns():020d}-{os.getpid()}.parquet", rows)
+        # Called again with these rows and more, after Ctrl-C in the middle, it replaces the part.
+        self._write(f"{self._run}-{rows[0]['task']}.parquet", rows)
         self.done |= {row["task"]: row["status"] == "failed" for row in rows}
 
     def forget_failed(self) -> None:

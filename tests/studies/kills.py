@@ -25,7 +25,7 @@ import psutil
 from qtn_train.studies import parse_study, read_results
 from qtn_train.studies._tasks import CIRCUMSTANCES, run_task
 
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 STUDY = """
 study = {{measure = "truncation", repeats = {repeats}, seed = 7}}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from qtn_train.errors import RunError
-from qtn_train.studies import Study, parse_study, read_results, read_study
+from qtn_train.studies import Study, _results, parse_study, read_results, read_study
 from qtn_train.studies._results import Store, open_store
 from qtn_train.studies._tasks import columns, failure, identity
 
@@ -74,6 +74,39 @@ def test_a_part_that_is_cut_off_is_not_there(
             with open_store(out, study, resume=True) as again:
                 assert set(again.done) == set(found["task"])
                 assert list((out / "unfinished").iterdir()) == []
+
+
+def test_an_interrupted_part_is_not_written_twice(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third, _ = rows(study)
+
+    def interrupt(folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with open_store(tmp_path, study, resume=False) as store:
+        store.append([first])
+        monkeypatch.setattr(_results, "_sync_folder", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.append([second])
+        monkeypatch.undo()
+        store.append([second, third])
+    found = list(read_results(tmp_path)["task"])
+    assert sorted(found) == sorted(row["task"] for row in (first, second, third))
+
+
+def test_failed_rows_are_taken_out(study: Study, tmp_path: Path) -> None:
+    first, second, third, fourth = rows(study)
+    with open_store(tmp_path, study, resume=False) as store:
+        store.append([first | failure("E: x"), second])
+        store.append([third | failure("E: x")])
+        store.append([fourth])
+        store.forget_failed()
+        assert set(store.done) == {second["task"], fourth["task"]}
+        store.append([first, third])
+    assert read_results(tmp_path)["task"].is_unique
+    assert (read_results(tmp_path)["status"] == "done").all()
+    assert len(read_results(tmp_path)) == 4
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
