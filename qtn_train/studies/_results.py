@@ -54,7 +54,7 @@ class Store:
 
     def __init__(self, out: Path, study: Study, fresh: bool) -> None:
         self.out, self.study, self.fresh = out, study, fresh
-        self._run = f"{time.time_ns():020d}"
+        self._run = _now()
         frame = read_results(out, ["task", "status"])
         self.done = dict(zip(frame["task"], frame["status"] == "failed", strict=True))
 
@@ -92,6 +92,8 @@ class Store:
             elif len(kept) < len(rows):
                 self._write(path.name, kept)
         self.done = {task: failed for task, failed in self.done.items() if not failed}
+        # A part may be named after a task that is missing now.
+        self._run = _now()
 
     def _write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         unfinished = self.out / _UNFINISHED / name
@@ -183,6 +185,11 @@ def _locked(out: Path) -> Iterator[None]:
             actual = f"{out}, where a study is running"
             raise RunError(must_be("--out", "a folder of its own", actual)) from error
         yield
+
+
+def _now() -> str:
+    """What sets the parts of one run apart from those of another."""
+    return f"{time.time_ns():020d}"
 
 
 def _not_writable(out: Path, error: OSError) -> RunError:
