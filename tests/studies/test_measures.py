@@ -158,7 +158,7 @@ def test_cost_counts_what_it_should(engine: str) -> None:
 
 
 def test_training_depends_on_settings_and_seed_alone() -> None:
-    settings = {"dataset": "iris", "epochs": 2, "n_layers": 1}
+    settings = {"dataset": "iris", "epochs": 1, "n_layers": 1, "batch_size": 60}
     one, same = measure("train", **settings), measure("train", **settings)
     assert one == same
     assert measure("train", seed=4, **settings)["test_loss"] != one["test_loss"]
@@ -166,7 +166,7 @@ def test_training_depends_on_settings_and_seed_alone() -> None:
     assert one["n_weights"] == 131
     cut = measure("train", **settings, engine="mps", max_bond=4, mapping="tensor-train")
     assert cut["fidelity_estimate"] == pytest.approx(1.0)
-    counted = measure("train", **settings, shots=50, gradient="spsa", batch_size=60)
+    counted = measure("train", **settings, shots=50, gradient="spsa")
     assert counted["test_loss"] != one["test_loss"]
 
 

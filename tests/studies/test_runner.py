@@ -158,6 +158,7 @@ MEASURES["entropy"] = dataclasses.replace(MEASURES["entropy"], run=run)
 """
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_its_worker_is_retried_and_then_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_task_that_kills_its_worker_is_retried_and_then_recorded(
     assert log.read_text().count("died") == 2 * (1 + _runner.RETRIES)
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments(tmp_path: Path) -> None:
     text = kills.study_text(24, qubits=16)
     file = tmp_path / "study.toml"
