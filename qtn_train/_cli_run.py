@@ -208,6 +208,7 @@ def use_threads(threads: int) -> None:
 def naming_options() -> Iterator[None]:
     """Let messages about an argument name the option that it came from."""
     names = {name: _option(name) for name in (*KEPT, "budget_usd", "profile", "region", "bucket")}
+    names |= {name: _option(name) for name in ("generators", "seeds")}
     names |= {"n_qubits": "--qubits"}
     try:
         yield
@@ -262,11 +263,15 @@ def _mapping(run: dict[str, Any], n_qubits: int) -> MappingModel | None:
 
 
 def build(
-    run: dict[str, Any], data_dir: Path | None, open_engine: OpenEngine | None = None
+    run: dict[str, Any],
+    data_dir: Path | None,
+    open_engine: OpenEngine | None = None,
+    data: Dataset | None = None,
 ) -> tuple[Dataset, QuantumTrain]:
     """Return data and model of a run; ``run`` gets the ansatz and sizes that were chosen.
 
-    An engine of the caller's own is opened last, when everything else is known to be right.
+    An engine of the caller's own is opened last, when everything else is known to be right. Data
+    that are there already are not read again.
     """
     import torch
 
@@ -283,11 +288,12 @@ def build(
     run["ansatz"], circuit = default_circuit(
         run["dataset"],
         n_weights,
+        recipe=run["recipe"],
         ansatz=run["ansatz"],
         n_layers=run["layers"],
         n_qubits=run["qubits"],
     )
-    data = load(run["dataset"], data_dir=data_dir)
+    data = load(run["dataset"], data_dir=data_dir) if data is None else data
     with naming_options():
         mapping = _mapping(run, circuit.n_qubits)
         if open_engine is None:
@@ -299,8 +305,14 @@ def build(
         hint = "Take --engine mps --max-bond 64 for more."
         raise UnsupportedByEngine(must_be("--qubits", expected, circuit.n_qubits, hint))
     model = build_model(
-        run["dataset"], circuit, engine, recipe=run["recipe"], mapping=mapping, seed=run["seed"]
-    ).to(device)
+        run["dataset"],
+        circuit,
+        engine,
+        recipe=run["recipe"],
+        mapping=mapping,
+        seed=run["seed"],
+        device=device,
+    )
     run["qubits"] = circuit.n_qubits
     if run["layers"] is None:
         run["layers"] = _n_layers(run["ansatz"], circuit.n_qubits, len(circuit))

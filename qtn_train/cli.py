@@ -1,4 +1,4 @@
-"""The command line: ``qtn-train train | evaluate | export | braket | info``.
+"""The command line: ``qtn-train train | evaluate | export | compare | braket | info``.
 
 Standard output carries the result (with ``--json``: one JSON object and nothing else), standard
 error what is meant for people meanwhile. Exit status: 0 when it worked, 2 for bad input, 1
@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from . import _cli_braket, _cli_device, _cli_run
+from . import _cli_braket, _cli_compare, _cli_device, _cli_run, _cli_study
 from ._cli_device import Account
 from ._cli_run import CURVES, ENGINES, KEPT, MAPPINGS, WEIGHTS, say
 from .errors import (
@@ -44,6 +44,8 @@ app = typer.Typer(
 )
 
 app.add_typer(_cli_braket.app, name="braket")
+app.add_typer(_cli_study.app, name="study")
+app.command("compare")(_cli_compare.command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .. import _html as html
 from .._random import raw_bits
 from .._types import ComplexDtype
 from ..circuits import Circuit
@@ -67,6 +68,10 @@ class EstimatedState(State):
     def diagnostics(self) -> dict[str, float]:
         """Return the shots, and how many different outcomes they showed."""
         return {"shots": float(self.shots), "outcomes_seen": float(len(self.counts.outcomes))}
+
+    def _picture(self) -> str:
+        frequencies = self.frequencies.detach()[:64].tolist()
+        return html.bars(frequencies, f"frequencies of the first {len(frequencies)} outcomes")
 
     def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
         """Return outcome numbers drawn again from all that was counted (a bootstrap sample).

@@ -36,6 +36,13 @@ class WeightGenerator(nn.Module, ABC):
         """Return the trainable parameters by role: ``angles``, ``mapping``, ``other``."""
         return {"other": [p for p in self.parameters() if p.requires_grad]}
 
+    def start_at(self, start: Float[Tensor, " n_weights"]) -> None:
+        """Take note of what the weights are a change to; told once, before :meth:`origin`.
+
+        Args:
+            start: In units of each tensor's scale, in the order of the generated weights.
+        """
+
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return what the initial parameters give, to be measured from; called once, when built."""
         with torch.no_grad():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .._progress import progress_bar as bar_for
 from .._random import permutation
 from ..data import Dataset
 from ..errors import NonFiniteLoss, RunError, TruncationWarning, UnsupportedByEngine, must_be
@@ -63,7 +63,7 @@ def fit(
         config: The options.
         folder: Where checkpoints go; none are written without it.
         resume: Whether to go on from the folder's checkpoint, if there is one.
-        progress_bar: Whether to show a bar on standard error.
+        progress_bar: Whether to show a bar: on standard error, or in the notebook's output.
         on_epoch: Called with each new entry of the history, in every process.
         run: JSON data to keep in the checkpoint.
 
@@ -408,15 +408,5 @@ class _Loop:
 
 
 def _bar(loop: _Loop, show: bool) -> tqdm[Any]:
-    total = loop.steps * loop.config.epochs
     done = loop.steps * loop.at.epoch + loop.at.step
-    return tqdm(
-        total=total,
-        initial=done,
-        disable=not show,
-        unit="step",
-        dynamic_ncols=True,
-        leave=False,
-        # In a log file a bar is a line each time.
-        mininterval=0.1 if sys.stderr.isatty() else 30.0,
-    )
+    return bar_for(loop.steps * loop.config.epochs, done, unit="step", show=show)
