@@ -55,7 +55,7 @@ def test_one_table_and_one_figure(cli: Callable[..., tuple[str, str]], tmp_path:
     ]
     assert all("±" in line for line in lines[1:5])
     assert lines[5] == "see both/compare.png and both/compare.json"
-    assert len(re.findall(r"^\w+, [12] layers, seed [01]: test accuracy", err, re.M)) == 8
+    assert len(re.findall(r"\w+, [12] layers, seed [01]: test accuracy", err)) == 8
     assert (tmp_path / "both" / "compare.png").read_bytes()[:4] == b"\x89PNG"
     out, _ = cli("compare", "iris", "--out", "both", "--resume", "--json")
     stored = json.loads((tmp_path / "both" / "compare.json").read_text())
