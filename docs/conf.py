@@ -26,7 +26,8 @@ extensions = [
 
 # The notebooks are executed by their own tests, and stored with their outputs.
 nb_execution_mode = "off"
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "smartquotes"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+smartquotes = False  # options begin with --
 myst_heading_anchors = 3
 html_math_renderer = "mathml"
 
