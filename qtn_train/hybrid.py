@@ -38,6 +38,10 @@ _ORIGIN_TOLERANCE = 1e-3
 # Tensors that start as a constant (the weights of normalization layers) move by this much.
 _CONSTANT_SCALE = 0.1
 
+# Weights for each angle of the circuit that is taken where none is given, and its fewest and most
+# layers.
+_COMPRESSION, _LAYERS = 5, (4, 110)
+
 _Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -538,11 +542,13 @@ def _default_generator(
 ) -> WeightGenerator:
     if circuit is None:
         per_outcome = mapping.weights_per_outcome if mapping is not None else 1
-        circuit = ansatz.u3_cu3_ring(qubits_needed(n_weights, per_outcome), 16)
+        n_qubits = qubits_needed(n_weights, per_outcome)
+        n_layers = n_weights // (_COMPRESSION * n_qubits)
+        circuit = ansatz.ry_cx_chain(n_qubits, min(max(n_layers, _LAYERS[0]), _LAYERS[1]))
     return CircuitGenerator(
         circuit,
         engine or "auto",
-        mapping or MLPMapping(circuit.n_qubits, seed=seed),
+        mapping or MLPMapping(circuit.n_qubits, (4,), seed=seed),
         n_weights=n_weights,
         seed=seed,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -70,6 +71,15 @@ class WeightGenerator(nn.Module, ABC):
     def diagnostics(self) -> dict[str, float]:
         """Return figures about the last call that a training history should keep."""
         return {}
+
+    def shared(self) -> AbstractContextManager[None]:
+        """Let the processes of torch's group each make a part, inside a ``with`` block.
+
+        All of them must call the generator together, go back through it together, and add up the
+        gradients that they get. A generator that cannot be divided makes everything everywhere,
+        which gives the same sums.
+        """
+        return nullcontext()
 
     def in_double(self) -> WeightGenerator:
         """Return a copy that computes in double precision, for checks."""

@@ -171,7 +171,8 @@ def control(name: str, like: WeightGenerator, seed: int = 0) -> WeightGenerator:
     """Make a control with as many weights, and trained numbers, as a generator.
 
     The count is exact but for ``frozen`` and ``fixed-random`` (the mapping alone), the wide ones
-    with a tensor-train mapping (the next smaller bond dimension), and ``direct`` (all weights).
+    with a tensor-train mapping (the next smaller bond dimension), and ``direct`` (all weights). A
+    classical control never has more numbers than weights.
 
     Args:
         name: One of :data:`CONTROLS`.
@@ -201,11 +202,12 @@ def control(name: str, like: WeightGenerator, seed: int = 0) -> WeightGenerator:
     if name not in CONTROLS:
         raise ValueError(must_be("name", f"one of {', '.join(CONTROLS)}", repr(name)))
     n_trainable = sum(p.numel() for ps in like.parts().values() for p in ps)
+    n_numbers = min(n_trainable, like.n_weights)
     device = next(like.parameters()).device
     if name == "direct":
         return HashedWeights(like.n_weights, like.n_weights, seed).to(device)
     if name in _CLASSICAL:
-        return _CLASSICAL[name](like.n_weights, n_trainable, seed).to(device)
+        return _CLASSICAL[name](like.n_weights, n_numbers, seed).to(device)
     if not isinstance(like, CircuitGenerator):
         expected = f"a CircuitGenerator for the control {name}"
         raise TypeError(must_be("like", expected, type(like).__name__))

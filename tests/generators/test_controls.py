@@ -448,6 +448,12 @@ def test_messages_of_control() -> None:
     assert count(control("low-rank", HashedWeights(20, 5))) == 5
 
 
+def test_a_classical_control_never_has_more_numbers_than_weights() -> None:
+    wide = CircuitGenerator(ansatz.ry_cx_chain(4, 2), "auto", MLPMapping(4), n_weights=11)
+    assert count(wide) > 11
+    assert count(control("random-subspace", wide)) == 11
+
+
 # Under one start, scale and shuffle
 
 
