@@ -61,8 +61,10 @@ bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	$(BIN)/python -m benchmarks.step --engine mps --ansatz u3-cu3-chain --n-qubits 20 --layers 8 \
 	    --max-bond 32
 
+# Trusted, so that drawings stored in them are shown before anything is run.
 lab: .venv/.all-installed  ## Open the tutorials in JupyterLab
-	$(BIN)/jupyter lab --ServerApp.root_dir=tutorials
+	@$(BIN)/jupyter trust $(NOTEBOOKS) > /dev/null
+	$(BIN)/jupyter lab --ServerApp.root_dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean:  ## Remove caches and build output; .venv and runs/ stay
 	rm -rf dist build docs/_build docs/api docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -34,8 +34,9 @@ html_theme = "furo"
 html_title = f"qtn_train {release}"
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -52,7 +53,7 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(torch|numpy|np|nn|jaxtyping|collections|pathlib|typing|matplotlib|braket|quimb|optuna"
-        r"|pandas|distributed|decimal|abc|Tensor|NDArray|ArrayLike|Figure|csr_array"
+        r"|pandas|distributed|decimal|abc|DataFrame|Tensor|NDArray|ArrayLike|Figure|csr_array"
         r"|Path|Any|Callable|Sequence|Mapping|Iterator)\b.*",
     ),
     ("py:class", r"(list|dict|tuple)\[.*"),

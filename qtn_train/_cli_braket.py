@@ -279,9 +279,8 @@ def _session(journal: Path, account: Account) -> Any:
     settings, tasks = read_journal(journal)
     if not any(task.state in ("sent", "created") for task in tasks):
         return None
-    region = settings["device"].split(":")[3] if settings["device"].startswith("arn:") else ""
     with naming_options():
-        return account.session(region)
+        return account.session(settings.get("region"))
 
 
 @app.command()
@@ -293,31 +292,14 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say where a run's tasks stand: their states, places in the queue, and reasons of failure."""
+    from .engines._braket._manage import look
+
     results = []
     for path in _journals(directory, journal):
         session = _session(path, Account(profile, region))
-        open_ = [] if session is None else _open_tasks(path, session)
+        open_ = [] if session is None else look(path, session)
         results.append(_standing(path) | {"open": open_})
     _print(results, as_json)
-
-
-def _open_tasks(journal: Path, session: Any) -> list[dict[str, Any]]:
-    """Ask the service where the open tasks of a journal stand."""
-    from .engines._braket._devices import _asking
-    from .engines._braket._journal import read_journal
-
-    found = []
-    for task in read_journal(journal)[1]:
-        if task.state == "created" and task.arn is not None:
-            with _asking(task.arn):
-                answer = session.braket_client.get_quantum_task(
-                    quantumTaskArn=task.arn, additionalAttributeNames=["QueueInfo"]
-                )
-            queue = (answer.get("queueInfo") or {}).get("position")
-            place = None if queue in (None, "None") else queue
-            told = {"task": task.name, "arn": task.arn, "status": answer["status"]}
-            found.append(told | {"queue_position": place, "reason": answer.get("failureReason")})
-    return found
 
 
 @app.command()

@@ -11,7 +11,8 @@
 
 Hyperparameters are the options of :data:`OPTIONS`. The run's checkpoint and journal lie in the
 job's folder of checkpoints, so that a job that is created with ``copy_checkpoints_from_job`` goes
-on where the other one stopped, and pays for nothing twice.
+on where the other one stopped, and pays for nothing twice. The job's instance is charged by the
+minute on top: ``budget_usd`` counts tasks alone.
 """
 
 from __future__ import annotations

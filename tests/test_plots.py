@@ -217,3 +217,51 @@ def test_save_entropies_writes_a_png(tmp_path: Path) -> None:
 def test_messages(draw: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw()
+
+
+def compared(*sizes: int) -> list[dict[str, Any]]:
+    """Runs of two generators with three seeds, one of them failed."""
+    return [
+        {
+            "generator": name,
+            "n_layers": size,
+            "n_trainable": 100 * size,
+            "failed": "`loss` must be finite." if (name, seed) == ("b", 2) else None,
+            "epochs": epochs(3),
+            "test_accuracy": 0.8 + 0.05 * seed + 0.01 * size,
+        }
+        for name in "ab"
+        for size in sizes
+        for seed in range(3)
+    ]
+
+
+def test_comparison_draws_every_seed_that_did_not_fail() -> None:
+    left, right = plots.comparison(compared(2), "a title").axes
+    assert [line.get_xdata().tolist() for line in left.lines] == [[1, 2, 3]] * 2
+    assert left.lines[0].get_ydata()[-1] == pytest.approx(80)
+    assert left.get_xlabel() == "epoch"
+    dots = [line.get_xdata() for line in right.lines if line.get_marker() == "o"]
+    assert [len(x) for x in dots] == [3, 2]
+    assert dots[0] == pytest.approx([82, 87, 92])
+    means = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "|"]
+    assert means == pytest.approx([87, 84.5])
+    assert [label.get_text() for label in right.get_yticklabels()] == ["a", "b"]
+
+
+def test_comparison_of_several_sizes_is_over_trained_numbers(tmp_path: Path) -> None:
+    left, right = plots.comparison(compared(1, 4)).axes
+    assert left.get_xlabel() == "trained numbers"
+    assert left.lines[0].get_xdata().tolist() == [100, 400]
+    assert left.lines[0].get_ydata() == pytest.approx([86, 89])
+    largest = [line.get_xdata() for line in right.lines if line.get_marker() == "o"]
+    assert largest[0] == pytest.approx([84, 89, 94])
+    plots.save_comparison(compared(1, 4), tmp_path / "compare.png")
+    assert (tmp_path / "compare.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_message_of_a_comparison_without_runs() -> None:
+    failed = [run | {"failed": "x"} for run in compared(1)]
+    for runs in ([], failed):
+        with pytest.raises(ValueError, match="`runs` must be at least one; got none"):
+            plots.comparison(runs)

@@ -11,11 +11,13 @@ import types
 from pathlib import Path
 from typing import Any
 
+import typer.main
 from references import escape_kets
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 import qtn_train
+from qtn_train import cli
 
 #: Modules that are commands, not an interface.
 COMMANDS = {"cli", "demo", "braket_job"}
@@ -46,8 +48,8 @@ def tutorial_index(folder: Path) -> str:
         text = " ".join(learn[1].replace("**", "").split()) if learn else ""
         entries.append(f"**[{title}]({path.name})**\n: {text}\n")
     return (
-        "# Tutorials\n\nNotebooks; what is shown here is what they printed when they were last run. "
-        "`make lab` opens\nthem in JupyterLab, and `make tutorials` runs them all.\n\n"
+        "# Tutorials\n\nNotebooks; what is shown is what they printed when last run. `make lab` "
+        "opens them in\nJupyterLab, and `make tutorials` runs them all.\n\n"
         + "\n".join(entries)
         + "\n```{toctree}\n:hidden:\n:glob:\n*\n```\n"
     )
@@ -61,7 +63,8 @@ def _write_api(folder: Path) -> None:
     pages = {f"{name}.rst": _module_page(f"qtn_train.{name}") for name in names}
     pages["ansatz.rst"] = _ansatz_page()
     names.insert(1, "ansatz")
-    pages["index.rst"] = _index_page(names)
+    pages["commands.rst"] = _commands_page()
+    pages["index.rst"] = _index_page([*names, "commands"])
     _write(folder, pages)
 
 
@@ -109,6 +112,30 @@ def _ansatz_page() -> str:
     return _title("qtn_train.ansatz") + f"Also ``{name}``.\n\n{body}"
 
 
+def _commands_page() -> str:
+    """Return every command of the command line with its options."""
+    text = _title("qtn-train") + "The command line. Results go to standard output, all else to "
+    text += (
+        "standard error; the exit\nstatus is 0 when it worked, 2 for bad input, 1 otherwise.\n\n"
+    )
+    todo: list[tuple[str, Any]] = [("qtn-train", typer.main.get_command(cli.app))]
+    while todo:
+        name, command = todo.pop(0)
+        inner = getattr(command, "commands", {})
+        todo[:0] = [(f"{name} {key}", each) for key, each in inner.items()]
+        if not inner:
+            text += _title(name, "-") + f"{command.help}\n\n"
+            text += "".join(f"``{_usage(p)}``\n   {p.help or ''}\n\n" for p in command.params)
+    return text
+
+
+def _usage(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return parameter.name.upper()
+    option = parameter.opts[0]
+    return option if parameter.is_flag else f"{option} {option.split('-')[-1].upper()}"
+
+
 def _index_page(names: list[str]) -> str:
     door = "".join(
         f"   * - {_link(name, module)}\n     - {_first_line(name)}\n"
@@ -120,7 +147,7 @@ def _index_page(names: list[str]) -> str:
         + "What ``import qtn_train as qt`` offers. Importing it loads neither torch nor quimb; a\n"
         "name is loaded when it is first used.\n\n"
         f".. list-table::\n   :widths: 30 70\n\n{door}\n"
-        "All modules, from the circuits up: each imports only what stands before it.\n\n"
+        "All modules, from the circuits up, and the command line.\n\n"
         f".. toctree::\n   :maxdepth: 1\n\n{toctree}"
     )
 

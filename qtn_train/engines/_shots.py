@@ -122,6 +122,9 @@ class CountingEngine(Engine):
     #: A subclass that takes 0 shots gives probabilities in place of counts then.
     _least_shots: ClassVar[int] = 1
 
+    #: Counts added to those of every outcome, unless probabilities are exact.
+    smoothing = 0.0
+
     def __init__(
         self,
         shots: int,
@@ -217,6 +220,9 @@ class CountingEngine(Engine):
         if wants_gradient:
             estimate = partial(self._gradient, circuit, row, readout)
             frequencies = _Estimate.apply(angles, frequencies, estimate)  # type: ignore[no-untyped-call]
+        if self.smoothing and self.shots:
+            added = self.smoothing / self.shots
+            frequencies = (frequencies + added) / (1 + added * 2**circuit.n_qubits)
         frequencies = frequencies.to(angles.device, self.real_dtype)
         return EstimatedState(frequencies, counts, self.shots, circuit.n_qubits)
 

@@ -7,10 +7,7 @@ import json
 import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +28,7 @@ from qtn_train.cli import main
 from qtn_train.engines import engine_config, engine_from_config
 from qtn_train.engines._braket._journal import Journal
 from qtn_train.training import evaluate, mlp, read_checkpoint
+from tutorials.braket_stand_in import kill_at_creation
 
 SMALL = ("--ansatz", "ry-cx-chain", "--layers", "1")
 GARNET = ("--engine", "braket", "--device", "Garnet", "--shots", "100", "--gradient", "spsa")
@@ -111,19 +109,7 @@ def failed(result: tuple[int, str, str], status: int) -> str:
 def killed_in_creation(service: Any, folder: Path, *argv: str) -> None:
     """Run a command in a process, and kill it when a task is made and it does not know yet."""
     before = len(service.ledger())
-    service.fault("create-hang")
-    code = "from qtn_train.cli import main; main()"
-    command = [sys.executable, "-c", code, *argv]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        while "create-hang" not in service.struck():
-            assert process.poll() is None, process.communicate()[1].decode()
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    service.clear()
+    kill_at_creation(service, shlex.join(["qtn-train", *argv]), folder)
     assert len(service.ledger()) > before
 
 
@@ -230,7 +216,8 @@ def test_submit_waits_and_evaluates(service: Any, cli: Cli, base: str) -> None:
     assert accuracy == result["test_accuracy"]
     assert loss == pytest.approx(result["test_loss"], rel=1e-5)
     # The same once more is read from the journal, and so is what `collect` says.
-    assert done(cli(*submit(base, "--yes", "--json"))) == result
+    assert done(cli(*submit(base, "--json"))) == result
+    assert "`--yes` must be given" in failed(cli(*submit(base, "--resume")), 2)
     (again,) = done(cli("braket", "collect", base, "--json"))["journals"]
     assert again == result
     _, out, _ = cli("braket", "collect", base)
@@ -427,7 +414,7 @@ def test_the_engine_of_a_model_is_built_again() -> None:
     again = engine_from_config(config)
     assert isinstance(again, qt.BraketEngine)
     assert engine_config(again) == config
-    with pytest.raises(ValueError, match="'statevector', 'mps', 'sampled' or 'braket'"):
+    with pytest.raises(ValueError, match="'sampled', 'noisy' or 'braket'"):
         engine_from_config({"kind": "qpu"})
 
 

@@ -22,8 +22,8 @@ from qtn_train.engines._braket._engine import BraketEngine
 from qtn_train.engines._braket._estimate import estimate
 from qtn_train.engines._counts import Counts, Program
 from qtn_train.errors import JournalError, UnsupportedByEngine
-from tests.braket.service import _execute
 from tests.braket.sessions import aws_session
+from tutorials.braket_stand_in import _execute
 
 Start = Callable[..., BraketEngine]
 CIRCUIT = ansatz.ry_cx_chain(3, 2)

@@ -182,6 +182,10 @@ def estimate(
     forward = _bill(target, (count.forward, count.forward), shots, seconds, prices)
     backward = _bill(target, (count.backward_low, count.backward_high), shots, seconds, prices)
     step = forward + backward
+    warnings = list(_warnings(circuit, target, shots, n_outcomes or 2**circuit.n_qubits))
+    if target.billed and prices is not None and not prices.current:
+        text = f"the price list could not be read; prices may have changed since {prices.date}."
+        warnings.append(text)
     return Estimate(
         device=target.name,
         step=step,
@@ -193,7 +197,7 @@ def estimate(
         one_qubit_gates=n_one,
         fidelity=_fidelity(target, circuit.n_qubits, n_two, n_one),
         shots_per_outcome=shots / 2**circuit.n_qubits,
-        warnings=tuple(_warnings(circuit, target, shots, n_outcomes or 2**circuit.n_qubits)),
+        warnings=tuple(warnings),
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures of results, in one style. The only place that loads matplotlib, when a picture is made.
+"""The common style, and pictures of runs, states and weights.
 
 Each function returns a matplotlib ``Figure``: a notebook shows it, :func:`save` writes it as PNG.
 Nothing here touches pyplot or anybody's settings. The colors are told apart with any color vision
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import must_be, positive_int
+from ..errors import must_be, positive_int
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,11 +62,11 @@ _HISTORY = {
 }
 
 
-def _styled(draw: Callable[P, R]) -> Callable[P, R]:
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Let a function draw with :data:`STYLE`, and put the caller's settings back."""
 
     @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> R:
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
         from matplotlib import rc_context
         from matplotlib.rcsetup import cycler
 
@@ -74,10 +74,10 @@ def _styled(draw: Callable[P, R]) -> Callable[P, R]:
         with rc_context(settings):
             return draw(*args, **kwargs)
 
-    return styled
+    return drawn
 
 
-@_styled
+@styled
 def figure(
     width: float = 6.0, height: float = 3.6, *, rows: int = 1, columns: int = 1, title: str = ""
 ) -> tuple[Figure, Any]:
@@ -100,7 +100,7 @@ def figure(
         >>> axes.get_xlabel()
         'qubits'
     """
-    made = _figure_class()(figsize=(width, height), layout="constrained", dpi=_DPI)
+    made = canvas(width, height)
     if title:
         made.suptitle(title)
     return made, made.subplots(rows, columns)
@@ -119,7 +119,7 @@ def save(picture: Figure, path: str | Path) -> None:
     picture.savefig(path, dpi=_DPI, format="png")
 
 
-@_styled
+@styled
 def curves(epochs: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     """Draw loss and accuracy over the epochs of one run, training and test.
 
@@ -133,7 +133,7 @@ def curves(epochs: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     Raises:
         ValueError: There are no epochs.
     """
-    x = [entry["epoch"] for entry in _some("epochs", epochs)]
+    x = [entry["epoch"] for entry in some("epochs", epochs)]
     picture, (left, right) = figure(9, 3.6, columns=2, title=title)
     for split, style, color in (("train", "--", COLORS[1]), ("test", "-", COLORS[0])):
         losses = [entry[f"{split}_loss"] for entry in epochs]
@@ -144,7 +144,7 @@ def curves(epochs: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     left.set(xlabel="epoch", ylabel="cross entropy (nats)", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy (%)")
     for axes in (left, right):
-        _count_from_one(axes)
+        count_from_one(axes)
         axes.legend()
     return picture
 
@@ -164,7 +164,7 @@ def save_curves(epochs: Sequence[Mapping[str, float]], path: str | Path, title: 
     save(curves(epochs, title), path)
 
 
-@_styled
+@styled
 def curves_over_seeds(
     runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
     key: str = "test_accuracy",
@@ -185,22 +185,22 @@ def curves_over_seeds(
     """
     label, factor = _HISTORY.get(key, (key, 1.0))
     picture, axes = figure(title=title)
-    for number, (name, seeds) in enumerate(_some("runs", runs).items()):
-        n_epochs = min(len(_some("epochs", epochs)) for epochs in _some("seeds", seeds))
+    for number, (name, seeds) in enumerate(some("runs", runs).items()):
+        n_epochs = min(len(some("epochs", epochs)) for epochs in some("seeds", seeds))
         rows = [[_entry(entry, key) * factor for entry in epochs[:n_epochs]] for epochs in seeds]
         x = [entry["epoch"] for entry in seeds[0][:n_epochs]]
         mean, deviation = np.mean(rows, axis=0), _deviation(np.array(rows))
         many = f", {len(rows)} seeds: {mean[-1]:.2f} ± {deviation[-1]:.2f}"
-        style = _line_style(number)
+        style = line_style(number)
         axes.plot(x, mean, label=name + (many if len(rows) > 1 else f": {mean[-1]:.2f}"), **style)
         axes.fill_between(x, mean - deviation, mean + deviation, color=style["color"], alpha=0.2)
     axes.set(xlabel="epoch", ylabel=label)
-    _count_from_one(axes)
+    count_from_one(axes)
     axes.legend()
     return picture
 
 
-@_styled
+@styled
 def entanglement(
     entropies: Sequence[float] | Mapping[str, Sequence[float]],
     title: str = "",
@@ -230,10 +230,10 @@ def entanglement(
     """
     picture, axes = figure(6, 3.2)
     lines = entropies if isinstance(entropies, Mapping) else {"": entropies}
-    for number, (name, values) in enumerate(_some("entropies", lines).items()):
-        bonds = range(1, len(_some("entropies", values)) + 1)
+    for number, (name, values) in enumerate(some("entropies", lines).items()):
+        bonds = range(1, len(some("entropies", values)) + 1)
         if name:
-            axes.plot(bonds, values, label=name, **_line_style(number))
+            axes.plot(bonds, values, label=name, **line_style(number))
         else:
             axes.bar(bonds, values, width=0.9, color=COLORS[0])
     if max_bond is not None:
@@ -242,7 +242,7 @@ def entanglement(
             most, color=COLORS[-1], ls="--", label=f"most that max_bond {max_bond} carries"
         )
     axes.set(xlabel="bond (left of qubit)", ylabel="entropy (bits)", title=title)
-    _count_from_one(axes)
+    count_from_one(axes)
     if axes.get_legend_handles_labels()[1]:
         axes.legend()
     return picture
@@ -263,7 +263,7 @@ def save_entropies(entropies: Sequence[float], path: str | Path, title: str = ""
     save(entanglement(entropies, title), path)
 
 
-@_styled
+@styled
 def landscape(probs: ArrayLike | Mapping[str, ArrayLike], n_qubits: int, title: str = "") -> Figure:
     """Draw outcome probabilities, sorted, against those of a random state (Porter–Thomas).
 
@@ -285,7 +285,7 @@ def landscape(probs: ArrayLike | Mapping[str, ArrayLike], n_qubits: int, title: 
     picture, axes = figure(title=title)
     lines = probs if isinstance(probs, Mapping) else {"circuit": probs}
     most = 0
-    for number, (name, values) in enumerate(_some("probs", lines).items()):
+    for number, (name, values) in enumerate(some("probs", lines).items()):
         sizes = np.sort(_flat("probs", values))[::-1] * dimension
         most = max(most, len(sizes))
         share = (np.arange(len(sizes)) + 0.5) / len(sizes)
@@ -301,7 +301,7 @@ def landscape(probs: ArrayLike | Mapping[str, ArrayLike], n_qubits: int, title: 
     return picture
 
 
-@_styled
+@styled
 def weights(generated: Any, trained: Any, title: str = "") -> Figure:
     """Draw generated weights beside those of the same network trained directly.
 
@@ -339,14 +339,14 @@ def weights(generated: Any, trained: Any, title: str = "") -> Figure:
     return picture
 
 
-@_styled
+@styled
 def lines(
     rows: Sequence[Mapping[str, Any]],
     x: str,
     y: str,
     *,
     by: str | None = None,
-    labels: tuple[str, str] = ("", ""),
+    labels: Sequence[str] = ("", ""),
     log: str = "",
     title: str = "",
 ) -> Figure:
@@ -371,7 +371,7 @@ def lines(
     if log not in ("", "x", "y", "xy"):
         raise ValueError(must_be("log", "'', 'x', 'y' or 'xy'", repr(log)))
     parts: dict[Any, dict[float, list[float]]] = {}
-    for row in _some("rows", rows):
+    for row in some("rows", rows):
         if _entry(row, y) is not None:
             points = parts.setdefault(_entry(row, by) if by else "", {})
             points.setdefault(float(_entry(row, x)), []).append(float(row[y]))
@@ -380,7 +380,7 @@ def lines(
         sizes = sorted(points)
         middle = np.array([np.median(points[size]) for size in sizes])
         ends = np.array([[min(points[s]) for s in sizes], [max(points[s]) for s in sizes]])
-        style = _line_style(number)
+        style = line_style(number)
         label = name if isinstance(name, str) else f"{by} {name}"
         axes.errorbar(sizes, middle, np.abs(ends - middle), label=label, capsize=2, **style)
     axes.set(xlabel=labels[0] or x, ylabel=labels[1] or y)
@@ -397,7 +397,7 @@ def cost(
     y: str,
     *,
     by: str | None = None,
-    labels: tuple[str, str] = ("", ""),
+    labels: Sequence[str] = ("", ""),
     title: str = "",
 ) -> Figure:
     """Draw what something costs against its size, both axes logarithmic: see :func:`lines`.
@@ -419,6 +419,11 @@ def cost(
     return lines(rows, x, y, by=by, labels=labels, log="y" if "qubits" in x else "xy", title=title)
 
 
+def canvas(width: float, height: float) -> Figure:
+    """Return an empty figure of this size in inches."""
+    return _figure_class()(figsize=(width, height), layout="constrained", dpi=_DPI)
+
+
 @cache
 def _figure_class() -> type[Figure]:
     """A figure that shows itself in a notebook whether or not pyplot was imported there."""
@@ -438,11 +443,11 @@ def _figure_class() -> type[Figure]:
     return Picture
 
 
-def _line_style(number: int) -> dict[str, Any]:
+def line_style(number: int) -> dict[str, Any]:
     return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
 
 
-def _count_from_one(axes: Any) -> None:
+def count_from_one(axes: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -464,7 +469,7 @@ def _deviation(rows: NDArray[Any]) -> NDArray[Any]:
 _Some = TypeVar("_Some", Sequence[Any], Mapping[str, Any])
 
 
-def _some(name: str, values: _Some) -> _Some:
+def some(name: str, values: _Some) -> _Some:
     if len(values) == 0:
         raise ValueError(must_be(name, "at least one", "none"))
     return values
