@@ -25,6 +25,7 @@ from ._cli_device import (
     Device,
     Mitigate,
     Native,
+    PerOutcome,
     Placement,
     Profile,
     Region,
@@ -68,6 +69,7 @@ def estimate(
     ansatz: Annotated[str | None, typer.Option(help="Without a folder: as for train.")] = None,
     layers: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
     qubits: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
+    weights_per_outcome: PerOutcome = None,
     device: Device = None,
     shots: Annotated[int | None, typer.Option(help="Shots of each circuit.")] = None,
     gradient: Annotated[
@@ -86,7 +88,16 @@ def estimate(
     from .engines._braket._estimate import estimate as estimated
     from .engines._braket._estimate import suggest
 
-    circuit, n_weights = _circuit(directory, dataset, ansatz, layers, qubits)
+    circuit, n_weights = _circuit(
+        directory,
+        {
+            "dataset": dataset,
+            "ansatz": ansatz,
+            "layers": layers,
+            "qubits": qubits,
+            "weights_per_outcome": weights_per_outcome,
+        },
+    )
     with naming_options():
         if shots is None:
             raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
@@ -113,30 +124,27 @@ def estimate(
     for line in told.lines():
         print(line)
     for one in fitting:
-        print(f"fits               {one}")
+        print(f"fits               {one.options}")
 
 
-def _circuit(
-    directory: Path | None,
-    dataset: str,
-    ansatz: str | None,
-    layers: int | None,
-    qubits: int | None,
-) -> tuple[Circuit, int]:
+def _circuit(directory: Path | None, run: Mapping[str, Any]) -> tuple[Circuit, int]:
     """Return the circuit of a run, or of a new one, and how many weights it makes."""
     from .data import DATASETS
     from .training import default_circuit, target_for
 
-    if dataset not in DATASETS:
-        raise ValueError(must_be("--dataset", f"one of {', '.join(DATASETS)}", repr(dataset)))
+    if run["dataset"] not in DATASETS:
+        expected = f"one of {', '.join(DATASETS)}"
+        raise ValueError(must_be("--dataset", expected, repr(run["dataset"])))
     if directory is not None:
         run = _cli_run.stored_options(directory)
-        dataset, ansatz, layers, qubits = (
-            run[name] for name in ("dataset", "ansatz", "layers", "qubits")
-        )
-    n_weights = sum(p.numel() for p in target_for(dataset).parameters())
+    n_weights = sum(p.numel() for p in target_for(run["dataset"]).parameters())
     _, circuit = default_circuit(
-        dataset, n_weights, ansatz=ansatz, n_layers=layers, n_qubits=qubits
+        run["dataset"],
+        n_weights,
+        ansatz=run["ansatz"],
+        n_layers=run["layers"],
+        n_qubits=run["qubits"],
+        weights_per_outcome=run["weights_per_outcome"] or 1,
     )
     return circuit, n_weights
 
@@ -279,9 +287,8 @@ def _session(journal: Path, account: Account) -> Any:
     settings, tasks = read_journal(journal)
     if not any(task.state in ("sent", "created") for task in tasks):
         return None
-    region = settings["device"].split(":")[3] if settings["device"].startswith("arn:") else ""
     with naming_options():
-        return account.session(region)
+        return account.session(settings.get("region"))
 
 
 @app.command()
@@ -293,31 +300,14 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say where a run's tasks stand: their states, places in the queue, and reasons of failure."""
+    from .engines._braket._manage import look
+
     results = []
     for path in _journals(directory, journal):
         session = _session(path, Account(profile, region))
-        open_ = [] if session is None else _open_tasks(path, session)
+        open_ = [] if session is None else look(path, session)
         results.append(_standing(path) | {"open": open_})
     _print(results, as_json)
-
-
-def _open_tasks(journal: Path, session: Any) -> list[dict[str, Any]]:
-    """Ask the service where the open tasks of a journal stand."""
-    from .engines._braket._devices import _asking
-    from .engines._braket._journal import read_journal
-
-    found = []
-    for task in read_journal(journal)[1]:
-        if task.state == "created" and task.arn is not None:
-            with _asking(task.arn):
-                answer = session.braket_client.get_quantum_task(
-                    quantumTaskArn=task.arn, additionalAttributeNames=["QueueInfo"]
-                )
-            queue = (answer.get("queueInfo") or {}).get("position")
-            place = None if queue in (None, "None") else queue
-            told = {"task": task.name, "arn": task.arn, "status": answer["status"]}
-            found.append(told | {"queue_position": place, "reason": answer.get("failureReason")})
-    return found
 
 
 @app.command()

@@ -51,6 +51,10 @@ Mitigate = Annotated[
 Native = Annotated[
     bool | None, typer.Option("--native", help="Send the device's native gates verbatim.")
 ]
+PerOutcome = Annotated[
+    int | None,
+    typer.Option(help="Weights that the mapping makes of each outcome; more need fewer qubits."),
+]
 Placement = Annotated[
     str | None, typer.Option(help="Physical label of each qubit, with commas; else found.")
 ]
@@ -160,14 +164,19 @@ def open_engine(
     check(target, circuit, chosen["shots"], chosen["placement"])
     counted = {name: chosen[name] for name in ("shots", "gradient", "n_shifts", "mitigate_readout")}
     told = estimate(circuit, target, n_outcomes=n_weights, steps=steps, evaluations=1, **counted)
-    spent = Decimal(bill(journal)["spent_usd"]) if journal.exists() else Decimal(0)
+    paid: dict[str, Any] = {"spent_usd": "0", "states": {}}
+    if journal.exists():
+        paid = bill(journal)
+    spent = Decimal(paid["spent_usd"])
     budget, cap = account.budget_usd, Decimal(0)
     if target.billed:
         if budget is None and steps == 0:
             budget = f"{told.run.usd_high + (spent if resume else 0):f}"
         if budget is not None or account.yes:
             cap = _check_money(target, journal, budget)
-        _agree(told, spent, cap, account.yes)
+        # One evaluation that is done is read again: nothing is left to pay.
+        if steps or resume or set(paid["states"]) != {"done"}:
+            _agree(told, spent, cap, account.yes)
     else:
         for text in told.warnings:
             say(f"warning: {text}")

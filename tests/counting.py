@@ -43,6 +43,7 @@ class TestEngine(CountingEngine):
         )
         self.flips = flips
         self.batches: list[tuple[int, list[Program]]] = []
+        self._known: dict[tuple[Circuit, bytes], Tensor] = {}
 
     @property
     def max_qubits(self) -> int:
@@ -58,7 +59,13 @@ class TestEngine(CountingEngine):
         return [sum(len(p.angles) for p in programs) for _, programs in self.batches]
 
     def read_probs(self, circuit: Circuit, angles: Tensor) -> Tensor:
-        """Exact probabilities of what is read, misreadings included."""
+        """Exact probabilities of what is read, misreadings included; computed once."""
+        key = (circuit, angles.numpy().tobytes())
+        if key not in self._known:
+            self._known[key] = self._read_probs(circuit, angles)
+        return self._known[key]
+
+    def _read_probs(self, circuit: Circuit, angles: Tensor) -> Tensor:
         probs = self.simulator.prepare(circuit, angles).probs(0, 2**circuit.n_qubits).detach()
         e0, e1 = self.flips
         confusion = torch.tensor([[1 - e0, e1], [e0, 1 - e1]], dtype=torch.float64)

@@ -15,9 +15,16 @@ import pytest
 import qtn_train as qt
 
 MODULES = (
-    "circuits", "engines", "mapping", "generators", "hybrid", "data", "training", "studies",
+    "circuits",
+    "engines",
+    "mapping",
+    "generators",
+    "hybrid",
+    "data",
+    "training",
+    "studies",
     "errors",
-)  # fmt: skip
+)
 HEAVY = "torch numpy scipy quimb tensornetwork cotengra braket matplotlib sklearn typer".split()
 
 

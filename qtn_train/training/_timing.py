@@ -32,9 +32,7 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
         step), and ``target``: a step of the exported network trained directly by the same code, the
         faster of the two memory formats.
     """
-    size = min(config.batch_size, len(data.y_train))
-    device = model.parts()["other"] or list(model.generator.parameters())
-    x, y = data.x_train[:size].to(device[0].device), data.y_train[:size].to(device[0].device)
+    x, y = _batch(model, data, config)
     twin = copy.deepcopy(model).train()
     total = _step_time(twin, x, y, config)
     generator = twin.generator
@@ -61,6 +59,26 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
     return {"generate": _median(generate), "total": total, "target": target}
 
 
+def step_seconds(model: QuantumTrain, data: Dataset, config: FitConfig) -> float:
+    """Time steps on a copy of a model.
+
+    Args:
+        model: The model; it is not changed.
+        data: Where batches come from.
+        config: Batch size and learning rates.
+
+    Returns:
+        Median over 50 whole steps.
+    """
+    return _step_time(copy.deepcopy(model).train(), *_batch(model, data, config), config)
+
+
+def _batch(model: QuantumTrain, data: Dataset, config: FitConfig) -> tuple[Tensor, Tensor]:
+    size = min(config.batch_size, len(data.y_train))
+    device = next(model.parameters()).device
+    return data.x_train[:size].to(device), data.y_train[:size].to(device)
+
+
 def _in_format(net: nn.Module, memory_format: torch.memory_format) -> nn.Module:
     net = copy.deepcopy(net).train()
     for parameter in net.parameters():
@@ -77,12 +95,17 @@ def _step_time(model: nn.Module, x: Tensor, y: Tensor, config: FitConfig) -> flo
 def _median(call: Callable[[], object]) -> float:
     times = []
     for number in range(_WARM_UP + _STEPS):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _synchronize()
         began = time.perf_counter()
         call()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _synchronize()
         if number >= _WARM_UP:
             times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+def _synchronize() -> None:
+    """Wait for all accelerators; a model may live on any of them."""
+    if torch.cuda.is_initialized():
+        for number in range(torch.cuda.device_count()):
+            torch.cuda.synchronize(number)

@@ -44,8 +44,8 @@ from qtn_train.engines._braket._engine import BraketEngine
 from qtn_train.engines._braket._journal import read_journal
 from qtn_train.errors import BudgetError, JournalError, QtnTrainError, TaskFailed, TasksPending
 from qtn_train.training import FitConfig, make_optimizer
-from tests.braket.service import Control
 from tests.braket.sessions import aws_session, boto
+from tutorials.braket_stand_in import Control
 
 #: How a client ends.
 DONE, PENDING, FAILED, BUDGET, IN_USE, OTHER, BUG = 0, 10, 11, 12, 13, 14, 15
@@ -106,7 +106,7 @@ class Service(Control):
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reader)
-            from tests.braket.service._http import Server
+            from tutorials.braket_stand_in._http import Server
 
             server = Server(seed)
             os.write(writer, str(server.server_port).encode())
@@ -289,8 +289,14 @@ def _warm_up() -> None:
     for region in ("us-east-1", "us-west-1", "eu-north-1"):
         for name in ("braket", "s3", "sts"):
             boto(region).client(name)
-    for name in ("braket.aws", "braket.emulation.local_emulator", "braket.program_sets",
-                 "safetensors.torch", "torch._dynamo", "tests.braket.service._http"):  # fmt: skip
+    for name in (
+        "braket.aws",
+        "braket.emulation.local_emulator",
+        "braket.program_sets",
+        "safetensors.torch",
+        "torch._dynamo",
+        "tutorials.braket_stand_in._http",
+    ):
         importlib.import_module(name)
     circuit = qt.ansatz.ry_cx_chain(3, 1)
     circuit.portable()
@@ -357,17 +363,26 @@ def in_parallel(n_runs: int, seed: int, folder: Path, jobs: int) -> list[Run]:
     return [run for _, place in ends for run in pickle.loads((place / "runs.pickle").read_bytes())]
 
 
+def kinds(runs: list[Run]) -> Counter[str]:
+    """Return how often each kind of fault struck, those that never did included."""
+    struck = Counter(dict.fromkeys(sorted(_RATES), 0))
+    struck.update(kind for run in runs for kind in run.struck)
+    return struck
+
+
 def summary(runs: list[Run]) -> str:
     """Return what happened, in one line."""
     ends = sum((run.ends for run in runs), Counter())
     names = {PENDING: "pending", FAILED: "failed", BUDGET: "budget", IN_USE: "in use"}
     told = ", ".join(f"{ends[end]} {name}" for end, name in names.items())
     tasks, declared = sum(r.tasks for r in runs), sum(r.declared for r in runs)
-    struck = Counter(kind for run in runs for kind in run.struck)
+    struck = kinds(runs)
+    each = ", ".join(f"{count} {kind}" for kind, count in struck.items())
     return (
         f"{len(runs)} runs equal the quiet ones; {sum(r.kills for r in runs)} kills, "
-        f"{struck.total()} faults of {len(struck)} kinds; clients ended {ends[DONE]} done, {told}, "
-        f"{ends[OTHER]} other; {sum(r.refused for r in runs)} second clients refused; "
+        f"{struck.total()} faults of {len(struck)} kinds ({each}); "
+        f"clients ended {ends[DONE]} done, {told}, {ends[OTHER]} other; "
+        f"{sum(r.refused for r in runs)} second clients refused; "
         f"{tasks} paid tasks = {tasks - declared} distinct + {declared} declared attempts; "
         "0 duplicates, 0 lost; no budget passed"
     )
@@ -386,3 +401,6 @@ if __name__ == "__main__":
         except AssertionError as problem:
             sys.exit(f"faults: {problem}")
     print(f"{summary(made)}; {time.monotonic() - start:.0f} s")
+    absent = [kind for kind, count in kinds(made).items() if not count]
+    if len(made) >= 200 and absent:
+        sys.exit(f"faults: none of {', '.join(absent)} ever struck")

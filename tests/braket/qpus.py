@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from qtn_train.engines._braket._devices import ProgramSetLimits, Target, resolve
-from tests.braket.service import BraketService
+from tutorials.braket_stand_in import BraketService
 
 LIMITS = ProgramSetLimits(100, 200_000)
 

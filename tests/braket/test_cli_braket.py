@@ -7,10 +7,7 @@ import json
 import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +28,7 @@ from qtn_train.cli import main
 from qtn_train.engines import engine_config, engine_from_config
 from qtn_train.engines._braket._journal import Journal
 from qtn_train.training import evaluate, mlp, read_checkpoint
+from tutorials.braket_stand_in import kill_at_creation
 
 SMALL = ("--ansatz", "ry-cx-chain", "--layers", "1")
 GARNET = ("--engine", "braket", "--device", "Garnet", "--shots", "100", "--gradient", "spsa")
@@ -111,19 +109,7 @@ def failed(result: tuple[int, str, str], status: int) -> str:
 def killed_in_creation(service: Any, folder: Path, *argv: str) -> None:
     """Run a command in a process, and kill it when a task is made and it does not know yet."""
     before = len(service.ledger())
-    service.fault("create-hang")
-    code = "from qtn_train.cli import main; main()"
-    command = [sys.executable, "-c", code, *argv]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        while "create-hang" not in service.struck():
-            assert process.poll() is None, process.communicate()[1].decode()
-            time.sleep(0.05)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    service.clear()
+    kill_at_creation(service, shlex.join(["qtn-train", *argv]), folder)
     assert len(service.ledger()) > before
 
 
@@ -170,11 +156,18 @@ def test_an_estimate_says_what_does_not_fit_and_what_does(service: Any, cli: Cli
     status, out, err = cli(*command)
     assert (status, err) == (0, "")
     assert "warning: the expected fidelity is 1.4 %, below 10 %" in out
-    assert re.search(r"^fits +u3-cu3-chain with 9 qubits and \d+ layers", out, re.M)
+    assert re.search(r"^fits +--ansatz u3-cu3-chain --qubits 9 --layers \d+", out, re.M)
     told = done(cli("braket", "estimate", "--device", "Garnet", "--shots", "100", "--json"))
     (warning,) = told["warnings"]
     assert warning.startswith("100 shots are fewer than the 256 outcomes.")
     assert told["suggestions"][0]["n_qubits"] == 6
+    _, out, _ = cli("braket", "estimate", "--device", "Garnet", "--shots", "100")
+    first = re.search(r"^fits +(--ansatz .*)$", out, re.M)
+    assert first is not None
+    assert first[1].endswith("--weights-per-outcome 3")
+    again = cli("braket", "estimate", *first[1].split(), "--device", "Garnet", "--shots", "100")
+    assert "warning" not in again[1]
+    assert "fits" not in again[1]
     assert told["price_date"]
     assert spent(service)[0] == 0
 
@@ -230,7 +223,8 @@ def test_submit_waits_and_evaluates(service: Any, cli: Cli, base: str) -> None:
     assert accuracy == result["test_accuracy"]
     assert loss == pytest.approx(result["test_loss"], rel=1e-5)
     # The same once more is read from the journal, and so is what `collect` says.
-    assert done(cli(*submit(base, "--yes", "--json"))) == result
+    assert done(cli(*submit(base, "--json"))) == result
+    assert "`--yes` must be given" in failed(cli(*submit(base, "--resume")), 2)
     (again,) = done(cli("braket", "collect", base, "--json"))["journals"]
     assert again == result
     _, out, _ = cli("braket", "collect", base)
@@ -408,6 +402,20 @@ def test_fine_tuned_from_a_simulators_run(service: Any, cli: Cli, base: str) -> 
         torch.testing.assert_close(before[name], after[name], rtol=0, atol=1e-6)
 
 
+def test_fewer_qubits_and_more_weights_of_each_outcome(cli: Cli) -> None:
+    small = (*SMALL, "--qubits", "6", "--weights-per-outcome", "3", "--epochs", "1")
+    counted = ("--shots", "64", "--gradient", "spsa")
+    run = done(cli("train", "iris", *small, *counted, "--out", "run", "--json"))
+    assert (run["n_qubits"], run["n_weights"]) == (6, 131)
+    told = done(cli("braket", "estimate", "run", "--device", "local:sv", "--shots", "64", "--json"))
+    assert told["shots_per_outcome"] == 1
+    assert told["warnings"] == []
+    more = ("--init-from", "run", "--epochs", "1", *counted, "--out", "more", "--json")
+    assert done(cli("train", "iris", *more))["n_qubits"] == 6
+    line = failed(cli("train", "iris", "--weights-per-outcome", "0"), 2)
+    assert line.startswith("`--weights-per-outcome` must be a positive integer; got 0")
+
+
 def test_trained_on_this_machine(cli: Cli) -> None:
     own = ("train", "iris", *SMALL, "--engine", "braket", "--device", "local:sv", "--shots", "500")
     run = done(cli(*own, "--epochs", "2", "--out", "run", "--json"))
@@ -427,7 +435,7 @@ def test_the_engine_of_a_model_is_built_again() -> None:
     again = engine_from_config(config)
     assert isinstance(again, qt.BraketEngine)
     assert engine_config(again) == config
-    with pytest.raises(ValueError, match="'statevector', 'mps', 'sampled' or 'braket'"):
+    with pytest.raises(ValueError, match="'sampled', 'noisy' or 'braket'"):
         engine_from_config({"kind": "qpu"})
 
 

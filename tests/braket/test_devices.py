@@ -19,12 +19,12 @@ from braket.emulation.local_emulator import LocalEmulator
 from braket.schema_common import BraketSchemaBase
 
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
-from qtn_train.engines._braket._devices import check, check_status, open_session, resolve
+from qtn_train.engines._braket._devices import check, open_session, resolve
 from qtn_train.engines._braket._placement import find_placement, fits
 from qtn_train.engines._braket._target import NO_LIMIT, ProgramSetLimits, pairs_of
 from qtn_train.errors import DataError, QtnTrainError, UnsupportedByEngine
 from tests.braket.qpus import emulator
-from tests.braket.service import BraketService
+from tutorials.braket_stand_in import BraketService
 
 CHAIN = ansatz.ry_cx_chain(4, 1)
 
@@ -35,7 +35,6 @@ def test_a_local_simulator_has_no_labels_and_takes_no_shots(name: str, n_qubits:
     assert (target.name, target.kind, target.arn, target.billed) == (name, "local", None, False)
     assert (target.n_qubits, target.min_shots, target.max_shots) == (n_qubits, 0, NO_LIMIT)
     assert target.labels is target.edges is target.native is target.fidelities is None
-    check_status(target)
 
 
 def test_a_device_object_is_taken_as_it_is() -> None:
@@ -170,7 +169,6 @@ def test_a_qpu_is_found_in_another_region(service: BraketService, name: str) -> 
     assert target.billed
     assert target.device.aws_session.region == "eu-north-1"
     assert target.program_sets == ProgramSetLimits(100, 200_000)
-    check_status(target)
 
 
 def test_spellings_of_a_name_are_one(service: BraketService) -> None:
@@ -227,13 +225,6 @@ def test_devices_that_cannot_run_circuits(service: BraketService, name: str, mes
     for device in (name, service.arn(name)):
         with pytest.raises(ValueError, match=f"^`device` {message}"):
             resolve(device)
-
-
-def test_a_device_that_went_offline_since_is_noticed(service: BraketService) -> None:
-    target = resolve("Garnet")
-    service.set_status("Garnet", "OFFLINE")
-    with pytest.raises(ValueError, match="got IQM Garnet, which is OFFLINE"):
-        check_status(target)
 
 
 def test_no_credentials(service: BraketService, monkeypatch: pytest.MonkeyPatch) -> None:

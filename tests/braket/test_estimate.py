@@ -29,10 +29,10 @@ from qtn_train.engines._counts import Program
 from qtn_train.engines._estimators import make_plan
 from qtn_train.errors import UnsupportedByEngine
 from tests.braket.qpus import qpu
-from tests.braket.service import BraketService
+from tutorials.braket_stand_in import BraketService
 
 RING = ansatz.u3_cu3_ring(13, 16)
-PRICES = Prices.builtin()
+PRICES = dataclasses.replace(Prices.builtin(), source="Amazon's price list")
 
 
 def perfect(target: Target, two_qubit: float) -> Target:
@@ -121,6 +121,13 @@ def test_an_estimate_is_what_the_service_bills(service: BraketService, device: s
     assert found.step.tasks == len(service.ledger())
     assert found.step.usd_low == found.step.usd_high == service.spent() > 0
     assert found.price_date == "2025-11-03"
+
+
+def test_prices_that_are_not_the_lists_are_warned_of(tmp_path: Path) -> None:
+    garnet, own = qpu("Garnet", tmp_path), Prices.builtin()
+    (warning,) = estimate(ansatz.ry_cx_chain(3, 1), garnet, shots=100, prices=own).warnings
+    expected = f"the price list could not be read; prices may have changed since {own.date}."
+    assert warning == expected
 
 
 def test_what_cannot_run_is_not_estimated(tmp_path: Path) -> None:
@@ -215,7 +222,7 @@ def test_the_lines_and_the_json_say_the_same(tmp_path: Path) -> None:
     assert lines[1] == (
         "a gradient step    $1.04: 3 circuits, 300 shots, 2 tasks (1 of them program sets)"
     )
-    assert lines[3] == f"prices             {PRICES.date}, this package's own table"
+    assert lines[3] == f"prices             {PRICES.date}, Amazon's price list"
     assert len(found.warnings) == 2
     assert [line for line in lines if line.startswith("warning: ")] == [
         f"warning: {text}" for text in found.warnings

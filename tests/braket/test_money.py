@@ -29,8 +29,8 @@ from qtn_train.engines._braket._target import ProgramSetLimits
 from qtn_train.engines._counts import Program
 from qtn_train.errors import DataError, QtnTrainError
 from tests.braket.qpus import LIMITS, qpu
-from tests.braket.service import BraketService, Control
-from tests.braket.service._devices import price_list
+from tutorials.braket_stand_in import BraketService, Control
+from tutorials.braket_stand_in._devices import price_list
 
 GARNET = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
 SV1 = "arn:aws:braket:::device/quantum-simulator/amazon/sv1"

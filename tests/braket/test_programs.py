@@ -40,7 +40,7 @@ from qtn_train.engines._braket._target import Family
 from qtn_train.engines._counts import Counts, Program
 from qtn_train.errors import UnsupportedByEngine
 from tests.braket.qpus import emulator
-from tests.braket.service import BraketService
+from tutorials.braket_stand_in import BraketService
 
 FAMILIES: tuple[Family, ...] = ("iqm", "rigetti", "ionq")
 NATIVE_GATES = {

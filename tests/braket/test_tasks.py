@@ -1,9 +1,13 @@
 """Tasks against the loopback service, one trouble at a time: nothing is lost or paid twice."""
 
+import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
@@ -15,14 +19,20 @@ import torch
 
 pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 
+from braket.aws import AwsSession
+from braket.program_sets import CircuitBinding, ProgramSet
+
 from qtn_train.circuits import ansatz
+from qtn_train.engines._braket._batch import Batch
+from qtn_train.engines._braket._devices import resolve
 from qtn_train.engines._braket._engine import BraketEngine
 from qtn_train.engines._braket._journal import Journal, read_journal
 from qtn_train.engines._braket._manage import cancel, collect
 from qtn_train.engines._braket._tasks import TaskService
 from qtn_train.engines._counts import Counts, Program
+from qtn_train.engines._readout import calibration_programs
 from qtn_train.errors import BudgetError, JournalError, TaskFailed, TasksPending
-from tests.braket.sessions import aws_session
+from tests.braket.sessions import aws_session, boto
 
 CIRCUIT = ansatz.ry_cx_chain(2, 1)
 ANGLES = torch.linspace(0.3, 2.5, 12, dtype=torch.float64).reshape(6, 2)
@@ -161,6 +171,134 @@ def test_the_same_bytes_are_sent_again(
     monkeypatch.setitem(globals(), "ANGLES", ANGLES + 1e-7)  # as another number of threads would
     run(start())
     assert len(service.ledger()) == 1
+
+
+def test_the_same_bytes_in_every_process(service: Any) -> None:
+    code = (
+        "import torch; from qtn_train import ansatz\n"
+        "from qtn_train.engines._braket._batch import Batch, Program\n"
+        "from qtn_train.engines._braket._devices import resolve\n"
+        "circuit = ansatz.ry_cx_chain(3, 3)\n"
+        "programs = [Program(circuit, torch.linspace(0, 3, 18).double().reshape(2, 9))]\n"
+        "for members in ([0, 1], [1]):\n"
+        "    print(Batch(programs, 0, resolve('Garnet'), 9).request(members, 'bucket', 'tasks'))\n"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
+    assert texts.pop().count("p0008") >= 4
+
+
+def test_a_program_set_is_written_as_the_sdk_writes_it(service: Any) -> None:
+    target = resolve("Garnet")
+    programs = [Program(CIRCUIT, ANGLES), *calibration_programs(2)]
+    batch = Batch(programs, 0, target, 100)
+    ours = json.loads(json.loads(batch.request(range(8), "bucket", "tasks"))["action"])
+    bound, *others = batch.bounds
+    entries = [CircuitBinding(bound.circuit, input_sets=bound.input_sets())]
+    entries += [other.circuit for other in others]
+    theirs = json.loads(ProgramSet(entries, shots_per_executable=100).to_ir().json())
+    for one in (*ours["programs"], *theirs["programs"]):
+        one["source"] = sorted(one["source"].splitlines())  # the inputs in any order
+    assert ours == theirs
+
+
+def test_an_older_copy_of_the_journal_pays_for_nothing_again(
+    service: Any, start: Start, tmp_path: Path
+) -> None:
+    """As after restoring a backup, when the service has forgotten the tokens."""
+    first = start()
+    run(first)
+    first.close()
+    shutil.copy(tmp_path / "journal.sqlite", tmp_path / "copy.sqlite")
+    quiet = run(start(), 1), run(start(), 2)
+    paid = service.spent()
+    service.forget_tokens()
+    copy = start(journal=tmp_path / "copy.sqlite")
+    assert (run(copy, 1), run(copy, 2)) == quiet
+    assert service.spent() == paid == copy.spent_usd
+    run(copy, 3)
+    assert len(service.ledger()) == 4
+
+
+def test_a_copy_of_the_journal_that_went_another_way(
+    service: Any, start: Start, tmp_path: Path
+) -> None:
+    start().close()
+    shutil.copy(tmp_path / "journal.sqlite", tmp_path / "copy.sqlite")
+    run(start())
+    engine = start(journal=tmp_path / "copy.sqlite")
+    match = r"must be the newest one of this run, as task 0\.0 is new to it; got a copy: that task"
+    with pytest.raises(JournalError, match=match):
+        engine._measure([Program(CIRCUIT, ANGLES + 0.5)], 0)
+    assert len(service.ledger()) == 1
+    assert engine.spent_usd == 0
+
+
+def test_a_run_goes_on_where_and_for_whom_it_began(
+    service: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens and tags count in one region and account: elsewhere the same would be paid again."""
+    service.fault("create-drop-after", times=None)
+    with pytest.raises(TasksPending):
+        run(start("SV1", poll_seconds=0.001), rows=1)
+    service.clear()
+    elsewhere = AwsSession(boto("us-west-2"))
+    with pytest.raises(JournalError, match=r"region = 'us-west-2'; got .* in that region"):
+        start("SV1", session=elsewhere)
+    with monkeypatch.context() as patch:
+        patch.setattr(AwsSession, "account_id", "999999999999")
+        with pytest.raises(JournalError, match=r"account = '999999999999'; got .* in that account"):
+            start("SV1")
+    run(start("SV1"), rows=1)
+    assert len(service.ledger()) == 1
+
+
+def test_a_run_without_its_journal_pays_for_nothing(
+    service: Any, start: Start, tmp_path: Path
+) -> None:
+    run(start())
+    lost = start(journal=tmp_path / "new.sqlite")
+    with pytest.raises(JournalError, match=r"must be the one that holds evaluation 0 .* Put it ba"):
+        run(lost, 1)
+    assert len(service.ledger()) == 1
+
+
+def test_a_full_quota_is_waited_for(service: Any, start: Start, expected: Any) -> None:
+    quiet = expected("SV1")
+    lines: list[str] = []
+    service.fault("create-402", times=54)
+    assert run(start("SV1", poll_seconds=0.0005, say=lines.append)) == quiet
+    assert "SV1: the account's quota of tasks is full; waiting" in lines
+    assert lines[-1] == ""
+    service.fault("create-402", times=None)
+    with pytest.raises(TasksPending, match="Too many concurrent tasks"):
+        run(start("SV1", timeout_seconds=0.05, poll_seconds=0.0005), 1)
+    assert len(service.ledger()) == 12
+
+
+@pytest.mark.parametrize("operation", ["create", "get", "s3"])
+def test_credentials_that_run_out(
+    service: Any, start: Start, expected: Any, operation: str
+) -> None:
+    quiet = expected()
+    engine = start()
+    run(engine)
+    service.fault(f"{operation}-403", times=None)
+    with pytest.raises((TaskFailed, TasksPending), match="ExpiredToken"):
+        run(engine, 1)
+    service.clear()
+    assert run(start(), 1) == quiet
+    assert len(service.ledger()) == 3
 
 
 @pytest.mark.parametrize("device", ["SV1", "Garnet"])
@@ -354,7 +492,6 @@ def test_results_come_through_the_session_that_was_given(
 ) -> None:
     """Also those of program sets that are split into many objects."""
     import boto3
-    from braket.aws import AwsSession
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "AWS_REGION"):
         monkeypatch.delenv(name)
@@ -404,6 +541,17 @@ def test_cancel(service: Any, start: Start) -> None:
     assert [row["status"] for row in service.ledger()].count("CANCELLED") == 5
     with pytest.raises(TaskFailed, match="CANCELLED"):
         run(start("SV1"))
+
+
+def test_cancel_finds_what_was_made_unheard(service: Any, start: Start) -> None:
+    service.fault("queued", value=None)
+    service.fault("create-drop-after", times=None)
+    engine = start(poll_seconds=0.001)
+    with pytest.raises(TasksPending):
+        run(engine)
+    engine.close()
+    (row,) = service.ledger()
+    assert cancel(engine.journal.path) == [row["arn"]]  # type: ignore[union-attr]
 
 
 def test_collect_needs_a_journal_of_the_service(tmp_path: Path) -> None:

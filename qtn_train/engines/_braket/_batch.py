@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import cached_property
 from itertools import groupby
@@ -103,13 +103,16 @@ class Batch:
             bucket: Where the result goes.
             prefix: The folder there in which it gets a folder of its own.
         """
-        action = self._single(members[0]) if len(members) == 1 else self._program_set(members)
+        from braket.ir.openqasm import ProgramSet
+
+        programs = list(self._texts(members))
+        action = programs[0] if len(members) == 1 else ProgramSet(programs=programs)
         request = {
             "deviceArn": self.target.arn,
             "shots": self.shots * len(members),
             "outputS3Bucket": bucket,
             "outputS3KeyPrefix": prefix,
-            "action": action,
+            "action": action.json(),
         }
         return json.dumps(request, sort_keys=True)
 
@@ -117,35 +120,40 @@ class Batch:
     def _sources(self) -> list[str]:
         from braket.circuits.serialization import IRType
 
-        return [bound.circuit.to_ir(IRType.OPENQASM).source for bound in self.bounds]
+        return [_ordered(bound.circuit.to_ir(IRType.OPENQASM).source) for bound in self.bounds]
 
-    def _single(self, member: int) -> str:
+    def _texts(self, members: Sequence[int]) -> Iterator[Any]:
+        """Yield OpenQASM programs; one that holds several executables has a list of each input."""
         from braket.ir.openqasm import Program as OpenQASM
 
-        program, row = self.members[member]
-        inputs = self.bounds[program].input_set(row)
-        text: str = OpenQASM(source=self._sources[program], inputs=inputs).json()
-        return text
-
-    def _program_set(self, members: Sequence[int]) -> str:
-        from braket.program_sets import CircuitBinding, ProgramSet
-
-        entries = []
-        for program, group in groupby(members, key=lambda member: self.members[member][0]):
-            bound, rows = self.bounds[program], [self.members[member][1] for member in group]
-            if not bound.names:
-                entries += [bound.circuit] * len(rows)
-                continue
-            values = bound.inputs[rows].T.tolist()
-            inputs = dict(zip(bound.names, values, strict=True))
-            entries.append(CircuitBinding(bound.circuit, input_sets=inputs))
-        text: str = ProgramSet(entries, shots_per_executable=self.shots).to_ir().json()
-        return text
+        for number, group in groupby(members, key=lambda member: self.members[member][0]):
+            bound, rows = self.bounds[number], [self.members[member][1] for member in group]
+            source = self._sources[number]
+            if len(members) == 1:
+                yield OpenQASM(source=source, inputs=bound.input_set(rows[0]))
+            elif bound.names:
+                inputs = dict(zip(bound.names, bound.inputs[rows].T.tolist(), strict=True))
+                yield OpenQASM(source=source, inputs=inputs)
+            else:
+                yield from [OpenQASM(source=source, inputs={})] * len(rows)
 
     def regroup(self, counts: Sequence[Counts]) -> list[list[Counts]]:
         """Return the executables' counts by program and row."""
         remaining = iter(counts)
         return [[next(remaining) for _ in program.angles] for program in self.programs]
+
+
+def _ordered(source: str) -> str:
+    """Return OpenQASM whose inputs are declared in order.
+
+    Braket's own order changes from process to process, and the service takes a client token a
+    second time only with the same bytes.
+    """
+    lines = source.splitlines()
+    first = next((k for k, line in enumerate(lines) if line.startswith("input ")), 0)
+    inputs = sorted(line for line in lines if line.startswith("input "))
+    others = [line for line in lines if not line.startswith("input ")]
+    return "\n".join([*others[:first], *inputs, *others[first:]])
 
 
 def _read(
@@ -194,6 +202,7 @@ class Execution:
         """
         recorded = self.journal.evaluation(batch.position)
         if recorded is None:
+            self.journal.check_follows(batch.position)
             planned = [self._task(batch, part, 0, run) for part, run in enumerate(batch.parts())]
             self._check_budget(planned)
             self.journal.plan(batch.evaluation, planned)

@@ -29,7 +29,6 @@ __all__ = [
     "ProgramSetLimits",
     "Target",
     "check",
-    "check_status",
     "open_session",
     "resolve",
 ]
@@ -134,7 +133,7 @@ def _no_credentials() -> str:
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
+def asking(what: str) -> Iterator[None]:
     """Turn what boto3 raises inside into one line each."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -171,7 +170,7 @@ def _find(name: str, session: Any) -> Any:
     for region in regions:
         there = session if region == session.region else session.copy_session(region)
         try:
-            with _asking(name):
+            with asking(name):
                 answers = there.search_devices(statuses=["ONLINE", "OFFLINE", "RETIRED"])
         except (ValueError, QtnTrainError):  # an account may be barred from single regions
             refused.append(region)
@@ -191,7 +190,7 @@ def _find(name: str, session: Any) -> Any:
 def _ask_for(arn: str, session: Any) -> Any:
     from braket.aws import AwsDevice
 
-    with _asking(arn):
+    with asking(arn):
         try:
             return AwsDevice(arn, session)
         except ValueError as error:  # what the SDK makes of "not found"
@@ -210,26 +209,6 @@ def _remote(device: Any) -> Target:
 def _unavailable(name: str, status: str) -> str:
     hint = "Choose another device." if status == "RETIRED" else "Wait until it is online."
     return must_be("device", "ONLINE", f"{name}, which is {status}", hint)
-
-
-def check_status(target: Target) -> None:
-    """Ask the service whether a device is online now; to be called before each submit.
-
-    ``AwsSession`` remembers its first answer for ever: this asks anew.
-
-    Args:
-        target: Any target; one that runs on this machine is always there.
-
-    Raises:
-        ValueError: It is offline or retired.
-        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
-    """
-    if target.arn is None:
-        return
-    with _asking(target.name):
-        answer = target.device.aws_session.braket_client.get_device(deviceArn=target.arn)
-    if answer["deviceStatus"] != "ONLINE":
-        raise ValueError(_unavailable(target.name, answer["deviceStatus"]))
 
 
 def _emulated(path: Path, emulator: Any) -> Target:

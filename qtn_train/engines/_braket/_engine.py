@@ -20,12 +20,12 @@ from .._estimators import GradientMethod
 from .._shots import CountingEngine
 from .._statevector import StatevectorEngine
 from ._batch import Batch, Execution
-from ._devices import resolve
+from ._devices import asking, resolve
 from ._journal import Journal
 from ._local import RESULT, draws_here, execute, from_json, to_json
 from ._money import Prices, cost_of, current_prices
 from ._programs import check_gradient
-from ._records import Task
+from ._records import PAYER, Task
 from ._target import Target, check
 from ._tasks import TaskService, say_on_terminal
 
@@ -129,7 +129,7 @@ class BraketEngine(CountingEngine):
             prices = prices or current_prices()
             cost_of(self.target, 1, self.shots, prices=prices)  # a price that is not known
         if journal is not None:
-            self.journal = Journal(journal, self._settings())
+            self.journal = Journal(journal, self._settings() | self._payer())
         if self.budget_usd is not None and prices is not None and self.journal is not None:
             service = TaskService(
                 self.target,
@@ -186,6 +186,14 @@ class BraketEngine(CountingEngine):
         placement = None if self.placement is None else list(self.placement)
         own = {"device": self._device_name(), "native": self.native, "placement": placement}
         return own | self.options()
+
+    def _payer(self) -> dict[str, str]:
+        """Return whose tasks they are, and where: tokens and tags count there alone."""
+        if not self.billed:
+            return {}
+        session = self.target.device.aws_session
+        with asking(self.target.name):
+            return dict(zip(PAYER, (session.region, session.account_id), strict=True))
 
     def _device_name(self) -> str:
         return self.target.arn or self.target.name

@@ -182,6 +182,10 @@ def estimate(
     forward = _bill(target, (count.forward, count.forward), shots, seconds, prices)
     backward = _bill(target, (count.backward_low, count.backward_high), shots, seconds, prices)
     step = forward + backward
+    warnings = list(_warnings(circuit, target, shots, n_outcomes or 2**circuit.n_qubits))
+    if target.billed and prices is not None and not prices.current:
+        text = f"the price list could not be read; prices may have changed since {prices.date}."
+        warnings.append(text)
     return Estimate(
         device=target.name,
         step=step,
@@ -193,7 +197,7 @@ def estimate(
         one_qubit_gates=n_one,
         fidelity=_fidelity(target, circuit.n_qubits, n_two, n_one),
         shots_per_outcome=shots / 2**circuit.n_qubits,
-        warnings=tuple(_warnings(circuit, target, shots, n_outcomes or 2**circuit.n_qubits)),
+        warnings=tuple(warnings),
     )
 
 
@@ -308,6 +312,14 @@ class Suggestion:
     weights_per_outcome: int
     n_angles: int
     fidelity: float | None
+
+    @property
+    def options(self) -> str:
+        """The same as options of the command line."""
+        text = f"--ansatz {self.ansatz} --qubits {self.n_qubits} --layers {self.n_layers}"
+        if self.weights_per_outcome == 1:
+            return text
+        return f"{text} --weights-per-outcome {self.weights_per_outcome}"
 
     def __str__(self) -> str:
         text = f"{self.ansatz} with {self.n_qubits} qubits and {self.n_layers} layers"

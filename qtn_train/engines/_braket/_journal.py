@@ -30,7 +30,7 @@ from typing import Any, final
 import numpy as np
 
 from ...errors import JournalError, must_be
-from ._records import Evaluation, Task, check_budget
+from ._records import PAYER, Evaluation, Task, check_budget
 
 _FORMAT = "1"
 _SCHEMA = """
@@ -73,6 +73,7 @@ class Journal:
     Attributes:
         run_id: Random name of the run, made with the file.
         settings: What the run began with.
+        fresh: Whether the file was made just now.
 
     Raises:
         JournalError: The file is of another run, in use, damaged, newer, or not to be written.
@@ -95,7 +96,9 @@ class Journal:
     def _begin(self, settings: Mapping[str, Any] | None) -> None:
         """Make a new file's tables, or check that an old one's are this run's."""
         text = None if settings is None else json.dumps(settings, sort_keys=True)
-        if not self._db.execute("SELECT 1 FROM sqlite_master").fetchone() and text is not None:
+        empty = not self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
+        self.fresh = empty and text is not None
+        if self.fresh:
             for statement in _SCHEMA.split(";"):
                 self._db.execute(statement)
             meta = {"format": _FORMAT, "run_id": uuid.uuid4().hex, "settings": text}
@@ -103,12 +106,15 @@ class Journal:
         self.run_id, self.settings = _read_meta(self._db, self.path)
         for name, value in ({} if text is None else json.loads(text)).items():
             if self.settings.get(name) != value:
+                hint = "Give each run a journal of its own."
+                if name in PAYER:
+                    hint = f"Its tasks are there: go on in that {name}."
                 raise JournalError(
                     must_be(
                         f"journal {self.path}",
                         f"of this run, with {name} = {value!r}",
                         f"one with {name} = {self.settings.get(name)!r}",
-                        "Give each run a journal of its own.",
+                        hint,
                     )
                 )
 
@@ -156,6 +162,22 @@ class Journal:
         angles = np.frombuffer(row[2], dtype="<f8").astype(np.float64)
         return Evaluation(position, row[0], row[1], angles)
 
+    def check_follows(self, position: int) -> None:
+        """Raise unless the journal holds everything before an evaluation that is new to it.
+
+        Without the file that a run began with, nobody knows what was paid for.
+
+        Args:
+            position: The evaluation.
+
+        Raises:
+            JournalError: It does not.
+        """
+        if position and self.evaluation(position - 1) is None:
+            expected = f"the one that holds evaluation {position - 1} of this run"
+            hint = "Put it back; or begin anew: set the generator's position to 0."
+            raise JournalError(must_be(f"journal {self.path}", expected, "one without it", hint))
+
     def tasks(self, position: int) -> list[Task]:
         """Return the tasks of an evaluation, by part and attempt.
 
@@ -168,7 +190,7 @@ class Journal:
     def open_tasks(self) -> list[Task]:
         """Return the tasks that are not at an end, as far as is known here; without results."""
         with self._transaction():
-            tasks = _read_tasks(self._db, _BRIEF)
+            tasks = _read_tasks(self._db, [*_BRIEF, "request"])
         return [task for task in tasks if task.state in ("sent", "created")]
 
     def plan(self, evaluation: Evaluation | None, tasks: Sequence[Task]) -> None:

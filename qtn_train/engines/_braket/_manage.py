@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from ...errors import JournalError, must_be
-from ._devices import open_session
-from ._journal import Journal
+from ._devices import asking, open_session
+from ._journal import Journal, read_journal
 from ._money import current_prices
 from ._records import Task
 from ._target import Target
-from ._tasks import TaskService, say_on_terminal
+from ._tasks import TaskService, place_in_queue, say_on_terminal
 
 
 def collect(
@@ -70,6 +70,32 @@ def cancel(path: str | Path, *, session: Any = None) -> list[str]:
         journal.close()
 
 
+def look(path: str | Path, session: Any) -> list[dict[str, Any]]:
+    """Ask the service where the tasks of a run stand that are not at an end.
+
+    Args:
+        path: The journal; it may be in use.
+        session: A Braket ``AwsSession`` in the device's region.
+
+    Returns:
+        For each task its name, ``arn``, ``status``, ``queue_position`` and ``reason``.
+
+    Raises:
+        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
+    """
+    found = []
+    for task in read_journal(path)[1]:
+        if task.state == "created" and task.arn is not None:
+            with asking(task.arn):
+                answer = session.braket_client.get_quantum_task(
+                    quantumTaskArn=task.arn, additionalAttributeNames=["QueueInfo"]
+                )
+            told = {"task": task.name, "arn": task.arn, "status": answer["status"]}
+            place = {"queue_position": place_in_queue(answer)}
+            found.append(told | place | {"reason": answer.get("failureReason")})
+    return found
+
+
 def _service(
     journal: Journal,
     session: Any,
@@ -78,7 +104,7 @@ def _service(
     say: Callable[[str], None],
 ) -> TaskService:
     return TaskService(
-        _target(journal.settings["device"], session),
+        _target(journal.settings, session),
         journal,
         budget=Decimal(0),
         prices=current_prices(),
@@ -88,26 +114,19 @@ def _service(
     )
 
 
-def _target(arn: str, session: Any) -> Target:
+def _target(settings: Mapping[str, Any], session: Any) -> Target:
     """Return as much of a device as its tasks need, whether it is online or not."""
+    arn = settings["device"]
     if not arn.startswith("arn:"):
         hint = "What ran on this machine has no tasks."
         raise JournalError(must_be("journal", "of a device of Amazon Braket", arn, hint))
-    *_, region, _, device = arn.split(":")
-    session = session or open_session(region=region or None)
-    if region and session.region != region:
+    device, region = arn.rpartition(":")[2], settings["region"]
+    session = session or open_session(region=region)
+    if session.region != region:
         session = session.copy_session(region)
     return Target(
         device=SimpleNamespace(aws_session=session),
         name=device.rpartition("/")[2],
         arn=arn,
         kind="simulator" if "quantum-simulator" in device else "qpu",
-        n_qubits=0,
-        labels=None,
-        edges=None,
-        native=None,
-        min_shots=0,
-        max_shots=0,
-        program_sets=None,
-        fidelities=None,
     )

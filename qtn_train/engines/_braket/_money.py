@@ -48,6 +48,8 @@ _COLUMNS = (
     "PricePerUnit", "Currency", "Unit",
 )  # fmt: skip
 
+_LIST = "Amazon's price list"
+
 #: A device's name and its region; "" stands for every region.
 _Key = tuple[str, str]
 
@@ -69,6 +71,11 @@ class Prices:
     tasks: Mapping[_Key, Decimal]
     shots: Mapping[_Key, Decimal]
     minutes: Mapping[_Key, Decimal]
+
+    @property
+    def current(self) -> bool:
+        """Whether they were read from the price list, and not from this package."""
+        return self.source == _LIST
 
     @classmethod
     def builtin(cls) -> Prices:
@@ -109,7 +116,7 @@ class Prices:
                     raise DataError(must_be("price list", expected, actual))
         if not (tables["shot"] and tables["task"]):
             raise DataError(must_be("price list", "one with prices of tasks and shots", "none"))
-        return cls(date, "Amazon's price list", tables["task"], tables["shot"], tables["minute"])
+        return cls(date, _LIST, tables["task"], tables["shot"], tables["minute"])
 
     @classmethod
     def fetch(cls, url: str | None = None) -> Prices:

@@ -18,7 +18,7 @@ from .._statevector import StatevectorEngine
 from ._batch import Batch, Execution
 from ._journal import Journal, read_journal
 from ._local import RESULT, from_json
-from ._records import Task
+from ._records import PAYER, Task
 from ._target import Target
 
 
@@ -39,7 +39,7 @@ class RecordedEngine(CountingEngine):
     def __init__(self, path: str | Path, *, dtype: ComplexDtype = "complex64") -> None:
         self.path = Path(path)
         self.settings, _ = read_journal(path)
-        own = ("device", "native", "placement")
+        own = ("device", "native", "placement", *PAYER)
         shared = {name: value for name, value in self.settings.items() if name not in own}
         super().__init__(**shared, dtype=dtype)
 
@@ -55,7 +55,8 @@ class RecordedEngine(CountingEngine):
 
     def config(self) -> dict[str, Any]:
         """Return what describes the engine that wrote the journal, as JSON data."""
-        return {**self.settings, "dtype": self.dtype}
+        written = {name: value for name, value in self.settings.items() if name not in PAYER}
+        return {**written, "dtype": self.dtype}
 
     def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
         placement = self.settings["placement"]
@@ -86,20 +87,7 @@ class RecordedEngine(CountingEngine):
         return batch.regroup([counts[member] for member in range(len(batch.members))])
 
 
-_NOWHERE = Target(
-    device=None,
-    name="journal",
-    arn=None,
-    kind="local",
-    n_qubits=0,
-    labels=None,
-    edges=None,
-    native=None,
-    min_shots=0,
-    max_shots=0,
-    program_sets=None,
-    fidelities=None,
-)
+_NOWHERE = Target(device=None, name="journal", arn=None, kind="local")
 
 
 def _check_ended(tasks: Sequence[Task]) -> None:

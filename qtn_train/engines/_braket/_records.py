@@ -14,6 +14,8 @@ from ...errors import BudgetError, JournalError, must_be
 
 TaskState = Literal["planned", "sent", "created", "done", "failed"]
 
+#: What a billed run's journal holds beside the engine's settings: the AWS region and account.
+PAYER = ("region", "account")
 
 #: Angles that differ by less (radians) are the same ones, computed with other rounding: angles are
 #: float32 of order 10, and one step of training on another number of threads moves their last bits.

@@ -87,14 +87,14 @@ class Target:
     name: str
     arn: str | None
     kind: Kind
-    n_qubits: int
-    labels: tuple[int, ...] | None
-    edges: frozenset[Edge] | None
-    native: Family | None
-    min_shots: int
-    max_shots: int
-    program_sets: ProgramSetLimits | None
-    fidelities: Fidelities | None
+    n_qubits: int = 0
+    labels: tuple[int, ...] | None = None
+    edges: frozenset[Edge] | None = None
+    native: Family | None = None
+    min_shots: int = 0
+    max_shots: int = 0
+    program_sets: ProgramSetLimits | None = None
+    fidelities: Fidelities | None = None
 
     @property
     def billed(self) -> bool:

@@ -6,23 +6,28 @@
 
 Whatever goes wrong, the rows say what exists. Requests are repeated where that cannot cost
 anything: reading always, creating under the same client token, which the service answers with the
-task that it made before. A task that may exist from an earlier run is also looked for by its tag.
+task that it made before. How long it remembers a token, nobody says: so a run that goes on first
+asks which tasks carry its tag. It finds those whose answer it did not live to hear, and those that
+were made after the journal at hand was copied.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, TypeVar, final
 
-from ...errors import QtnTrainError, TaskFailed, TasksPending, must_be
+from ...errors import JournalError, TaskFailed, TasksPending, must_be
 from ._journal import Journal
 from ._money import Prices, cost_of
 from ._records import Task, show_usd
@@ -32,8 +37,8 @@ from ._target import Target
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-#: The tag that carries a task's client token, and the one that carries the run's name.
-TOKEN_TAG, RUN_TAG = "qtn-train-token", "qtn-train-run"
+#: Tags of a task: its client token, the run's name, and a hash of what was asked for.
+TOKEN_TAG, RUN_TAG, CONTENT_TAG = "qtn-train-token", "qtn-train-run", "qtn-train-content"
 
 #: Requests under way at once: as many as a boto3 client keeps connections.
 _PARALLEL = 10
@@ -42,14 +47,12 @@ _TRIES_FOR_FILES = 5
 _LONGEST_PAUSE = 30.0
 _RESULTS = "AMZN_BRAKET_TASK_RESULTS_S3_URI"
 _AGAIN = "Nothing is lost: run the same again later."
-_TRANSIENT = frozenset(
-    "InternalError InternalServerException InternalServiceException RequestTimeout "
-    "ServiceQuotaExceededException ServiceUnavailable SlowDown ThrottlingException "
-    "TooManyRequestsException".split()
-)
+_QUOTA = "ServiceQuotaExceededException"
 #: Errors after which it is certain that nothing was created.
-_NOT_CREATED = frozenset(
-    "ServiceQuotaExceededException ThrottlingException TooManyRequestsException".split()
+_NOT_CREATED = frozenset({_QUOTA, "ThrottlingException", "TooManyRequestsException"})
+_TRANSIENT = _NOT_CREATED | frozenset(
+    "InternalError InternalServerException InternalServiceException RequestTimeout "
+    "ServiceUnavailable SlowDown".split()
 )
 _MISSING = frozenset({"NoSuchKey", "404"})
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
@@ -59,6 +62,20 @@ def say_on_terminal(line: str) -> None:
     """Show where waiting stands, on one line of standard error where that is a terminal."""
     if sys.stderr.isatty():
         print(f"\r{line:<100}", end="" if line else "\r", file=sys.stderr, flush=True)
+
+
+def place_in_queue(answer: Mapping[str, Any]) -> str | None:
+    """Return a task's place in its device's queue, where the service tells it.
+
+    Args:
+        answer: What GetQuantumTask says.
+
+    Example:
+        >>> place_in_queue({"queueInfo": {"position": ">2000"}})
+        '>2000'
+    """
+    place = (answer.get("queueInfo") or {}).get("position")
+    return None if place in (None, "None") else str(place)
 
 
 @final
@@ -93,6 +110,10 @@ class TaskService:
         self._stop = threading.Event()
         #: Tasks at an end, some of which may lack their result.
         self._looked: set[tuple[int, int, int]] = set()
+        #: ARN and hash of the run's tasks by token, as the service told; None: it was not asked.
+        self._told: dict[str, tuple[str, str]] | None = {} if journal.fresh else None
+        self._mutex = threading.Lock()
+        self._said = False
 
     @cached_property
     def destination(self) -> tuple[str, str]:
@@ -131,12 +152,28 @@ class TaskService:
         self._stop.clear()
         self._looked.clear()
         rows = {_key(task): task for task in tasks}
-        rows |= self._found([task for task in tasks if task.state == "sent"])
-        missing = [task for task in rows.values() if create and _uncreated(task)]
-        for task in self._each(self._create, missing):
-            rows[_key(task)] = task
-        self._wait(rows)
+        with self._telling():
+            rows |= self._found([task for task in tasks if _uncreated(task)])
+            missing = [task for task in rows.values() if create and _uncreated(task)]
+            for task in self._each(self._create, missing):
+                rows[_key(task)] = task
+            self._wait(rows)
         return list(rows.values())
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Say that it is over, where anything was said inside."""
+        self._said = False
+        try:
+            yield
+        finally:
+            if self._said:
+                self.say("")
+
+    def _tell(self, line: str) -> None:
+        with self._mutex:
+            self.say(line)
+            self._said = True
 
     def _each(self, call: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
         """Call for each item, some at once; after an error nothing new is begun."""
@@ -152,16 +189,40 @@ class TaskService:
                 raise
 
     def _found(self, tasks: Sequence[Task]) -> dict[tuple[int, int, int], Task]:
-        """Look for tasks that were sent by a run that did not live to hear the answer."""
+        """Return those of the tasks that the service has made already.
+
+        Raises:
+            JournalError: It made one for another request: the run has gone on elsewhere.
+        """
+        if any(task.state == "sent" for task in tasks) or (tasks and self._told is None):
+            self._told = self._search_run()
         found = {}
-        by_token = {task.token: task for task in tasks}
+        for task in tasks:
+            arn, content = (self._told or {}).get(task.token, ("", ""))
+            if content and content != _content(task):
+                expected = f"the newest one of this run, as task {task.name} is new to it"
+                actual = f"a copy: that task exists, with other angles ({arn})"
+                hint = "Go on with the newest one, or begin anew in another folder."
+                name = f"journal {self.journal.path}"
+                raise JournalError(must_be(name, expected, actual, hint))
+            if arn:
+                found[_key(task)] = self.journal.created(task, arn)
+        return found
+
+    def _search_run(self) -> dict[str, tuple[str, str]]:
+        """Ask the service for the tasks that carry this run's tag: ARN and hash by token."""
+        found: dict[str, tuple[str, str]] = {}
         page: dict[str, Any] = {"nextToken": ""}
-        while by_token and "nextToken" in page:
+        seen = 0
+        while "nextToken" in page:
             page = self._search(page["nextToken"])
             for answer in page["quantumTasks"]:
-                task = by_token.pop((answer.get("tags") or {}).get(TOKEN_TAG, ""), None)
-                if task is not None:
-                    found[_key(task)] = self.journal.created(task, answer["quantumTaskArn"])
+                tags = answer.get("tags") or {}
+                if tags.get(RUN_TAG) == self.journal.run_id and TOKEN_TAG in tags:
+                    found[tags[TOKEN_TAG]] = answer["quantumTaskArn"], tags.get(CONTENT_TAG, "")
+            seen += len(page["quantumTasks"])
+            if page.get("nextToken"):
+                self._tell(f"{self.target.name}: looking for this run among {seen:,} tasks so far")
         return found
 
     def _search(self, token: str) -> dict[str, Any]:
@@ -177,7 +238,7 @@ class TaskService:
         """Create a task; it is written down before and after."""
         may_exist = task.state == "sent"
         task = self.journal.send(task, self.budget)
-        tags = {TOKEN_TAG: task.token, RUN_TAG: self.journal.run_id}
+        tags = {TOKEN_TAG: task.token, RUN_TAG: self.journal.run_id, CONTENT_TAG: _content(task)}
         request = json.loads(task.request)
 
         def create() -> str:
@@ -189,9 +250,11 @@ class TaskService:
         def note(error: Exception) -> None:
             nonlocal may_exist
             may_exist = may_exist or _code(error) not in _NOT_CREATED
+            if _code(error) == _QUOTA:
+                self._tell(f"{self.target.name}: the account's quota of tasks is full; waiting")
 
         try:
-            arn = self._patiently(create, note=note)
+            arn = self._patiently(create, note=note, patience={_QUOTA: self.timeout_seconds})
         except _Refused as error:
             if not may_exist and not error.retried:
                 self.journal.unsend(task)
@@ -203,20 +266,14 @@ class TaskService:
         """Look at the tasks again and again until all are at an end."""
         deadline = time.monotonic() + self.timeout_seconds
         pause = self.poll_seconds
-        said = False
-        try:
-            while waiting := self._still_open(rows):
-                self.say(line := self._line(len(rows), waiting))
-                said = True
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    actual = f"{len(waiting)} unfinished after {self.timeout_seconds:g} s ({line})"
-                    raise TasksPending(must_be("tasks", "at an end", actual, _AGAIN))
-                time.sleep(min(pause, left))
-                pause = min(1.5 * pause, max(_LONGEST_PAUSE, self.poll_seconds))
-        finally:
-            if said:
-                self.say("")
+        while waiting := self._still_open(rows):
+            self._tell(line := self._line(len(rows), waiting))
+            left = deadline - time.monotonic()
+            if left <= 0:
+                actual = f"{len(waiting)} unfinished after {self.timeout_seconds:g} s ({line})"
+                raise TasksPending(must_be("tasks", "at an end", actual, _AGAIN))
+            time.sleep(min(pause, left))
+            pause = min(1.5 * pause, max(_LONGEST_PAUSE, self.poll_seconds))
 
     def _still_open(
         self, rows: dict[tuple[int, int, int], Task]
@@ -248,7 +305,7 @@ class TaskService:
         status = answer["status"]
         if status != "COMPLETED":
             reason = " ".join(f"{status}: {answer.get('failureReason', 'no reason given')}".split())
-            self.say(f"task {task.name} {reason}")
+            self._tell(f"task {task.name} {reason}")
             return self.journal.failed(task, reason)
         bucket, folder = answer["outputS3Bucket"], answer["outputS3Directory"]
         try:
@@ -282,14 +339,14 @@ class TaskService:
 
     def _line(self, total: int, waiting: Sequence[tuple[Task, dict[str, Any]]]) -> str:
         task, answer = waiting[0]
-        position = (answer.get("queueInfo") or {}).get("position")
-        queue = "" if position in (None, "None") else f", position {position} in the queue"
+        position = place_in_queue(answer)
+        queue = "" if position is None else f", position {position} in the queue"
         spent = f"{show_usd(self.journal.spent())} of {show_usd(self.budget)} USD"
         done = f"{total - len(waiting)} of {total} tasks done"
         return f"{self.target.name}: {done}; task {task.name} {answer['status']}{queue}; {spent}"
 
     def cancel(self, tasks: Sequence[Task]) -> list[str]:
-        """Cancel tasks that exist; the service may still charge for what ran.
+        """Cancel tasks that exist, or may; the service may still charge for what ran.
 
         Args:
             tasks: Rows of the journal.
@@ -297,7 +354,10 @@ class TaskService:
         Returns:
             The ARNs of those that it asked the service to cancel.
         """
-        arns = [task.arn for task in tasks if task.state == "created" and task.arn]
+        rows = {_key(task): task for task in tasks}
+        with self._telling():
+            rows |= self._found([task for task in tasks if task.state == "sent"])
+        arns = [task.arn for task in rows.values() if task.state == "created" and task.arn]
         self._each(self._cancel, arns)
         return arns
 
@@ -315,6 +375,7 @@ class TaskService:
         note: Callable[[Exception], None] = lambda error: None,
         tries: int = _TRIES,
         also: frozenset[str] = frozenset(),
+        patience: Mapping[str, float] = MappingProxyType({}),
     ) -> Answer:
         """Call, and call again after what may pass, with longer and longer pauses.
 
@@ -324,9 +385,10 @@ class TaskService:
             tries: How often to call.
             also: Further codes of errors that may pass; files that stay away raise
                 FileNotFoundError.
+            patience: Codes of errors that are waited for beyond all tries, so many seconds.
         """
-        pause = self.poll_seconds
-        for left in reversed(range(tries)):
+        pause, began = self.poll_seconds, time.monotonic()
+        while True:
             try:
                 return call()
             except Exception as error:
@@ -334,20 +396,21 @@ class TaskService:
                 if not (code in also or _may_pass(error)):
                     raise _refusal(error) from error
                 note(error)
+                tries -= 1
+                left = tries > 0 or time.monotonic() - began < patience.get(code, 0.0)
                 if not left and code in _MISSING:
                     raise FileNotFoundError(code) from error
                 if not left or self._stop.wait(pause):
                     text = must_be("Amazon Braket", "reachable", _text(error), _AGAIN)
                     raise TasksPending(text) from error
                 pause = min(2 * pause, max(_LONGEST_PAUSE, self.poll_seconds))
-        raise AssertionError("unreachable")
 
 
-class _Refused(QtnTrainError):
-    """The service said no, and would say it again."""
+class _Refused(TasksPending):
+    """The service said no, and would say it again until the user mends something."""
 
     def __init__(self, error: Any) -> None:
-        super().__init__(must_be("request", "accepted by Amazon Braket", _text(error)))
+        super().__init__(must_be("request", "accepted by Amazon Braket", _text(error), _AGAIN))
         metadata = _answer(error).get("ResponseMetadata", {})
         #: Whether boto3 had repeated the request: then an earlier one may have been carried out.
         self.retried = metadata.get("RetryAttempts", 0) > 0
@@ -386,6 +449,13 @@ def _text(error: Exception) -> str:
 
 def _key(task: Task) -> tuple[int, int, int]:
     return task.position, task.part, task.attempt
+
+
+def _content(task: Task) -> str:
+    """SHA-256 of what is asked for, wherever the result goes."""
+    request = json.loads(task.request)
+    asked = [request["deviceArn"], request["shots"], request["action"]]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 def _uncreated(task: Task) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
-from tests.braket.service._backend import ACCOUNT, ApiError, Backend
-from tests.braket.service._devices import price_list
+from ._backend import ACCOUNT, ApiError, Backend
+from ._devices import price_list
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_request")
 _BRAKET = [  # method, path, operation; a group is the ARN
@@ -25,10 +25,11 @@ _BRAKET = [  # method, path, operation; a group is the ARN
     ("DELETE", r"/spending-limit/([^/]+)/delete", "delete-limit"),
 ]
 _ERRORS = {
+    "403": ApiError(403, "ExpiredTokenException", "The security token is expired"),
     "429": ApiError(429, "ThrottlingException", "Rate exceeded"),
     "500": ApiError(500, "InternalServiceException", "Internal error"),
 }
-WHATS = ("429", "500", "drop", "drop-after", "hang")
+WHATS = ("403", "429", "500", "drop", "drop-after", "hang")
 Answer = tuple[int, bytes, str]  # status, body, content type
 
 

@@ -1,4 +1,14 @@
-"""A loopback Amazon Braket: the unmodified SDK and boto3 talk to it on 127.0.0.1.
+"""A local stand-in for Amazon Braket, on 127.0.0.1: no account, no device, no money.
+
+The unmodified SDK and boto3 talk to it. It executes the OpenQASM that it receives exactly, on this
+machine; draws counts seeded by circuit, inputs and shots; keeps a bill by a price list of its own;
+and can let things go wrong. **What it returns is simulated: it says nothing about a real device.**
+
+In a tutorial, beside which this folder lies::
+
+    from braket_stand_in import shell, start
+    service = start()                            # from here on, "AWS" is this process
+    shell("qtn-train braket estimate --device Garnet --shots 1000")
 
 In a test, the fixture `service` (tests/braket/conftest.py) starts it and sets the environment::
 
@@ -12,16 +22,16 @@ By hand, in this process or in its own (which outlives a client that is killed):
 
     with BraketService() as service: ...             # service.env: the variables to set
     with BraketProcess() as service: ...             # the same methods, over `/_control/...`
-    python -m tests.braket.service [--port P] [--seed S]     # prints its URL, then serves
+    python -m tutorials.braket_stand_in [--port P] [--seed S]    # prints its URL, then serves
 
 Faults are set with ``service.fault(kind, times=1, value=None)``; ``times=None`` means always:
 
-- requests: ``OP-429``, ``OP-500``, ``OP-drop`` (connection closed before anything happened),
-  ``OP-drop-after`` (everything happened, the answer is lost), ``OP-hang`` (everything happened,
-  no answer comes until the client is killed), where OP is ``create``, ``get``, ``cancel``,
-  ``device``, ``search``, ``search-tasks`` or ``s3``; ``create-402`` (quota). boto3 repeats a
-  request by itself, with the same token and growing pauses: ``times`` must outlast its attempts,
-  or AWS_MAX_ATTEMPTS=1 forbids them;
+- requests: ``OP-429``, ``OP-500``, ``OP-403`` (credentials that ran out), ``OP-drop`` (connection
+  closed before anything happened), ``OP-drop-after`` (everything happened, the answer is lost),
+  ``OP-hang`` (everything happened, no answer comes until the client is killed), where OP is
+  ``create``, ``get``, ``cancel``, ``device``, ``search``, ``search-tasks`` or ``s3``;
+  ``create-402`` (quota). boto3 repeats a request by itself, with the same token and growing pauses:
+  ``times`` must outlast its attempts, or AWS_MAX_ATTEMPTS=1 forbids them;
 - the next created task: ``failed`` (value: the reason), ``cancelled``, ``queued`` (value: number
   of polls, ``None`` for ever), ``partial`` (value: numbers of the executables of a program set
   that get no counts), ``missing`` (value: how often its objects are not in the bucket, ``None``
@@ -31,9 +41,8 @@ Faults are set with ``service.fault(kind, times=1, value=None)``; ``times=None``
 all; ``service.clear()`` ends all faults, also those of waiting tasks, and ``service.reset()``
 forgets everything. ``service.set_status(name, "OFFLINE")`` takes a device away.
 
-The same token with the same request gives the same task; with another request it is refused. By
-default any other byte makes another request (the order of the SDK's input declarations changes
-from process to process!); ``service.options(strict_tokens=False)`` overlooks that order.
+The same token with the same request gives the same task; with another request it is refused, and
+any other byte makes another request.
 
 What it bills: QPUs a fee for each task and each shot (program sets one fee), simulators the
 minutes of ``service.options(simulator_ms=...)``, three seconds at least. In the ledger ``usd`` is
@@ -51,7 +60,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.braket.service._devices import find
+from ._devices import find
+from ._shell import ask, kill_at_creation, shell
+
+__all__ = [
+    "BraketProcess",
+    "BraketService",
+    "Control",
+    "ask",
+    "kill_at_creation",
+    "shell",
+    "start",
+]
 
 
 class Control:
@@ -129,12 +149,16 @@ class Control:
         """Forget all tasks, buckets, faults and options, as if the service had just started."""
         self._ask("reset")
 
+    def forget_tokens(self) -> None:
+        """Forget which client tokens were used, as the service does after a while."""
+        self._ask("forget-tokens")
+
     def set_status(self, name: str, status: str) -> None:
         """Set a device's status: ONLINE, OFFLINE or RETIRED."""
         self._ask("device", name=name, status=status)
 
     def options(self, **options: Any) -> None:
-        """Set ``simulator_ms``, ``split_results`` (program sets), or ``strict_tokens``."""
+        """Set ``simulator_ms``, or ``split_results`` (of program sets)."""
         self._ask("options", **options)
 
     def _ask(self, control: str, /, **body: Any) -> Any:
@@ -157,7 +181,7 @@ class BraketService(Control):
         self._seed = seed
 
     def __enter__(self) -> Self:
-        from tests.braket.service._http import Server
+        from ._http import Server
 
         self._server = Server(self._seed)
         self._server.thread.start()
@@ -176,8 +200,8 @@ class BraketProcess(Control):
         self._seed = seed
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.braket.service", "--seed", str(self._seed)]
-        root = Path(__file__).parents[3]
+        command = [sys.executable, "-m", __name__, "--seed", str(self._seed)]
+        root = Path(__file__).parents[__name__.count(".") + 1]
         self._process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.url = self._process.stdout.readline().strip()
@@ -194,3 +218,20 @@ class BraketProcess(Control):
         self._process.wait()
         assert self._process.stdout is not None
         self._process.stdout.close()
+
+
+def start(seed: int = 0) -> BraketService:
+    """Start the stand-in, and point this process and its children to it in place of Amazon.
+
+    Args:
+        seed: Of the counts, and of the names of tasks.
+
+    Returns:
+        The service; it ends with this process.
+    """
+    service = BraketService(seed).__enter__()
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+        os.environ.pop(name, None)
+    os.environ.update(service.env)
+    print("A local stand-in for Amazon Braket runs: simulated results, nothing is charged.")
+    return service

@@ -392,7 +392,7 @@ def price_list() -> str:
     out = io.StringIO()
     raw = csv.writer(out, quoting=csv.QUOTE_ALL)
     raw.writerow(["FormatVersion", "v1.0"])
-    raw.writerow(["Disclaimer", "Prices of the loopback service, for tests only."])
+    raw.writerow(["Disclaimer", "Prices of the local stand-in, for tests and tutorials only."])
     raw.writerow(["Publication Date", PRICE_DATE])
     raw.writerow(["Version", "20251103000000"])
     raw.writerow(["OfferCode", "AmazonBraket"])

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.braket.service import _execute
-from tests.braket.service._devices import Device
+from . import _execute
+from ._devices import Device
 
 FINAL = ("COMPLETED", "FAILED", "CANCELLED")
 FAILURE = {"failureReason": "Device error", "retryable": True, "category": "DEVICE"}

@@ -2,9 +2,9 @@
 
 import argparse
 
-from tests.braket.service._http import Server
+from ._http import Server
 
-parser = argparse.ArgumentParser(description="Loopback Amazon Braket, for tests")
+parser = argparse.ArgumentParser(description="A local stand-in for Amazon Braket")
 parser.add_argument("--port", type=int, default=0)
 parser.add_argument("--seed", type=int, default=0)
 options = parser.parse_args()
