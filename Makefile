@@ -10,10 +10,10 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types notebooks faults bench lab clean
+.PHONY: help demo test lint types docs tutorials refresh-tutorials faults bench lab clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit circuit (minutes)
 	@out=runs/demo; \
@@ -22,7 +22,7 @@ demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit c
 	$(BIN)/qtn-train train mnist-mini --out "$$out"
 
 # The tests come last, so that their summary is the last line.
-test: lint types notebooks  ## Run every check: lint, types, notebooks, doctests and tests
+test: lint types docs tutorials  ## Run every check: lint, types, docs, tutorials, doctests and tests
 	$(BIN)/python -m pytest --doctest-modules qtn_train tests
 
 lint: .venv/.all-installed  ## Check style, format and the direction of imports
@@ -33,13 +33,22 @@ lint: .venv/.all-installed  ## Check style, format and the direction of imports
 types: .venv/.all-installed  ## Check types
 	$(BIN)/mypy
 
-notebooks: .venv/.all-installed  ## Run the tutorials and compare their stored outputs
-ifeq ($(NOTEBOOKS),)
-	@echo "notebooks: skipped, tutorials/ holds none"
-else
+# Nothing is executed for the pages, and every warning and every dead link is an error.
+docs: .venv/.all-installed  ## Build the documentation into docs/_build/html
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -n -q -d docs/_build/doctrees \
+	    -b html docs docs/_build/html
+	@echo "docs: open docs/_build/html/index.html"
+
+tutorials: .venv/.all-installed  ## Run the tutorials and compare their stored outputs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
 	    --nbval-cell-timeout 60 --nbval-sanitize-with tutorials/nbval_sanitize.cfg tutorials
-endif
+
+# Streams are joined afterwards: where a kernel flushes is chance, and would change the files.
+refresh-tutorials: .venv/.all-installed  ## Run the tutorials and store their outputs
+	OMP_NUM_THREADS=1 $(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --execute \
+	    --ExecutePreprocessor.kernel_name=python3 --ExecutePreprocessor.timeout=60 \
+	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --coalesce-streams $(NOTEBOOKS)
 
 faults: .venv/.all-installed  ## Kill and disturb 200 runs on a local stand-in for Braket
 	$(BIN)/python -m tests.braket.faults --runs 200 --seed 0
@@ -52,12 +61,13 @@ bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	$(BIN)/python -m benchmarks.step --engine mps --ansatz u3-cu3-chain --n-qubits 20 --layers 8 \
 	    --max-bond 32
 
+# Trusted, so that drawings stored in them are shown before anything is run.
 lab: .venv/.all-installed  ## Open the tutorials in JupyterLab
-	@mkdir -p tutorials
-	$(BIN)/jupyter lab --notebook-dir=tutorials
+	@$(BIN)/jupyter trust $(NOTEBOOKS) > /dev/null
+	$(BIN)/jupyter lab --ServerApp.root_dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean:  ## Remove caches and build output; .venv and runs/ stay
-	rm -rf dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf dist build docs/_build docs/api docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name .venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.created:

@@ -10,7 +10,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,6 +82,42 @@ def options(given: dict[str, Any], out: Path, resume: bool) -> dict[str, Any]:
             hint = "Resume with the options that the run began with, or leave them out."
             raise CheckpointError(must_be(option, f"{run[name]} as in {out}", value, hint))
     return run
+
+
+@contextmanager
+def started(
+    given: dict[str, Any], out: Path, resume: bool
+) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Join the processes that torchrun has started, if any; yield a run's options and folder.
+
+    The first process alone looks at the folder and says anything; all get what it found.
+    """
+    from .training._distributed import joined, take_device
+
+    with joined() as processes, ExitStack() as stack:
+        if not processes.first:
+            stack.enter_context(redirect_stderr(stack.enter_context(open(os.devnull, "w"))))
+        run, out = processes.from_first(lambda: (options(given, out, resume), out))
+        if processes.size > 1 and run["engine"] == "braket":
+            hint = "Start it without torchrun: circuits would be executed several times."
+            raise ValueError(must_be("--engine", "a simulator with torchrun", "braket", hint))
+        take_device(processes, run["torch_device"])
+        run["processes"] = processes.size
+        yield run, out
+
+
+def tell_failure(text: str) -> None:
+    """Print the line that ends a run, unless another of its processes has failed before."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from .training._distributed import first_to_fail
+
+        if first_to_fail():
+            who = "" if os.environ["RANK"] == "0" else f" (process {os.environ['RANK']})"
+            # Not sys.stderr, which leads nowhere in all processes but the first.
+            text = text.replace("qtn-train", f"qtn-train{who}", 1)
+            print(text, file=sys.__stderr__, flush=True)
+        return
+    say(text)
 
 
 def _option(name: str) -> str:
@@ -175,6 +211,7 @@ def use_threads(threads: int) -> None:
 def naming_options() -> Iterator[None]:
     """Let messages about an argument name the option that it came from."""
     names = {name: _option(name) for name in (*KEPT, "budget_usd", "profile", "region", "bucket")}
+    names |= {name: _option(name) for name in ("generators", "seeds")}
     names |= {"n_qubits": "--qubits"}
     try:
         yield
@@ -234,11 +271,15 @@ def _mapping(run: dict[str, Any], n_qubits: int) -> MappingModel | None:
 
 
 def build(
-    run: dict[str, Any], data_dir: Path | None, open_engine: OpenEngine | None = None
+    run: dict[str, Any],
+    data_dir: Path | None,
+    open_engine: OpenEngine | None = None,
+    data: Dataset | None = None,
 ) -> tuple[Dataset, QuantumTrain]:
     """Return data and model of a run; ``run`` gets the ansatz and sizes that were chosen.
 
-    An engine of the caller's own is opened last, when everything else is known to be right.
+    An engine of the caller's own is opened last, when everything else is known to be right. Data
+    that are there already are not read again.
     """
     import torch
 
@@ -255,12 +296,13 @@ def build(
     run["ansatz"], circuit = default_circuit(
         run["dataset"],
         n_weights,
+        recipe=run["recipe"],
         ansatz=run["ansatz"],
         n_layers=run["layers"],
         n_qubits=run["qubits"],
         weights_per_outcome=run["weights_per_outcome"] or 1,
     )
-    data = load(run["dataset"], data_dir=data_dir)
+    data = load(run["dataset"], data_dir=data_dir) if data is None else data
     with naming_options():
         mapping = _mapping(run, circuit.n_qubits)
         if open_engine is None:
@@ -279,7 +321,8 @@ def build(
         mapping=mapping,
         weights_per_outcome=run["weights_per_outcome"] or 1,
         seed=run["seed"],
-    ).to(device)
+        device=device,
+    )
     run["qubits"] = circuit.n_qubits
     if run["layers"] is None:
         run["layers"] = _n_layers(run["ansatz"], circuit.n_qubits, len(circuit))
@@ -334,13 +377,17 @@ def make_folder(out: Path) -> None:
 
 def train(
     model: QuantumTrain, data: Dataset, run: dict[str, Any], out: Path, resume: bool
-) -> dict[str, Any]:
-    """Train, write the files of the run's folder, and return what ``run.json`` holds."""
+) -> dict[str, Any] | None:
+    """Train, write the files of the run's folder, and return what ``run.json`` holds.
+
+    Of several processes the first alone writes; the others return None.
+    """
     from tqdm import tqdm
 
     from ._files import write_atomically
     from .plots import save_curves
     from .training import fit, seconds_per_step
+    from .training._distributed import Processes
 
     config = fit_options(run)
 
@@ -353,6 +400,8 @@ def train(
         )
 
     history = fit(model, data, config, folder=out, resume=resume, on_epoch=on_epoch, run=run)
+    if not Processes.current().first:
+        return None
     write_weights(model, run, out / WEIGHTS)
     result = _result(model, run)
     result["epochs"] = history.epochs
@@ -386,6 +435,7 @@ def _result(model: QuantumTrain, run: dict[str, Any]) -> dict[str, Any]:
         "mapping": generator["mapping"],
         "batch_size": run["batch_size"],
         "torch_device": run["torch_device"],
+        "processes": run.get("processes", 1),
         "n_weights": model.n_weights,
         "n_trainable": model.n_trainable,
         "n_trainable_by_part": model.n_trainable_by_part,

@@ -1,4 +1,4 @@
-"""The command line: ``qtn-train train | evaluate | export | braket | info``.
+"""The command line: ``qtn-train train | evaluate | export | compare | braket | info``.
 
 Standard output carries the result (with ``--json``: one JSON object and nothing else), standard
 error what is meant for people meanwhile. Exit status: 0 when it worked, 2 for bad input, 1
@@ -18,7 +18,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from . import _cli_braket, _cli_device, _cli_run
+from . import _cli_braket, _cli_compare, _cli_device, _cli_run, _cli_study
 from ._cli_device import Account
 from ._cli_run import CURVES, ENGINES, KEPT, MAPPINGS, WEIGHTS, say
 from .errors import (
@@ -44,6 +44,8 @@ app = typer.Typer(
 )
 
 app.add_typer(_cli_braket.app, name="braket")
+app.add_typer(_cli_study.app, name="study")
+app.command("compare")(_cli_compare.command)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]
@@ -119,14 +121,14 @@ def train(
     account = Account(profile, region, bucket, budget_usd, yes)
     if init_from is not None:
         given = _cli_run.begun_as(given, init_from)
-    run = _cli_run.options(given, out, resume)
-    for name in account.given():
-        _cli_run.check_engine(run["engine"], name)
-    _cli_run.use_threads(run["threads"])
-    again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
-    if data_dir is not None:
-        again += ["--data-dir", str(data_dir)]
     with ExitStack() as stack:
+        run, out = stack.enter_context(_cli_run.started(given, out, resume))
+        for name in account.given():
+            _cli_run.check_engine(run["engine"], name)
+        _cli_run.use_threads(run["threads"])
+        again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
+        if data_dir is not None:
+            again += ["--data-dir", str(data_dir)]
         open_engine = None
         if run["engine"] == "braket":
             open_engine = _cli_device.training_engine(run, account, out, resume, stack)
@@ -141,6 +143,8 @@ def train(
         except KeyboardInterrupt:
             command = shlex.join([*again, *account.again()])
             _fail(f"interrupted; nothing is lost. Go on with: {command}", 1)
+    if result is None:  # the first process tells
+        return
     if as_json:
         print(json.dumps(result, indent=2, sort_keys=True))
     else:
@@ -237,7 +241,7 @@ def main() -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    say("qtn-train: " + " ".join(message.split()))
+    _cli_run.tell_failure("qtn-train: " + " ".join(message.split()))
     sys.exit(status)
 
 

@@ -30,6 +30,10 @@ class NonFiniteLoss(QtnTrainError):
     """The loss became NaN or infinite; the last good checkpoint was kept."""
 
 
+class ProcessLost(QtnTrainError):
+    """Another of the processes that train together has ended."""
+
+
 class JournalError(QtnTrainError):
     """A journal of tasks cannot be used as asked: it is in use, of another run, or damaged."""
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from . import _html as html
 from ._files import read_tensors, write_tensors
 from ._random import permutation, sha256, uniform
 from .circuits import Circuit, ansatz
@@ -36,6 +37,12 @@ from .mapping import MappingModel, MLPMapping
 _ORIGIN_TOLERANCE = 1e-3
 # Tensors that start as a constant (the weights of normalization layers) move by this much.
 _CONSTANT_SCALE = 0.1
+
+# Weights for each angle of the circuit that is taken where none is given, and its fewest and most
+# layers.
+_COMPRESSION, _LAYERS = 5, (4, 110)
+
+_Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,7 @@ class QuantumTrain(nn.Module):
             actual = "both"
             expected = "given without circuit, engine and mapping"
             raise TypeError(must_be("generator", expected, actual))
-        if generator.n_weights != self.n_weights:
-            expected = f"{self.n_weights}, the number of weights to generate"
-            raise ValueError(must_be("generator.n_weights", expected, generator.n_weights))
+        self._check(generator)
         self.generator = generator
         self._fix()
         self._kept: tuple[object, dict[str, Tensor]] | None = None
@@ -141,20 +146,14 @@ class QuantumTrain(nn.Module):
 
     def _fix(self) -> None:
         """Make the fixed random things, and turn generated parameters into plain buffers."""
-        order = permutation(self.seed, "shuffle", self.n_weights)
-        signs = np.where(uniform(self.seed, "signs", self.n_weights) < 0, -1, 1).astype(np.float32)
-        starts = [tensor.start_values(self.seed) for tensor in self._tensors]
+        order, signs, starts = drawn = self._drawn()
         dealt = (order, signs) if self.layout.shuffle else ()
         self.fixed_sha256 = sha256(*dealt, *starts)
         device = next(self.generator.parameters()).device
         if self.layout.shuffle:
             self.register_buffer("_order", torch.from_numpy(order).to(device), persistent=False)
             self.register_buffer("_signs", torch.from_numpy(signs).to(device), persistent=False)
-        self.origin_sum = 0.0
-        if self.layout.center:
-            origin = self.generator.origin()
-            self.origin_sum = float((origin * torch.from_numpy(signs).to(origin)).sum())
-            self.register_buffer("_origin", origin, persistent=False)
+        self._begin(*drawn)
         owners = {name.rpartition(".")[0] for tensor in self._tensors for name in tensor.names}
         self._leaves = {path: list(self.target.get_submodule(path)._parameters) for path in owners}
         for tensor, start in zip(self._tensors, starts, strict=True):
@@ -165,6 +164,56 @@ class QuantumTrain(nn.Module):
                 shared = values.to(getattr(module, leaf)) if shared is None else shared
                 delattr(module, leaf)
                 module.register_buffer(leaf, shared, persistent=False)
+
+    def _drawn(self) -> tuple[_Array, _Array, list[_Array]]:
+        """Return the shuffle's order and signs, and the start of each tensor."""
+        order = permutation(self.seed, "shuffle", self.n_weights)
+        signs = np.where(uniform(self.seed, "signs", self.n_weights) < 0, -1, 1).astype(np.float32)
+        return order, signs, [tensor.start_values(self.seed) for tensor in self._tensors]
+
+    def _begin(self, order: _Array, signs: _Array, starts: list[_Array]) -> None:
+        """Tell the generator the start, and note what it gives before training."""
+        start = np.concatenate([a / t.scale for a, t in zip(starts, self._tensors, strict=True)])
+        if self.layout.shuffle:
+            start[order] = start * signs
+        device = next(self.generator.parameters()).device
+        self.generator.start_at(torch.from_numpy(start).to(device))
+        self.origin_sum = 0.0
+        if self.layout.center:
+            origin = self.generator.origin()
+            self.origin_sum = float((origin * torch.from_numpy(signs).to(origin)).sum())
+            self.register_buffer("_origin", origin, persistent=False)
+
+    def with_generator(self, generator: WeightGenerator) -> QuantumTrain:
+        """Return a copy whose weights come from another generator: the way to compare two.
+
+        Args:
+            generator: Another generator of as many weights; it is used as it is.
+
+        Returns:
+            A model with the same target, start, scales and shuffle, on the generator's device.
+
+        Raises:
+            ValueError: The generator gives another number of weights.
+
+        Example:
+            >>> from qtn_train.generators import control
+            >>> model = QuantumTrain(nn.Linear(4, 3), circuit=ansatz.ry_cx_chain(4, 2), seed=0)
+            >>> plain = model.with_generator(control("direct", model.generator))
+            >>> plain.n_trainable
+            15
+        """
+        self._check(generator)
+        # The copy refers to the new generator wherever this model refers to its own.
+        twin = copy.deepcopy(self, {id(self.generator): generator})
+        twin._kept = None
+        twin._begin(*twin._drawn())
+        return twin.to(next(generator.parameters()).device)
+
+    def _check(self, generator: WeightGenerator) -> None:
+        if generator.n_weights != self.n_weights:
+            expected = f"{self.n_weights}, the number of weights to generate"
+            raise ValueError(must_be("generator.n_weights", expected, generator.n_weights))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Generate the weights and call the target with them.
@@ -308,6 +357,13 @@ class QuantumTrain(nn.Module):
                 f"  compression {self.compression:.2f}",
             )
         )
+
+    def __repr__(self) -> str:
+        name = type(self.target).__name__
+        return f"QuantumTrain({name}, {self.n_weights:,} weights from {self.n_trainable:,} numbers)"
+
+    def _repr_html_(self) -> str:
+        return html.summary(self.summary())
 
     def config(self) -> dict[str, Any]:
         """Return all that, with the target, builds an equal model, as JSON data."""
@@ -486,11 +542,13 @@ def _default_generator(
 ) -> WeightGenerator:
     if circuit is None:
         per_outcome = mapping.weights_per_outcome if mapping is not None else 1
-        circuit = ansatz.u3_cu3_ring(qubits_needed(n_weights, per_outcome), 16)
+        n_qubits = qubits_needed(n_weights, per_outcome)
+        n_layers = n_weights // (_COMPRESSION * n_qubits)
+        circuit = ansatz.ry_cx_chain(n_qubits, min(max(n_layers, _LAYERS[0]), _LAYERS[1]))
     return CircuitGenerator(
         circuit,
         engine or "auto",
-        mapping or MLPMapping(circuit.n_qubits, seed=seed),
+        mapping or MLPMapping(circuit.n_qubits, (4,), seed=seed),
         n_weights=n_weights,
         seed=seed,
     )

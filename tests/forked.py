@@ -1,10 +1,11 @@
 """Real processes of the command line without their start-up time: a server that forks itself.
 
 Run as a script, it loads the package once and reads jobs from standard input, one JSON object a
-line. A job is ``{"argv", "out", "err", "every", "at"}``: it is run in a process of its own, whose
-output goes to the two files, and the answer is its exit status, negative for a signal. ``every``
-is the number of seconds between checkpoints, and ``at = [moment, n, signal]`` sends the process a
-signal the n-th time it comes to a moment:
+line. A job is ``{"argv", "out", "err", "every", "at", "env"}``, or a list of them for processes
+that train together. It is run in a process of its own, whose output goes to the two files, and the
+answer is its exit status, negative for a signal. ``every`` is the number of seconds between
+checkpoints, and ``at = [moment, n, signal]`` sends the process a signal the n-th time it comes to a
+moment:
 
 - ``step``: before a step of training;
 - ``write``: when a file is complete, but does not stand in its place yet;
@@ -23,6 +24,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from torch.distributed import TCPStore
 
 
 class Server:
@@ -54,6 +57,39 @@ class Server:
         status = int(self.process.stdout.readline())
         return status, out.read_text(), err.read_text()
 
+    def group(
+        self,
+        folder: Path,
+        *argv: str | Path,
+        size: int = 2,
+        at: tuple[int, str, int, int] | None = None,
+    ) -> list[tuple[int, str, str]]:
+        """Run the command line in several processes, as torchrun does; return as `run` for each.
+
+        ``at`` begins with the process that gets the signal. An ``argv`` of ``module:function`` and
+        a path calls this function instead.
+        """
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        jobs = []
+        for rank in range(size):
+            own = folder / f"rank{rank}"
+            own.mkdir(parents=True, exist_ok=True)
+            env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+            env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+            env |= {"TORCHELASTIC_RUN_ID": "test", "TORCHELASTIC_USE_AGENT_STORE": True}
+            job = {"argv": [str(a) for a in argv], "every": 30.0, "at": None}
+            if at is not None and at[0] == rank:
+                job["at"] = at[1:]
+            files = {"out": str(own / "stdout.txt"), "err": str(own / "stderr.txt")}
+            jobs.append(job | files | {"env": {name: str(value) for name, value in env.items()}})
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(jobs) + "\n")
+        self.process.stdin.flush()
+        statuses = json.loads(self.process.stdout.readline())
+        texts = [[Path(job[name]).read_text() for name in ("out", "err")] for job in jobs]
+        return [(status, *text) for status, text in zip(statuses, texts, strict=True)]
+
     def close(self) -> None:
         """End the server."""
         self.process.communicate()
@@ -76,11 +112,24 @@ def serve() -> None:
     ):
         importlib.import_module(name)
     for line in sys.stdin:
-        pid = os.fork()
-        if pid == 0:
-            _child(json.loads(line))
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(status, flush=True)
+        job = json.loads(line)
+        group = job if isinstance(job, list) else [job]
+        statuses = dict.fromkeys([_fork(one) for one in group])
+        while None in statuses.values():
+            pid, status = os.wait()
+            statuses[pid] = os.waitstatus_to_exitcode(status)
+            if statuses[pid]:  # torchrun ends the others then
+                for other in [pid for pid in statuses if statuses[pid] is None]:
+                    os.kill(other, signal.SIGTERM)
+        found = list(statuses.values())
+        print(json.dumps(found) if isinstance(job, list) else found[0], flush=True)
+
+
+def _fork(job: dict[str, Any]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        _child(job)
+    return pid
 
 
 def _child(job: dict[str, Any]) -> None:
@@ -96,10 +145,15 @@ def _child(job: dict[str, Any]) -> None:
     plots.save_curves = save_curves
     if job["at"] is not None:
         _arm(*job["at"])
+    os.environ.update(job.get("env", {}))
     sys.argv = ["qtn-train", *job["argv"]]
     status = 1
     try:
-        main()
+        module, _, function = job["argv"][0].partition(":")
+        if function:
+            getattr(importlib.import_module(module), function)(Path(job["argv"][1]))
+        else:
+            main()
         status = 0
     except SystemExit as error:
         status = int(error.code or 0)

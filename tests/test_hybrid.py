@@ -507,7 +507,7 @@ def test_evaluation_after_loading_other_numbers() -> None:
 
 def test_counts() -> None:
     model = train_model(mlp(), circuit=ansatz.ry_cx_chain(6, 2), generated="0.*")
-    mapping = 7 * 4 + 4 + 4 * 20 + 20 + 20 * 4 + 4 + 4 + 1
+    mapping = 7 * 4 + 4 + 4 + 1
     assert model.n_trainable_by_part == {"angles": 12, "mapping": mapping, "other": 18}
     assert model.n_trainable == 12 + mapping + 18
     assert model.n_trainable == sum(p.numel() for p in model.parameters())
@@ -523,8 +523,8 @@ def test_summary() -> None:
         "39 of 64 outcomes unused",
         "start random, scale fan_in",
         "25 weights in 2 tensors",
-        "251 (12 angles, 221 mapping, 18 other)",
-        "compression 0.17",
+        "67 (12 angles, 37 mapping, 18 other)",
+        "compression 0.64",
     ):
         assert part in text
 
@@ -533,7 +533,7 @@ def test_defaults_are_named_in_the_summary() -> None:
     model = QuantumTrain(nn.Linear(3, 1))
     assert model.n_weights == 4
     generator: Any = model.generator
-    assert generator.circuit == ansatz.u3_cu3_ring(2, 16)
+    assert generator.circuit == ansatz.ry_cx_chain(2, 4)
     assert "circuit of 2 qubits" in model.summary()
     assert "StatevectorEngine(dtype='complex64') (auto: estimated" in model.summary()
 
@@ -731,7 +731,7 @@ def test_another_circuit_mapping_or_seed(saved: Path) -> None:
         arguments: dict[str, Any] = {
             "circuit": ansatz.ry_cx_chain(6, 2),
             "engine": StatevectorEngine(),
-            "mapping": MLPMapping(6, seed=2),
+            "mapping": MLPMapping(6, (4,), seed=2),
             "n_weights": 43,
             "seed": 2,
         }

@@ -130,6 +130,13 @@ def test_version_stands_in_one_place() -> None:
     assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
+def test_citation_is_of_this_version_and_license() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+
+
 @pytest.mark.parametrize("name", ["py.typed", "_data/mnist_mini.bz2"])
 def test_files_that_are_not_code_are_in_the_package(name: str) -> None:
     assert (ROOT / "qtn_train" / name).is_file()

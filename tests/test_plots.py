@@ -6,9 +6,13 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from qtn_train import plots
 from qtn_train.plots import save_curves
 
 
@@ -72,3 +76,192 @@ def test_global_state_is_left_alone(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def axes_of(picture: Any) -> list[Any]:
+    return list(picture.get_axes())
+
+
+def lines_of(axes: Any) -> dict[str, np.ndarray]:
+    return {line.get_label(): np.asarray(line.get_ydata()) for line in axes.get_lines()}
+
+
+def test_curves_draw_the_history_in_its_units() -> None:
+    loss, accuracy = axes_of(plots.curves(epochs(3)))
+    assert lines_of(loss)["test"].tolist() == [1.1 / n for n in (1, 2, 3)]
+    assert lines_of(accuracy)["test, last 80.00 %"].tolist() == pytest.approx([40, 70, 80])
+
+
+def test_curves_over_seeds_draw_mean_and_deviation() -> None:
+    runs = [
+        [{"epoch": 1, "test_accuracy": a}, {"epoch": 2, "test_accuracy": 0.9}] for a in (0.5, 0.7)
+    ]
+    longer = [*runs[0], {"epoch": 3, "test_accuracy": 1.0}]
+    (axes,) = axes_of(plots.curves_over_seeds({"two": [longer, runs[1]], "one": runs[:1]}))
+    lines = lines_of(axes)
+    assert lines["two, 2 seeds: 90.00 ± 0.00"].tolist() == pytest.approx([60.0, 90.0])
+    assert lines["one: 90.00"].tolist() == pytest.approx([50.0, 90.0])
+    band = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (band.min(), band.max()) == pytest.approx((60 - 10 * 2**0.5, 90.0))
+    assert axes.get_ylabel() == "test accuracy (%)"
+
+
+def test_entanglement_as_bars_and_as_lines() -> None:
+    (bars,) = axes_of(plots.entanglement([0.5, 1.0], max_bond=4))
+    assert [bar.get_height() for bar in bars.patches] == [0.5, 1.0]
+    assert bars.get_lines()[0].get_ydata()[0] == 2.0
+    (axes,) = axes_of(plots.entanglement({"exact": [0.5, 1.0], "cut": [0.4, 0.6]}))
+    assert lines_of(axes)["cut"].tolist() == [0.4, 0.6]
+
+
+def test_a_random_state_lies_on_the_porter_thomas_line() -> None:
+    n_qubits = 13
+    amplitudes = torch.randn(2, 2**n_qubits, generator=torch.Generator().manual_seed(0))
+    probs = amplitudes.square().sum(0)
+    (axes,) = axes_of(plots.landscape(probs / probs.sum(), n_qubits))
+    lines = lines_of(axes)
+    ratio = lines["circuit"] / lines["random state (Porter–Thomas)"]
+    middle = slice(len(ratio) // 4, -len(ratio) // 4)
+    assert len(ratio) < 2**n_qubits  # long lines are thinned
+    assert np.abs(np.log(ratio[middle])).max() < 0.1
+
+
+def test_landscape_takes_several_lines_and_impossible_outcomes() -> None:
+    (axes,) = axes_of(plots.landscape({"a": [0.5, 0.5, 0, 0], "b": [1.0, 0, 0, 0]}, 2))
+    lines = lines_of(axes)
+    assert np.nan_to_num(lines["a"]).tolist() == [2.0, 2.0, 0.0, 0.0]
+    assert np.nan_to_num(lines["b"]).tolist() == [4.0, 0.0, 0.0, 0.0]
+
+
+def test_weights_by_name_and_as_one_row() -> None:
+    generated = {"a": torch.tensor([[3.0, 1.0]], requires_grad=True), "b": torch.tensor([2.0])}
+    left, right = axes_of(plots.weights(generated, [1.0, 2.0, 4.0]))
+    assert lines_of(right)["sorted"].tolist() == [1.0, 2.0, 3.0]
+    labels = left.get_legend_handles_labels()[1]
+    assert labels == ["generated, deviation 0.816", "trained, deviation 1.247"]
+    assert axes_of(plots.weights([1.0], [1.0]))
+
+
+def test_cost_draws_medians_by_line() -> None:
+    rows = [
+        {"n_qubits": n, "chi": c, "s": n * c * f} for n in (4, 2) for c in (1, 3) for f in (1, 2, 9)
+    ]
+    (axes,) = axes_of(plots.cost(rows, "n_qubits", "s", by="chi", labels=("", "time (s)")))
+    drawn = [line.get_ydata().tolist() for line in axes.get_lines() if len(line.get_ydata()) == 2]
+    assert [4.0, 8.0] in drawn
+    assert [12.0, 24.0] in drawn
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("n_qubits", "time (s)")
+    assert axes.get_legend_handles_labels()[1] == ["chi 1", "chi 3"]
+    (single,) = axes_of(plots.cost([*rows, {"chi": 5, "s": None}], "chi", "s"))
+    assert single.get_xscale() == "log"
+
+
+ALL = {
+    "curves": lambda: plots.curves(epochs(2)),
+    "curves_over_seeds": lambda: plots.curves_over_seeds({"a": [epochs(2)] * 3}),
+    "entanglement": lambda: plots.entanglement([1.0, 2.0]),
+    "landscape": lambda: plots.landscape([0.5, 0.5], 1),
+    "weights": lambda: plots.weights([1.0, 2.0], [2.0, 3.0]),
+    "cost": lambda: plots.cost([{"x": 1, "y": 2}, {"x": 2, "y": 3}], "x", "y"),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_axis_is_labeled_and_a_notebook_shows_the_picture(name: str) -> None:
+    picture = ALL[name]()
+    for axes in axes_of(picture):
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+    assert picture._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert picture._repr_png_() == ALL[name]()._repr_png_(), "the same bytes twice"
+
+
+def test_figure_gives_others_the_style() -> None:
+    picture, panels = plots.figure(6, 3, rows=2, columns=2, title="four")
+    assert panels.shape == (2, 2)
+    assert picture.get_suptitle() == "four"
+    (line,) = panels[0, 0].plot([1, 2], [3, 4])
+    assert line.get_color() == plots.COLORS[0]
+
+
+def test_save_entropies_writes_a_png(tmp_path: Path) -> None:
+    plots.save_entropies([1.0, 2.0, 1.0], tmp_path / "entropies.png", "three bonds")
+    assert struct.unpack(">II", (tmp_path / "entropies.png").read_bytes()[16:24]) == (720, 384)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plots.curves([]), "`epochs` must be at least one; got none"),
+        (lambda: plots.curves_over_seeds({}), "`runs` must be at least one; got none"),
+        (lambda: plots.curves_over_seeds({"a": []}), "`seeds` must be at least one; got none"),
+        (
+            lambda: plots.curves_over_seeds({"a": [epochs(1)]}, "nonsense"),
+            "`key` must be one of epoch, train_loss, .*; got 'nonsense'",
+        ),
+        (lambda: plots.entanglement([]), "`entropies` must be at least one; got none"),
+        (lambda: plots.entanglement([1.0], max_bond=0), "`max_bond` must be a positive integer"),
+        (lambda: plots.landscape([], 3), "`probs` must be finite numbers, at least one; got none"),
+        (lambda: plots.landscape([1.0], 0), "`n_qubits` must be a positive integer; got 0"),
+        (
+            lambda: plots.weights([1.0], [1.0, 2.0]),
+            "`trained` must be as many weights as .*, 1; got 2",
+        ),
+        (lambda: plots.weights([np.nan], [1.0]), "`generated` must be finite numbers"),
+        (lambda: plots.cost([], "x", "y"), "`rows` must be at least one; got none"),
+        (lambda: plots.lines([{"x": 1}], "x", "x", log="z"), "`log` must be '', 'x', .*; got 'z'"),
+        (lambda: plots.cost([{"x": 1}], "x", "y"), "`key` must be one of x; got 'y'"),
+    ],
+)
+def test_messages(draw: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+def compared(*sizes: int) -> list[dict[str, Any]]:
+    """Runs of two generators with three seeds, one of them failed."""
+    return [
+        {
+            "generator": name,
+            "n_layers": size,
+            "n_trainable": 100 * size,
+            "failed": "`loss` must be finite." if (name, seed) == ("b", 2) else None,
+            "epochs": epochs(3),
+            "test_accuracy": 0.8 + 0.05 * seed + 0.01 * size,
+        }
+        for name in "ab"
+        for size in sizes
+        for seed in range(3)
+    ]
+
+
+def test_comparison_draws_every_seed_that_did_not_fail() -> None:
+    left, right = plots.comparison(compared(2), "a title").axes
+    assert [line.get_xdata().tolist() for line in left.lines] == [[1, 2, 3]] * 2
+    assert left.lines[0].get_ydata()[-1] == pytest.approx(80)
+    assert left.get_xlabel() == "epoch"
+    dots = [line.get_xdata() for line in right.lines if line.get_marker() == "o"]
+    assert [len(x) for x in dots] == [3, 2]
+    assert dots[0] == pytest.approx([82, 87, 92])
+    means = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "|"]
+    assert means == pytest.approx([87, 84.5])
+    assert [label.get_text() for label in right.get_yticklabels()] == ["a", "b"]
+
+
+def test_comparison_of_several_sizes_is_over_trained_numbers(tmp_path: Path) -> None:
+    left, right = plots.comparison(compared(1, 4)).axes
+    assert left.get_xlabel() == "trained numbers"
+    assert left.lines[0].get_xdata().tolist() == [100, 400]
+    assert left.lines[0].get_ydata() == pytest.approx([86, 89])
+    largest = [line.get_xdata() for line in right.lines if line.get_marker() == "o"]
+    assert largest[0] == pytest.approx([84, 89, 94])
+    plots.save_comparison(compared(1, 4), tmp_path / "compare.png")
+    assert (tmp_path / "compare.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_message_of_a_comparison_without_runs() -> None:
+    failed = [run | {"failed": "x"} for run in compared(1)]
+    for runs in ([], failed):
+        with pytest.raises(ValueError, match="`runs` must be at least one; got none"):
+            plots.comparison(runs)

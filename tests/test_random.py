@@ -20,6 +20,11 @@ def test_a_longer_stream_begins_like_a_shorter_one() -> None:
     assert raw_bits(3, "start", 0).shape == (0,)
 
 
+@pytest.mark.parametrize("start", [0, 1, 4, 6, 31])
+def test_a_stream_can_be_read_from_any_place(start: int) -> None:
+    assert np.array_equal(raw_bits(3, "start", 9, start), raw_bits(3, "start", 40)[start:][:9])
+
+
 def test_seeds_and_streams_differ() -> None:
     draws = [
         raw_bits(seed, stream, 4).tolist() for seed in (0, 1, 2**70, -1) for stream in ("a", "b")

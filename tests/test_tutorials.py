@@ -1,61 +1,267 @@
-"""The stored notebooks are whole: run in order, with outputs, without errors, and listed."""
+"""The stored notebooks keep the rules: run in order, with outputs, framed and short.
+
+`make tutorials` runs them again; here only what is stored is read. Every rule is a function that
+returns what is wrong, in words, and is shown to catch a notebook that breaks it.
+"""
+
+from __future__ import annotations
 
 import ast
+import copy
 import json
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT / "tutorials").glob("*.ipynb"))
+FOLDER = ROOT / "tutorials"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+REFRESH = "Run `make refresh-tutorials` and store what it writes."
 
-each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+MAX_CELL_LINES = 25
+MAX_FUNCTION_LINES = 15
+MAX_BYTES = 500_000
+MACHINE_PATH = re.compile(
+    r"(?<![\w.])(/(?:home|root|work|tmp|Users|var|opt|mnt)/|[A-Z]:\\\\)[^\s\"']*"
+)
+FRAME_FIRST = ("You will learn", "Prerequisites", "Time", "Extras")
+FRAME_LAST = ("Summary", "Exercises", "References")
 
-
-def load(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    notebook = json.loads(path.read_text())
-    return notebook, [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-
-
-def test_there_are_notebooks() -> None:
-    assert NOTEBOOKS
-
-
-@each_notebook
-def test_every_cell_was_run_in_order_and_kept_its_output(path: Path) -> None:
-    notebook, cells = load(path)
-    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
-    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    for cell in cells:
-        kinds = [(output["output_type"], output.get("name")) for output in cell["outputs"]]
-        assert kinds, "a cell without output cannot be checked"
-        assert all(kind != "error" and name != "stderr" for kind, name in kinds)
+Notebook = dict[str, Any]
 
 
-@each_notebook
-def test_text_outputs_are_checked_by_nbval(path: Path) -> None:
-    # nbval compares text, not images: a cell that only draws cannot be compared.
-    for cell in load(path)[1]:
-        is_text = all(output["output_type"] == "stream" for output in cell["outputs"])
-        assert ("nbval-check-output" in cell["metadata"].get("tags", [])) == is_text
+def code_cells(notebook: Notebook) -> list[tuple[int, dict[str, Any]]]:
+    return [(i, c) for i, c in enumerate(notebook["cells"]) if c["cell_type"] == "code"]
 
 
-@each_notebook
-def test_cells_are_short_and_define_no_library(path: Path) -> None:
-    for cell in load(path)[1]:
-        source = "".join(cell["source"])
-        assert len(source.splitlines()) <= 25
-        assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(ast.parse(source)))
+def text(cell: dict[str, Any]) -> str:
+    return "".join(cell["source"])
 
 
-@each_notebook
-def test_the_frame_of_a_tutorial(path: Path) -> None:
-    cells = load(path)[0]["cells"]
-    first, last = ("".join(cells[i]["source"]) for i in (0, -1))
-    for word in ("You will learn", "Prerequisites", "Time", "Extras"):
-        assert word in first
-    for word in ("## Summary", "## Exercises", "## References"):
-        assert word in last
-    assert path.stat().st_size < 500_000
-    assert path.name in (ROOT / "README.md").read_text()
+def markdown(notebook: Notebook) -> str:
+    return "\n".join(text(c) for c in notebook["cells"] if c["cell_type"] == "markdown")
+
+
+def run_in_order(notebook: Notebook) -> Iterator[str]:
+    counts = [cell["execution_count"] for _, cell in code_cells(notebook)]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"its cells were not run once, top to bottom: counts {counts}. {REFRESH}"
+
+
+def clean_outputs(notebook: Notebook) -> Iterator[str]:
+    for number, cell in code_cells(notebook):
+        for output in cell["outputs"]:
+            if output["output_type"] == "error":
+                yield f"cell {number} ended with {output['ename']}. Mend it. {REFRESH}"
+            if output.get("name") == "stderr":
+                yield f"cell {number} wrote to standard error, a red box. Mend the cause."
+
+
+def something_is_checked(notebook: Notebook) -> Iterator[str]:
+    tagged = [
+        (number, cell)
+        for number, cell in code_cells(notebook)
+        if "nbval-check-output" in cell["metadata"].get("tags", [])
+    ]
+    if not tagged:
+        yield "no cell is tagged `nbval-check-output`: no stored figure would be compared. Tag one."
+    for number, cell in tagged:
+        if not cell["outputs"]:
+            yield f"cell {number} is checked, but holds no output to compare. {REFRESH}"
+
+
+def kernel(notebook: Notebook) -> Iterator[str]:
+    name = notebook["metadata"].get("kernelspec", {}).get("name")
+    if name != "python3":
+        yield f"its kernel is {name!r}: only `python3` is found everywhere. {REFRESH}"
+
+
+def frame(notebook: Notebook) -> Iterator[str]:
+    first, last = notebook["cells"][0], notebook["cells"][-1]
+    if first["cell_type"] != "markdown" or not text(first).startswith("# "):
+        yield "its first cell is not text that begins with a title, `# …`."
+    for word in FRAME_FIRST:
+        if f"**{word}" not in text(first):
+            yield f"its first cell lacks **{word}**."
+    if not re.search(r"\*\*Time[^\n]*\d", text(first).replace("\n", " ")):
+        yield "its first cell states no measured **Time**, in seconds or minutes."
+    headings = re.findall(r"^#+ +(\w+)", markdown(notebook), flags=re.MULTILINE)
+    places = [headings.index(word) if word in headings else -1 for word in FRAME_LAST]
+    if -1 in places or places != sorted(places):
+        yield f"it must end with the headings {', '.join(FRAME_LAST)}, in this order."
+    if last["cell_type"] != "markdown" or "References" not in text(last):
+        yield "its last cell is not the one with the References."
+    if not has_solutions(notebook):
+        yield "its exercises have no solutions: put them below, in cells or in <details>."
+
+
+def has_solutions(notebook: Notebook) -> bool:
+    """Whether code, or text with the word, follows the heading of the exercises."""
+    begun = False
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            if begun:
+                return True
+            continue
+        before, heading, after = text(cell).partition("Exercises\n")
+        begun = begun or bool(heading)
+        if begun and "solution" in (after if heading else before).lower():
+            return True
+    return False
+
+
+def short_cells(notebook: Notebook) -> Iterator[str]:
+    for number, cell in code_cells(notebook):
+        if (n_lines := len(text(cell).splitlines())) > MAX_CELL_LINES:
+            yield f"cell {number} has {n_lines} lines; must have at most {MAX_CELL_LINES}."
+
+
+def no_library_code(notebook: Notebook) -> Iterator[str]:
+    for number, cell in code_cells(notebook):
+        source = re.sub(r"^[%!].*$", "pass", text(cell), flags=re.MULTILINE)
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ClassDef):
+                bases = [ast.unparse(base) for base in node.bases]
+                if not any(base.split(".")[-1] == "Module" for base in bases):
+                    yield (
+                        f"cell {number} defines the class {node.name}: only a network, a subclass "
+                        "of Module, is the reader's own; the rest belongs into the package."
+                    )
+            elif isinstance(node, ast.FunctionDef):
+                n_lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if n_lines > MAX_FUNCTION_LINES:
+                    yield (
+                        f"cell {number} defines {node.name} in {n_lines} lines; a function of more "
+                        f"than {MAX_FUNCTION_LINES} belongs into the package."
+                    )
+
+
+def no_machine_paths(notebook: Notebook) -> Iterator[str]:
+    for number, cell in code_cells(notebook):
+        data = [output.get("data", {}) for output in cell["outputs"]]
+        shown = [output.get("text", "") for output in cell["outputs"]]
+        shown += [v for d in data for key, v in d.items() if key.startswith("text/")]
+        for piece in shown:
+            if found := MACHINE_PATH.search("".join(piece)):
+                yield f"cell {number} shows {found[0]}, a path of one machine. Print the name."
+
+
+RULES: dict[str, Callable[[Notebook], Iterator[str]]] = {
+    rule.__name__: rule
+    for rule in (
+        run_in_order,
+        clean_outputs,
+        something_is_checked,
+        kernel,
+        frame,
+        short_cells,
+        no_library_code,
+        no_machine_paths,
+    )
+}
+
+
+def test_there_are_notebooks_and_their_numbers_are_their_order() -> None:
+    assert NOTEBOOKS, "tutorials/ holds no notebook"
+    names = [path.stem for path in NOTEBOOKS]
+    bad = [name for name in names if not re.fullmatch(r"\d\d_[a-z0-9_]+", name)]
+    assert bad == [], "a notebook is called NN_what_it_is_about.ipynb"
+    numbers = [name[:2] for name in names]
+    assert len(set(numbers)) == len(numbers), "two notebooks have the same number"
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_notebook(path: Path, rule: str) -> None:
+    problems = list(RULES[rule](json.loads(path.read_text())))
+    assert problems == [], "\n".join(f"{path.name}: {problem}" for problem in problems)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def test_size(path: Path) -> None:
+    size = path.stat().st_size
+    assert size <= MAX_BYTES, f"{path.name} has {size} bytes: draw fewer or smaller pictures"
+
+
+def good_notebook() -> Notebook:
+    """The smallest notebook that keeps every rule."""
+    first = "# Title\n\n**You will learn** it.\n\n"
+    first += "**Prerequisites**: none. **Time**: 5 s. **Extras**: none."
+    last = "## Summary\n\n## Exercises\n\n<details>Solution</details>\n\n## References"
+    output = {"output_type": "stream", "name": "stdout", "text": ["1\n"]}
+    code = {"cell_type": "code", "execution_count": 1, "source": ["print(1)"], "outputs": [output]}
+    code["metadata"] = {"tags": ["nbval-check-output"]}
+    cells = [{"cell_type": "markdown", "source": [first]}, code]
+    cells.append({"cell_type": "markdown", "source": [last]})
+    return {"cells": cells, "metadata": {"kernelspec": {"name": "python3"}}}
+
+
+def test_the_good_notebook_is_good() -> None:
+    assert [problem for rule in RULES.values() for problem in rule(good_notebook())] == []
+
+
+def changed(rule: str) -> list[Notebook]:
+    """Notebooks that break one rule each."""
+    broken = []
+
+    def make(change: Callable[[Notebook, dict[str, Any]], None]) -> None:
+        notebook = copy.deepcopy(good_notebook())
+        change(notebook, notebook["cells"][1])
+        broken.append(notebook)
+
+    long_function = "def f():\n" + "    x = 1\n" * MAX_FUNCTION_LINES
+    if rule == "run_in_order":
+        make(lambda _, cell: cell.update(execution_count=None))
+        make(lambda _, cell: cell.update(execution_count=2))
+    elif rule == "clean_outputs":
+        make(lambda _, cell: cell["outputs"][0].update(name="stderr"))
+        make(lambda _, cell: cell.update(outputs=[{"output_type": "error", "ename": "ValueError"}]))
+    elif rule == "something_is_checked":
+        make(lambda _, cell: cell.update(metadata={}))
+        make(lambda _, cell: cell.update(outputs=[]))
+    elif rule == "kernel":
+        make(lambda notebook, _: notebook["metadata"].update(kernelspec={"name": "conda-env-x"}))
+    elif rule == "frame":
+        for word in (*FRAME_FIRST, *FRAME_LAST, "olution", "# Title", ": 5 s"):
+            for place in (0, 2):
+                if word in text(good_notebook()["cells"][place]):
+                    new = [text(good_notebook()["cells"][place]).replace(word, "")]
+                    make(lambda n, _, p=place, s=new: n["cells"][p].update(source=s))
+    elif rule == "short_cells":
+        make(lambda _, cell: cell.update(source=["x = 1\n"] * (MAX_CELL_LINES + 1)))
+    elif rule == "no_library_code":
+        make(lambda _, cell: cell.update(source=["class Engine:\n    pass"]))
+        make(lambda _, cell: cell.update(source=[long_function]))
+    elif rule == "no_machine_paths":
+        make(lambda _, cell: cell["outputs"][0].update(text=["saved /home/me/x.png"]))
+        data = {"text/html": "<b>C:\\\\Users\\\\me</b>"}
+        make(lambda _, cell: cell.update(outputs=[{"output_type": "display_data", "data": data}]))
+    return broken
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_rule_catches_what_breaks_it_and_no_other_does(name: str) -> None:
+    notebooks = changed(name)
+    assert notebooks
+    for notebook in notebooks:
+        assert list(RULES[name](notebook)) != []
+        others = [other for key, rule in RULES.items() if key != name for other in rule(notebook)]
+        assert others == []
+
+
+def test_what_a_tutorial_may_define() -> None:
+    notebook = good_notebook()
+    source = "%matplotlib inline\nclass Net(torch.nn.Module):\n    pass\ndef f(x):\n    return x"
+    notebook["cells"][1]["source"] = [source]
+    assert list(no_library_code(notebook)) == []
+    solved = [
+        {"cell_type": "markdown", "source": ["## Exercises\n\n1. Why?"]},
+        notebook["cells"][1],
+    ]
+    assert not has_solutions({"cells": solved[::-1]})
+    assert has_solutions({"cells": solved})
+    notebook["cells"][1]["outputs"][0]["text"] = ["data/x.json, and/or 3/work/2\n"]
+    assert list(no_machine_paths(notebook)) == []

@@ -45,3 +45,7 @@ LITERAL = 1e-9
 
 #: The same for Braket's local simulator, whose shots cannot be seeded: never by chance.
 UNSEEDED_P_VALUE = 1e-9
+
+#: Losses of 56 steps in double precision, whose batches are summed in parts: rounding of 1e-16 a
+#: step, which training may multiply a thousand times.
+PROCESSES = 1e-8

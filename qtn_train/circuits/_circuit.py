@@ -40,7 +40,7 @@ class Gate:
     angles: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Circuit:
     """A parameterized quantum circuit that starts in |0…0⟩.
 
@@ -218,6 +218,15 @@ class Circuit:
 
     def __str__(self) -> str:
         return self.draw()
+
+    def __repr__(self) -> str:
+        n_gates = len(self.gates)
+        return f"Circuit(n_qubits={self.n_qubits}, n_gates={n_gates}, n_angles={self.n_angles})"
+
+    def _repr_html_(self) -> str:
+        from ._svg import html
+
+        return html(self)
 
 
 @dataclass

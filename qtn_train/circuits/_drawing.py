@@ -43,33 +43,48 @@ def draw(circuit: Circuit, max_columns: int) -> str:
         q2: ────U3───…
     """
     positive_int("max_columns", max_columns)
-    columns, cut = _columns(circuit, max_columns)
+    drawn, is_cut = columns(circuit, max_columns)
     margin = len(f"q{circuit.n_qubits - 1}: ")
     lines = [f"q{qubit}: ".ljust(margin) + "─" for qubit in range(circuit.n_qubits)]
-    for column in columns:
-        width = max(map(len, column.values()))
+    for column in drawn:
+        cells: dict[int, str] = {}
+        for gate in column:
+            cells |= dict.fromkeys(_span(gate), "│") | symbols(gate)
+        width = max(map(len, cells.values()))
         for qubit in range(circuit.n_qubits):
-            lines[qubit] += column.get(qubit, "").ljust(width, "─") + "─"
-    end = "…" if cut else ""
+            lines[qubit] += cells.get(qubit, "").ljust(width, "─") + "─"
+    end = "…" if is_cut else ""
     return "\n".join(line + end for line in lines)
 
 
-def _columns(circuit: Circuit, max_columns: int) -> tuple[list[dict[int, str]], bool]:
-    """Return what each column shows on its qubits, and whether gates were left out."""
-    columns: list[dict[int, str]] = []
+def columns(circuit: Circuit, max_columns: int) -> tuple[list[list[Gate]], bool]:
+    """Return the gates of each column, and whether gates were left out.
+
+    Args:
+        circuit: The circuit.
+        max_columns: The most columns to return.
+
+    Returns:
+        Gates that share a column do not overlap, not even where one only passes a qubit by.
+    """
+    drawn: list[list[Gate]] = []
     next_free = [0] * circuit.n_qubits
     for gate in circuit.gates:
-        span = range(min(gate.qubits), max(gate.qubits) + 1)
-        column = max(next_free[qubit] for qubit in span)
-        for qubit in span:
+        column = max(next_free[qubit] for qubit in _span(gate))
+        for qubit in _span(gate):
             next_free[qubit] = column + 1
         if column < max_columns:
-            if column == len(columns):
-                columns.append({})
-            columns[column] |= dict.fromkeys(span, "│") | _symbols(gate)
-    return columns, max(next_free) > max_columns
+            if column == len(drawn):
+                drawn.append([])
+            drawn[column].append(gate)
+    return drawn, max(next_free) > max_columns
 
 
-def _symbols(gate: Gate) -> dict[int, str]:
+def symbols(gate: Gate) -> dict[int, str]:
+    """Return what stands on each qubit of a gate."""
     default = (gate.name.capitalize(),)
     return dict(zip(gate.qubits, _SYMBOLS.get(gate.name, default), strict=True))
+
+
+def _span(gate: Gate) -> range:
+    return range(min(gate.qubits), max(gate.qubits) + 1)

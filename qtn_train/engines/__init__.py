@@ -11,6 +11,7 @@ from ._braket._engine import BraketEngine
 from ._braket._recorded import RecordedEngine
 from ._estimators import n_circuits
 from ._mps import MPSEngine, MPSState, register_quimb_driver
+from ._noisy import NoisyEngine
 from ._shots import CountingEngine, EstimatedState, SampledEngine
 from ._statevector import StatevectorEngine, StatevectorState
 
@@ -21,6 +22,7 @@ __all__ = [
     "EstimatedState",
     "MPSEngine",
     "MPSState",
+    "NoisyEngine",
     "SampledEngine",
     "State",
     "StatevectorEngine",
@@ -47,6 +49,8 @@ def engine_config(engine: Engine) -> dict[str, Any]:
     """
     if isinstance(engine, SampledEngine):
         return {"kind": "sampled", "engine": engine_config(engine.engine), **engine.options()}
+    if isinstance(engine, NoisyEngine):
+        return {"kind": "noisy", "engine": engine_config(engine.engine), **engine.options()}
     if isinstance(engine, BraketEngine | RecordedEngine):
         return {"kind": "braket", **engine.config()}
     if isinstance(engine, StatevectorEngine):
@@ -74,11 +78,14 @@ def engine_from_config(config: dict[str, Any]) -> Engine:
     kind = options.pop("kind", None)
     if kind == "sampled":
         return SampledEngine(engine_from_config(options.pop("engine")), **options)
+    if kind == "noisy":
+        options["readout_error"] = tuple(options["readout_error"])
+        return NoisyEngine(engine_from_config(options.pop("engine")), **options)
     if kind == "braket":
         return BraketEngine(**options)
     if kind == "statevector":
         return StatevectorEngine(**options)
     if kind == "mps":
         return MPSEngine(**options)
-    expected = "'statevector', 'mps', 'sampled' or 'braket'"
+    expected = "'statevector', 'mps', 'sampled', 'noisy' or 'braket'"
     raise ValueError(must_be("engine kind", expected, repr(kind), "Update qtn_train."))

@@ -16,12 +16,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .. import _html as html
 from .._types import COMPLEX, REAL, ComplexDtype
 from ..circuits import Circuit
 from ..errors import UnsupportedByEngine, must_be, positive_int
 
 #: More probabilities than this in one tensor are refused: ask for them in blocks.
 MAX_BLOCK = 2**31
+# Outcomes in a notebook's small picture.
+_SHOWN = 64
 
 
 class State(ABC):
@@ -59,6 +62,25 @@ class State(ABC):
     def diagnostics(self) -> dict[str, float]:
         """Return figures about this state's errors that a training history should keep."""
         return {}
+
+    def __repr__(self) -> str:
+        figures = [f"{name}={value:.4g}" for name, value in self.diagnostics().items()]
+        return f"{type(self).__name__}({', '.join((f'n_qubits={self.n_qubits}', *figures))})"
+
+    def _repr_html_(self) -> str:
+        rows = [("qubits", self.n_qubits), *self.diagnostics().items()]
+        return html.table(type(self).__name__, rows, self._picture())
+
+    def _picture(self) -> str:
+        """Return a small picture for notebooks: here, the probabilities of the first outcomes."""
+        n_shown = min(2**self.n_qubits, _SHOWN)
+        with torch.no_grad():
+            probs = self._probs(0, n_shown).tolist()
+        names = [f"{i:0{self.n_qubits}b}: {p:.4g}" for i, p in enumerate(probs)]
+        outcomes = (
+            "all outcomes" if n_shown == 2**self.n_qubits else f"the first {n_shown} outcomes"
+        )
+        return html.bars(probs, f"probabilities of {outcomes}", names)
 
     @abstractmethod
     def _probs(self, start: int, stop: int) -> Tensor: ...

@@ -23,6 +23,7 @@ from jaxtyping import Complex, Float, Int, UInt8
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .. import _html as html
 from .._types import ComplexDtype
 from ..circuits import Circuit
 from ..errors import QtnTrainError, UnsupportedByEngine, must_be, positive_int
@@ -70,6 +71,10 @@ class MPSState(State):
             "truncation_error": self.truncation_error,
             "fidelity_estimate": self.fidelity_estimate,
         }
+
+    def _picture(self) -> str:
+        names = [f"left of qubit {bond}: {dim}" for bond, dim in enumerate(self.bond_dims, 1)]
+        return html.bars(self.bond_dims, "bond dimensions along the chain", names)
 
     def amplitude_block(self, start: int, stop: int) -> Complex[Tensor, " outcomes"]:
         """Return the amplitudes of the outcomes start … stop−1, differentiable.

@@ -81,6 +81,32 @@ class Readout:
         rows = torch.stack([1 - torch.stack(read_one), torch.stack(read_one)])
         return cls(rows.permute(2, 0, 1).contiguous())
 
+    @classmethod
+    def of_rates(cls, read_1_of_0: float, read_0_of_1: float, n_qubits: int) -> Readout:
+        """Return the confusion matrices of qubits that are all misread equally often.
+
+        Args:
+            read_1_of_0: P(read 1 | 0), in 0 … 1.
+            read_0_of_1: P(read 0 | 1), in 0 … 1.
+            n_qubits: Number of qubits.
+
+        Returns:
+            The matrices.
+        """
+        columns = ((1 - read_1_of_0, read_0_of_1), (read_1_of_0, 1 - read_0_of_1))
+        return cls(torch.tensor(columns, dtype=torch.float64).repeat(n_qubits, 1, 1))
+
+    def misread(self, true: Float[Tensor, " outcomes"]) -> Float[Tensor, " outcomes"]:
+        """Return the distribution that is read where the true one is given.
+
+        Args:
+            true: All 2**n_qubits numbers, float64.
+
+        Returns:
+            As many numbers.
+        """
+        return _on_every_qubit(self.matrices, true)
+
     def invert(self, read: Float[Tensor, " outcomes"]) -> Float[Tensor, " outcomes"]:
         """Return the distribution behind one that was read: linear, so entries may be negative.
 

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .. import _html as html
 from .._random import raw_bits
 from .._types import ComplexDtype
 from ..circuits import Circuit
@@ -67,6 +68,10 @@ class EstimatedState(State):
     def diagnostics(self) -> dict[str, float]:
         """Return the shots, and how many different outcomes they showed."""
         return {"shots": float(self.shots), "outcomes_seen": float(len(self.counts.outcomes))}
+
+    def _picture(self) -> str:
+        frequencies = self.frequencies.detach()[:64].tolist()
+        return html.bars(frequencies, f"frequencies of the first {len(frequencies)} outcomes")
 
     def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
         """Return outcome numbers drawn again from all that was counted (a bootstrap sample).
@@ -116,6 +121,9 @@ class CountingEngine(Engine):
 
     #: A subclass that takes 0 shots gives probabilities in place of counts then.
     _least_shots: ClassVar[int] = 1
+
+    #: Counts added to those of every outcome, unless probabilities are exact.
+    smoothing = 0.0
 
     def __init__(
         self,
@@ -212,6 +220,9 @@ class CountingEngine(Engine):
         if wants_gradient:
             estimate = partial(self._gradient, circuit, row, readout)
             frequencies = _Estimate.apply(angles, frequencies, estimate)  # type: ignore[no-untyped-call]
+        if self.smoothing and self.shots:
+            added = self.smoothing / self.shots
+            frequencies = (frequencies + added) / (1 + added * 2**circuit.n_qubits)
         frequencies = frequencies.to(angles.device, self.real_dtype)
         return EstimatedState(frequencies, counts, self.shots, circuit.n_qubits)
 

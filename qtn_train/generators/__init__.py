@@ -1,4 +1,8 @@
-"""Generators: a few trained numbers in, all weights out."""
+"""Generators: a few trained numbers in, all weights out.
+
+:class:`CircuitGenerator` is the one that this package is about; the others are controls of equal
+size, which :func:`control` makes by name.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,48 @@ from typing import Any
 from ..errors import must_be
 from ._base import WeightGenerator
 from ._circuit import CircuitGenerator, qubits_needed
+from ._circuit_controls import (
+    CONTROLS,
+    FixedProbabilities,
+    control,
+    unentangled_circuit,
+    widened_mapping,
+)
+from ._controls import (
+    ClassicalGenerator,
+    HashedWeights,
+    LowRank,
+    MagnitudePruning,
+    RandomSubspace,
+    TensorTrainWeights,
+)
 
-__all__ = ["CircuitGenerator", "WeightGenerator", "generator_from_config", "qubits_needed"]
+__all__ = [
+    "CONTROLS",
+    "CircuitGenerator",
+    "ClassicalGenerator",
+    "FixedProbabilities",
+    "HashedWeights",
+    "LowRank",
+    "MagnitudePruning",
+    "RandomSubspace",
+    "TensorTrainWeights",
+    "WeightGenerator",
+    "control",
+    "generator_from_config",
+    "qubits_needed",
+    "unentangled_circuit",
+    "widened_mapping",
+]
+
+_KINDS: dict[str, Any] = {
+    "circuit": CircuitGenerator,
+    "fixed-probabilities": FixedProbabilities,
+    **{
+        kind.kind: kind
+        for kind in (RandomSubspace, HashedWeights, MagnitudePruning, LowRank, TensorTrainWeights)
+    },
+}
 
 
 def generator_from_config(config: dict[str, Any]) -> WeightGenerator:
@@ -23,7 +67,9 @@ def generator_from_config(config: dict[str, Any]) -> WeightGenerator:
     Raises:
         ValueError: An unknown kind.
     """
-    if config.get("kind") != "circuit":
-        actual = repr(config.get("kind"))
-        raise ValueError(must_be("generator kind", "'circuit'", actual, "Pass `generator=`."))
-    return CircuitGenerator.from_config(config)
+    kind = config.get("kind")
+    if kind not in _KINDS:
+        expected = f"one of {', '.join(_KINDS)}"
+        raise ValueError(must_be("generator kind", expected, repr(kind), "Pass `generator=`."))
+    generator: WeightGenerator = _KINDS[kind].from_config(config)
+    return generator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -35,6 +36,13 @@ class WeightGenerator(nn.Module, ABC):
         """Return the trainable parameters by role: ``angles``, ``mapping``, ``other``."""
         return {"other": [p for p in self.parameters() if p.requires_grad]}
 
+    def start_at(self, start: Float[Tensor, " n_weights"]) -> None:
+        """Take note of what the weights are a change to; told once, before :meth:`origin`.
+
+        Args:
+            start: In units of each tensor's scale, in the order of the generated weights.
+        """
+
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return what the initial parameters give, to be measured from; called once, when built."""
         with torch.no_grad():
@@ -63,6 +71,15 @@ class WeightGenerator(nn.Module, ABC):
     def diagnostics(self) -> dict[str, float]:
         """Return figures about the last call that a training history should keep."""
         return {}
+
+    def shared(self) -> AbstractContextManager[None]:
+        """Let the processes of torch's group each make a part, inside a ``with`` block.
+
+        All of them must call the generator together, go back through it together, and add up the
+        gradients that they get. A generator that cannot be divided makes everything everywhere,
+        which gives the same sums.
+        """
+        return nullcontext()
 
     def in_double(self) -> WeightGenerator:
         """Return a copy that computes in double precision, for checks."""

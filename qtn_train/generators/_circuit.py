@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, final
 
 import numpy as np
@@ -16,6 +18,7 @@ from ..circuits import Circuit
 from ..engines import Engine, choose_engine, engine_config, engine_from_config
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel, mapping_from_config
+from . import _shared
 from ._base import WeightGenerator
 
 
@@ -83,6 +86,7 @@ class CircuitGenerator(WeightGenerator):
             engine, self._reason = choose_engine(circuit, self.n_outcomes)
         self.engine = engine
         self._diagnostics: dict[str, float] = {}
+        self._is_shared = False
         self.mapping = mapping
         self.seed = seed
         start = (np.pi * uniform(seed, "angles", circuit.n_angles)).astype(np.float32)
@@ -96,19 +100,27 @@ class CircuitGenerator(WeightGenerator):
         state = engine.prepare(self.circuit, self.angles, self.n_outcomes)
         self._diagnostics = state.diagnostics()
 
-        def weights(start: int, stop: int) -> Tensor:
-            probs = state.probs(start, stop).to(self.angles.dtype)
-            out: Tensor = self.mapping(start, probs)
-            return out
+        def probs(start: int, stop: int) -> Tensor:
+            return state.probs(start, stop).to(self.angles.dtype)
 
-        if self.mapping.needs_all_outcomes or self.n_outcomes <= self.chunk_size:
-            return weights(0, self.n_outcomes).reshape(-1)[: self.n_weights]
-        chunks = []
-        for start in range(0, self.n_outcomes, self.chunk_size):
-            stop = min(start + self.chunk_size, self.n_outcomes)
-            chunk = checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
-            chunks.append(chunk)
-        return torch.cat(chunks).reshape(-1)[: self.n_weights]
+        outputs = mapped(
+            self.mapping, probs, self.n_outcomes, self.chunk_size, is_shared=self._is_shared
+        )
+        return outputs[: self.n_weights]
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Let each process of torch's group make the weights of some chunks only.
+
+        Inside the ``with`` block all processes must call together, go back together and add up
+        their gradients. It changes nothing where everything is one chunk, or the mapping needs all
+        outcomes at once.
+        """
+        self._is_shared = _shared.n_processes() > 1
+        try:
+            yield
+        finally:
+            self._is_shared = False
 
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return what the initial parameters give, without spending a shot."""
@@ -181,6 +193,49 @@ class CircuitGenerator(WeightGenerator):
             f"{self.circuit.n_angles} angles on {self.engine!r}{auto}; "
             f"{type(self.mapping).__name__}; {spare} of {2**self.circuit.n_qubits} outcomes unused"
         )
+
+
+def mapped(
+    mapping: MappingModel,
+    probs: Callable[[int, int], Tensor],
+    n_outcomes: int,
+    chunk_size: int,
+    *,
+    is_shared: bool = False,
+) -> Tensor:
+    """Return what a mapping makes of the first outcomes, in one row.
+
+    Args:
+        mapping: The mapping.
+        probs: Gives the probabilities of the outcomes start … stop−1.
+        n_outcomes: How many outcomes.
+        chunk_size: Outcomes of a chunk; with more than one, chunks are recomputed to go back.
+        is_shared: Whether each process of torch's group makes some of the chunks only.
+
+    Returns:
+        All weights of all outcomes.
+    """
+
+    def weights(start: int, stop: int) -> Tensor:
+        out: Tensor = mapping(start, probs(start, stop))
+        return out.reshape(-1)
+
+    if mapping.needs_all_outcomes or n_outcomes <= chunk_size:
+        return weights(0, n_outcomes)
+    n_chunks = -(-n_outcomes // chunk_size)
+    first, last = _shared.part_of(n_chunks) if is_shared else (0, n_chunks)
+    chunks = []
+    for start in range(first * chunk_size, last * chunk_size, chunk_size):
+        stop = min(start + chunk_size, n_outcomes)
+        chunks.append(
+            checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
+        )
+    if not is_shared:
+        return torch.cat(chunks)
+    # A process without a chunk takes part in the backward pass all the same.
+    own = torch.cat(chunks) if chunks else weights(0, 1)[:0]
+    each = -(-n_chunks // _shared.n_processes()) * chunk_size * mapping.weights_per_outcome
+    return _shared.gathered(own, each, n_outcomes * mapping.weights_per_outcome)
 
 
 def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:

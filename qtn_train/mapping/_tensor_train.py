@@ -15,13 +15,11 @@ from __future__ import annotations
 import math
 from typing import Any, final
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .._random import uniform
+from .._random import isometries
 from ..errors import must_be, positive_int
 from ._base import MappingModel, amplitude_feature
 
@@ -71,7 +69,10 @@ class TensorTrainMapping(MappingModel):
         last = 2 * self.weights_per_outcome
         sizes = [(2**i, last * 2 ** (self.n_qubits - i)) for i in range(self.n_qubits)]
         bonds = [*(min(self.bond_dim, *size) for size in sizes), last]
-        cores = [_core(bonds[i], bonds[i + 1], seed, i) for i in range(self.n_qubits)]
+        cores = [
+            torch.from_numpy(isometries(seed, f"mapping/{i}", bonds[i], bonds[i + 1]))
+            for i in range(self.n_qubits)
+        ]
         # Its two terms, that of 1 and that of p̃, have together the mean square 1.
         cores[-1] = math.sqrt(0.5) * cores[-1].view(-1, 2, 2, self.weights_per_outcome)
         self.cores = nn.ParameterList(cores)
@@ -158,23 +159,3 @@ def _contract(tensors: list[Tensor], legs: list[list[int]], order: range | None 
     closed = None if order is None else list(order)
     result: Tensor = tn.ncon(tensors, legs, closed, check_network=False, backend="pytorch")
     return result
-
-
-def _core(left: int, right: int, seed: int, site: int) -> Tensor:
-    """A ``(left, 2, right)`` tensor of two isometries that keep the mean square of components."""
-    values = uniform(seed, f"mapping/{site}", 2 * left * right).reshape(2, -1)
-    shape = (max(left, right), min(left, right))
-    pair = np.stack([_orthonormal(part.reshape(shape)) for part in values])
-    pair = pair.transpose(0, 2, 1) * math.sqrt(right / left) if left < right else pair
-    return torch.from_numpy(pair.transpose(1, 0, 2).astype(np.float32))
-
-
-def _orthonormal(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Make columns orthonormal by Gram–Schmidt."""
-    # Not LAPACK, whose rounding depends on the machine.
-    out = columns.copy()
-    for i in range(out.shape[1]):
-        out[:, i] /= np.sqrt(np.square(out[:, i]).sum())
-        rest = out[:, i + 1 :]
-        rest -= out[:, i : i + 1] * (out[:, i : i + 1] * rest).sum(axis=0)
-    return out

@@ -5,7 +5,7 @@ from ._config import FitConfig, History
 from ._loop import evaluate, fit, make_optimizer, training_step
 from ._onnx import export_onnx
 from ._recipes import ImageCNN, build_model, default_circuit, fit_config, mlp, target_for
-from ._timing import seconds_per_step
+from ._timing import seconds_per_step, step_seconds
 
 __all__ = [
     "CHECKPOINT",
@@ -23,6 +23,7 @@ __all__ = [
     "read_checkpoint",
     "restore_model",
     "seconds_per_step",
+    "step_seconds",
     "target_for",
     "training_step",
 ]

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+from .. import _html as html
 from ..errors import must_be, positive_int
 
 Schedule = Literal["one-cycle", "plateau", "constant"]
@@ -63,7 +64,7 @@ class FitConfig:
         return asdict(self)
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What happened in a run, one entry an epoch.
 
@@ -82,3 +83,24 @@ class History:
     def test_accuracy(self) -> float:
         """Test accuracy after the last epoch."""
         return self.epochs[-1]["test_accuracy"]
+
+    def __repr__(self) -> str:
+        n_epochs = len(self.epochs)
+        found = f", test_accuracy={self.test_accuracy:.4f}" if self.epochs else ""
+        return f"History({n_epochs} epoch{'' if n_epochs == 1 else 's'}{found})"
+
+    def _repr_html_(self) -> str:
+        if not self.epochs:
+            return html.table("History", [("epochs", 0)])
+        last = self.epochs[-1]
+        rows: list[tuple[str, object]] = [
+            ("epochs", f"{len(self.epochs)}{', stopped early' if self.stopped_early else ''}"),
+            ("test accuracy", f"{100 * last['test_accuracy']:.2f} %"),
+            ("test loss", f"{last['test_loss']:.4f} nats"),
+            ("training accuracy", f"{100 * last['train_accuracy']:.2f} %"),
+            ("training loss", f"{last['train_loss']:.4f} nats"),
+            ("time", f"{sum(entry['seconds'] for entry in self.epochs):.1f} s"),
+        ]
+        accuracies = [100 * entry["test_accuracy"] for entry in self.epochs]
+        caption = f"test accuracy by epoch, {min(accuracies):.2f} to {max(accuracies):.2f} %"
+        return html.table("History", rows, html.line(accuracies, caption))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import signal
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,12 +17,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .._progress import progress_bar as bar_for
 from .._random import permutation
 from ..data import Dataset
-from ..errors import NonFiniteLoss, RunError, TruncationWarning, must_be
+from ..errors import NonFiniteLoss, RunError, TruncationWarning, UnsupportedByEngine, must_be
 from ..hybrid import QuantumTrain
 from ._checkpoint import CHECKPOINT, Progress, read_checkpoint, restore, save_checkpoint
 from ._config import FitConfig, History
+from ._distributed import Processes
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 _EVALUATION_BATCH = 1000
@@ -52,14 +53,18 @@ def fit(
     same parameters: they share one position of the random draws, and so one set of counts. So does
     the next ``export()`` after the last epoch: it gives the network that was evaluated.
 
+    In a process group of torch (``torchrun``) each process takes its share of every batch, and all
+    take the same steps. The first one alone touches the folder and shows the bar; all of them begin
+    with its parameters, end with the same ones, and return the same history.
+
     Args:
         model: A :class:`QuantumTrain`, or any classifier to compare it with.
         data: The data set; it is moved to the model's device.
         config: The options.
         folder: Where checkpoints go; none are written without it.
         resume: Whether to go on from the folder's checkpoint, if there is one.
-        progress_bar: Whether to show a bar on standard error.
-        on_epoch: Called with each new entry of the history.
+        progress_bar: Whether to show a bar: on standard error, or in the notebook's output.
+        on_epoch: Called with each new entry of the history, in every process.
         run: JSON data to keep in the checkpoint.
 
     Returns:
@@ -68,6 +73,8 @@ def fit(
     Raises:
         CheckpointError: The checkpoint is damaged, or belongs to another model or other options.
         RunError: The folder holds a run and ``resume`` is off, or it is not writable.
+        ProcessLost: Another process of the group has ended.
+        UnsupportedByEngine: Executions cost money, and there are several processes.
         NonFiniteLoss: Loss, gradient or a parameter became NaN or infinite; the last good
             checkpoint stays.
         KeyboardInterrupt: After Ctrl-C, once the checkpoint is written; also when nothing but the
@@ -83,13 +90,15 @@ def fit(
     """
     loop = _Loop(model, data, config, None if folder is None else Path(folder), run or {})
     loop.begin(resume)
-    with loop.interruptible(), _bar(loop, progress_bar) as bar:
+    shown = progress_bar and loop.processes.first
+    with loop.interruptible(), loop.sharing(), _bar(loop, shown) as bar:
         while loop.at.epoch < config.epochs and not loop.at.history.stopped_early:
             loop.run_epoch(bar)
             if on_epoch is not None:
                 on_epoch(loop.at.history.epochs[-1])
-            if loop.stop:
+            if loop.asked_to_stop():
                 raise KeyboardInterrupt
+        loop.processes.copy_from_first(list(model.buffers()))
     return loop.at.history
 
 
@@ -152,6 +161,7 @@ def training_step(
     x: Tensor,
     y: Tensor,
     clip_norm: float | None,
+    processes: Processes = Processes(),  # noqa: B008
 ) -> tuple[float, int]:
     """Make one step of the optimizer.
 
@@ -161,6 +171,7 @@ def training_step(
         x: Inputs of the batch.
         y: Their class numbers.
         clip_norm: Largest norm of the gradient of each group, or None.
+        processes: Those that share the batch; ``x`` and ``y`` are all of it in each of them.
 
     Returns:
         The mean loss before the step, and how many samples were classified correctly.
@@ -168,13 +179,16 @@ def training_step(
     Raises:
         NonFiniteLoss: Loss or gradient is not finite; no parameter was changed.
     """
-    logits = model(x)
-    loss = nn.functional.cross_entropy(logits, y)
-    value = float(loss.detach())
+    own, share = processes.share(len(y))
+    logits = model(x[own])
+    loss = share * nn.functional.cross_entropy(logits, y[own])
+    hits = int((logits.detach().argmax(1) == y[own]).sum()) if share else 0
+    value, correct = processes.total([float(loss.detach()), hits], y.device)
     if not math.isfinite(value):
         raise NonFiniteLoss(must_be("loss", "finite", value, "Lower the learning rate."))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    processes.add_gradients([p for group in optimizer.param_groups for p in group["params"]])
     for group in optimizer.param_groups:
         limit = math.inf if clip_norm is None else clip_norm
         norm = float(nn.utils.clip_grad_norm_(group["params"], limit))
@@ -182,7 +196,7 @@ def training_step(
             hint = "Lower the learning rate."
             raise NonFiniteLoss(must_be("gradient norm", "finite", norm, hint))
     optimizer.step()
-    return value, int((logits.detach().argmax(1) == y).sum())
+    return value, round(correct)
 
 
 class _Loop:
@@ -199,6 +213,11 @@ class _Loop:
         self.model, self.config, self.folder, self.run = model, config, folder, run
         self.generator = model.generator if isinstance(model, QuantumTrain) else None
         self.billed = self.generator is not None and self.generator.billed
+        self.processes = Processes.current()
+        if self.billed and self.processes.size > 1:
+            hint = "Start it without torchrun: circuits would be executed and paid several times."
+            expected = "1 where executions cost money"
+            raise UnsupportedByEngine(must_be("processes", expected, self.processes.size, hint))
         self.trainable = [p for p in model.parameters() if p.requires_grad]
         if not self.trainable:
             raise ValueError(must_be("model", "a module with trainable parameters", "none"))
@@ -232,8 +251,15 @@ class _Loop:
 
     def begin(self, resume: bool) -> None:
         """Write the first checkpoint, or go to where the last one stands."""
+        self.processes.copy_from_first([*self.model.parameters(), *self.model.buffers()])
+        kept = self.processes.from_first(lambda: self._open(resume))
+        if kept is not None:
+            self.at = restore(*kept, self.model, self.optimizer, self.scheduler, self.config)
+
+    def _open(self, resume: bool) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Return the folder's checkpoint; or write the first one."""
         if self.folder is None:
-            return
+            return None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             exists = (self.folder / CHECKPOINT).exists()
@@ -242,12 +268,9 @@ class _Loop:
                 hint = "Give --resume to go on with it, or another --out."
                 raise RunError(must_be("out", expected, f"{self.folder}, which holds a run", hint))
             if exists:
-                tensors, info = read_checkpoint(self.folder)
-                self.at = restore(
-                    tensors, info, self.model, self.optimizer, self.scheduler, self.config
-                )
-            else:
-                self.save()
+                return read_checkpoint(self.folder)
+            self.save()
+            return None
         except OSError as error:
             reason = error.strerror or str(error)
             text = must_be("out", "a folder that can be written", f"{self.folder} ({reason})")
@@ -258,7 +281,7 @@ class _Loop:
         if not all(bool(torch.isfinite(p).all()) for p in self.trainable):
             hint = "Lower the learning rate."
             raise NonFiniteLoss(must_be("parameters", "finite", "NaN or infinity", hint))
-        if self.folder is not None:
+        if self.folder is not None and self.processes.first:
             save_checkpoint(
                 self.folder,
                 self.model,
@@ -278,7 +301,12 @@ class _Loop:
         for index in batches[at.step :]:
             began = time.monotonic()
             loss, correct = training_step(
-                self.model, self.optimizer, self.x[index], self.y[index], self.config.clip_norm
+                self.model,
+                self.optimizer,
+                self.x[index],
+                self.y[index],
+                self.config.clip_norm,
+                self.processes,
             )
             if self.config.schedule == "one-cycle":
                 self.scheduler.step()
@@ -292,9 +320,10 @@ class _Loop:
             )
             bar.update()
             due = time.monotonic() - self.saved > _SECONDS_BETWEEN_CHECKPOINTS
-            if self.stop or self.billed or due:
+            stop = self.asked_to_stop()
+            if stop or self.billed or due:
                 self.save()
-            if self.stop:
+            if stop:
                 raise KeyboardInterrupt
         self._end_epoch()
 
@@ -310,7 +339,7 @@ class _Loop:
             raise NonFiniteLoss(must_be("test loss", "finite", entry["test_loss"], hint))
         if self.generator is not None:
             entry |= self.generator.diagnostics()
-        if entry.get("fidelity_estimate", 1.0) < _LOWEST_FIDELITY:
+        if self.processes.first and entry.get("fidelity_estimate", 1.0) < _LOWEST_FIDELITY:
             warnings.warn(
                 f"`max_bond` must keep a fidelity of {_LOWEST_FIDELITY}; got "
                 f"{entry['fidelity_estimate']:.3g} in epoch {at.epoch + 1}. Raise it.",
@@ -333,12 +362,27 @@ class _Loop:
 
     def _evaluate(self, x: Tensor, y: Tensor) -> tuple[float, float]:
         """Evaluate; the step that follows looks at the same parameters, so at the same counts."""
-        if self.generator is None:
-            return evaluate(self.model, x, y)
-        position = self.generator.position
-        result = evaluate(self.model, x, y)
-        self.generator.position = position
-        return result
+        position = 0 if self.generator is None else self.generator.position
+        own, share = self.processes.share(len(y))
+        self.processes.copy_from_first(list(self.model.buffers()))
+        loss, accuracy = evaluate(self.model, x[own], y[own])
+        if self.generator is not None:
+            self.generator.position = position
+        if self.processes.size == 1:
+            return loss, accuracy
+        hits = round(accuracy * len(y[own])) if share else 0
+        loss, correct = self.processes.total([share * loss, hits], y.device)
+        return loss, correct / len(y)
+
+    def asked_to_stop(self) -> bool:
+        """Return whether any process was told to stop: then all do so after the same step."""
+        return bool(self.processes.total([float(self.stop)], self.y.device)[0])
+
+    def sharing(self) -> AbstractContextManager[None]:
+        """Let each process generate a part of the weights, where they come in several chunks."""
+        if self.generator is None or self.processes.size == 1:
+            return nullcontext()
+        return self.generator.shared()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -350,7 +394,8 @@ class _Loop:
         def handle(number: int, frame: FrameType | None) -> None:
             # Asked twice, or waiting for a device's queue, which takes hours: at once. Then the run
             # goes on from the last checkpoint, and what was paid for since is in the journal.
-            if self.stop or self.billed:
+            # torchrun passes a signal on that has come already, and kills what does not end.
+            if (self.stop and self.processes.size == 1) or self.billed:
                 raise KeyboardInterrupt
             self.stop = True
 
@@ -363,15 +408,5 @@ class _Loop:
 
 
 def _bar(loop: _Loop, show: bool) -> tqdm[Any]:
-    total = loop.steps * loop.config.epochs
     done = loop.steps * loop.at.epoch + loop.at.step
-    return tqdm(
-        total=total,
-        initial=done,
-        disable=not show,
-        unit="step",
-        dynamic_ncols=True,
-        leave=False,
-        # In a log file a bar is a line each time.
-        mininterval=0.1 if sys.stderr.isatty() else 30.0,
-    )
+    return bar_for(loop.steps * loop.config.epochs, done, unit="step", show=show)

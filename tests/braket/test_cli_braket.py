@@ -435,7 +435,7 @@ def test_the_engine_of_a_model_is_built_again() -> None:
     again = engine_from_config(config)
     assert isinstance(again, qt.BraketEngine)
     assert engine_config(again) == config
-    with pytest.raises(ValueError, match="'statevector', 'mps', 'sampled' or 'braket'"):
+    with pytest.raises(ValueError, match="'sampled', 'noisy' or 'braket'"):
         engine_from_config({"kind": "qpu"})
 
 

@@ -18,6 +18,7 @@ from qtn_train.circuits import ANSATZE, GATES, Circuit, Gate
 from qtn_train.engines import (
     Engine,
     MPSEngine,
+    NoisyEngine,
     SampledEngine,
     State,
     StatevectorEngine,
@@ -49,6 +50,12 @@ SHOTS = {
     ),
     "sampled with gradient": EngineCase(
         lambda dtype: SampledEngine(
+            StatevectorEngine(dtype=dtype), 20_000, gradient="random-shift", n_shifts=1, seed=3
+        ),
+        _shots._Estimate,
+    ),
+    "noisy without noise": EngineCase(
+        lambda dtype: NoisyEngine(
             StatevectorEngine(dtype=dtype), 20_000, gradient="random-shift", n_shifts=1, seed=3
         ),
         _shots._Estimate,

@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ import torch
 from qtn_train.circuits import ansatz
 from qtn_train.engines import SampledEngine, StatevectorEngine, _statevector
 from qtn_train.generators import (
+    CONTROLS,
     CircuitGenerator,
+    RandomSubspace,
     WeightGenerator,
+    control,
     generator_from_config,
     qubits_needed,
 )
@@ -39,11 +43,18 @@ def circuit_generator(
     )
 
 
+def control_of_the_circuit(name: str, seed: int) -> WeightGenerator:
+    return control(name, circuit_generator(seed), seed)
+
+
 CASES: dict[str, Callable[[int], WeightGenerator]] = {
     "circuit": circuit_generator,
     "circuit-chunked": lambda seed: circuit_generator(seed, chunk_size=16),
     "circuit-three-per-outcome": lambda seed: circuit_generator(seed, per_outcome=3),
     "circuit-published": lambda seed: circuit_generator(seed, feature="published"),
+    **{name: partial(control_of_the_circuit, name) for name in CONTROLS},
+    "random-subspace-not-kept": lambda seed: RandomSubspace(N_WEIGHTS, 70, seed, max_bytes=0),
+    "frozen-chunked": lambda seed: control("frozen", circuit_generator(seed, chunk_size=16), seed),
 }
 every_generator = pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 

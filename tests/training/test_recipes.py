@@ -71,11 +71,18 @@ def test_an_mlp_has_relu_between_its_layers_only() -> None:
 @pytest.mark.parametrize("name", DATASETS)
 def test_default_circuits(name: str) -> None:
     chosen, circuit = default_circuit(name, N_WEIGHTS[name])
-    if name == "iris":
-        assert (chosen, circuit) == ("ry-cx-chain", ansatz.ry_cx_chain(8, 4))
-    else:
-        n_qubits = 12 if name == "digits" else 13
-        assert (chosen, circuit) == ("u3-cu3-ring", ansatz.u3_cu3_ring(n_qubits, 16))
+    n_qubits, n_layers = {"iris": (8, 4), "digits": (12, 40)}.get(name, (13, 110))
+    assert (chosen, circuit) == ("ry-cx-chain", ansatz.ry_cx_chain(n_qubits, n_layers))
+    chosen, circuit = default_circuit(name, N_WEIGHTS[name], recipe="published")
+    assert (chosen, circuit) == ("u3-cu3-ring", ansatz.u3_cu3_ring(n_qubits, 16))
+
+
+def test_another_ansatz_has_about_as_many_angles() -> None:
+    for name in ("u3-cu3-ring", "hardware-efficient", "brickwork"):
+        _, circuit = default_circuit("mnist", 6690, ansatz=name)
+        assert 1400 < circuit.n_angles <= 1430
+    _, circuit = default_circuit("iris", 131, ansatz="u3-cu3-ring")
+    assert circuit == ansatz.u3_cu3_ring(8, 1)
 
 
 def test_what_is_given_is_taken() -> None:
@@ -123,7 +130,7 @@ def test_the_published_recipe_is_the_published_one() -> None:
             patience=None,
             seed=42,
         )
-    _, circuit = default_circuit("mnist", 6690)
+    _, circuit = default_circuit("mnist", 6690, recipe="published")
     model = build_model("mnist", circuit, StatevectorEngine(), recipe="published", seed=42)
     assert model.n_trainable_by_part == {"angles": 16 * 6 * 13, "mapping": 249, "other": 0}
     assert model.n_trainable == 1497

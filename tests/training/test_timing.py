@@ -13,7 +13,7 @@ from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
 from qtn_train.engines import SampledEngine, StatevectorEngine
 from qtn_train.hybrid import QuantumTrain
-from qtn_train.training import FitConfig, _timing, seconds_per_step
+from qtn_train.training import FitConfig, _timing, seconds_per_step, step_seconds
 
 
 def test_medians_are_over_fifty_steps_after_a_warm_up() -> None:
@@ -33,6 +33,7 @@ def test_the_model_is_not_changed(
     result = seconds_per_step(model, iris, FitConfig(batch_size=500))
     assert set(result) == {"generate", "total", "target"}
     assert all(isinstance(value, float) and value > 0 for value in result.values())
+    assert step_seconds(model, iris, FitConfig(batch_size=500)) > 0
     assert not model.training
     assert all(p.grad is None for p in model.parameters())
     for name, value in model.state_dict().items():

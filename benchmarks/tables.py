@@ -1,0 +1,205 @@
+"""The large tables of docs/results, on a GPU in minutes: controls, and the published recipe.
+
+    python -m benchmarks.tables controls --data-dir DATA --out docs/results/controls.json
+    python -m benchmarks.tables published --data-dir DATA --out docs/results/published-depth.json
+
+`controls` trains the network of the default recipe through circuits of four sizes and through every
+control of the same number of trained numbers, on MNIST and Fashion-MNIST, with three seeds. The
+learning rate of each generator at each size is first chosen on a held-out sixth of MNIST's training
+set, with another seed; the test sets are looked at once, after the last epoch.
+`published` trains the published recipe at 1 … 16 layers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.ensemble import Ensemble, Run
+from qtn_train._random import permutation
+from qtn_train.data import load
+from qtn_train.engines import StatevectorEngine
+from qtn_train.generators import control
+from qtn_train.hybrid import QuantumTrain
+from qtn_train.training import build_model, default_circuit, fit_config
+
+SETS = ("mnist", "fashion-mnist")
+LAYERS = (110, 46, 20, 8)
+GENERATORS = (
+    "circuit",
+    "random-subspace",
+    "hashing",
+    "pruning",
+    "low-rank",
+    "tensor-train",
+    "frozen-wide",
+    "fixed-random-wide",
+    "product",
+)
+RATES = (0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
+TUNING_SEED, TUNING_EPOCHS = 1000, 3
+SEEDS = (0, 1, 2)
+
+
+def images(data_dir: Path | None, device: torch.device) -> tuple[Tensor, ...]:
+    """Return training and test images and labels of both sets, stacked."""
+    sets = [load(name, data_dir=data_dir) for name in SETS]
+    parts = ("x_train", "y_train", "x_test", "y_test")
+    return tuple(torch.stack([getattr(one, p) for one in sets]).to(device) for p in parts)
+
+
+def model(
+    n_layers: int,
+    seed: int,
+    device: torch.device,
+    ansatz: str | None = None,
+    recipe: Any = "default",
+) -> QuantumTrain:
+    """Return the circuit's model of a recipe."""
+    _, circuit = default_circuit("mnist", 6690, recipe=recipe, ansatz=ansatz, n_layers=n_layers)
+    return build_model(
+        "mnist", circuit, StatevectorEngine(), recipe=recipe, seed=seed, device=device
+    )
+
+
+def runs_of(name: str, n_layers: int, seed: int, device: torch.device) -> QuantumTrain:
+    """Return a circuit's model, or that of a control of its size."""
+    own = model(n_layers, seed, device)
+    return own if name == "circuit" else own.with_generator(control(name, own.generator, seed))
+
+
+def tuned(x: Tensor, y: Tensor, device: torch.device) -> dict[tuple[str, int], float]:
+    """Choose a learning rate for each generator and size on held-out training images."""
+    order = torch.from_numpy(permutation(TUNING_SEED, "held out", x.shape[1])).to(device)
+    held, kept = order[: len(order) // 6], order[len(order) // 6 :]
+    runs = []
+    for name, n_layers in wanted():
+        for rate in RATES:
+            config = fit_config("mnist", seed=TUNING_SEED).but(
+                epochs=TUNING_EPOCHS, lr=rate, lr_mapping=rate if name != "circuit" else 0.3 * rate
+            )
+            if name == "circuit" and rate > 0.03:
+                continue
+            made = runs_of(name, n_layers, TUNING_SEED, device)
+            runs.append(Run(made, config, 0, {"generator": name, "n_layers": n_layers}))
+    ensemble = Ensemble(runs, x[:1, kept], y[:1, kept], device)
+    for number in range(TUNING_EPOCHS):
+        ensemble.epoch(number)
+    accuracies = ensemble.accuracy(x[:1, held], y[:1, held]).tolist()
+    best: dict[tuple[str, int], tuple[float, float]] = {}
+    for run, accuracy in zip(ensemble.runs, accuracies, strict=True):
+        key = (run.labels["generator"], run.labels["n_layers"])
+        best[key] = max(best.get(key, (0.0, 0.0)), (accuracy, run.config.lr))
+    for key, (accuracy, rate) in sorted(best.items()):
+        print(f"{key[0]:20} {key[1]:4} layers: rate {rate:g}, held out {100 * accuracy:.2f} %")
+    return {key: rate for key, (_, rate) in best.items()}
+
+
+def wanted() -> Iterator[tuple[str, int]]:
+    """Give each generator at each size; the mapping alone and the plain network once."""
+    for n_layers in LAYERS:
+        for name in GENERATORS:
+            yield name, n_layers
+    yield "frozen", LAYERS[0]
+    yield "direct", LAYERS[0]
+
+
+def controls(x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.device) -> Any:
+    """Train all generators at all sizes, on both sets, with all seeds."""
+    rates = tuned(x, y, device)
+    runs = []
+    for name, n_layers in wanted():
+        for seed in SEEDS:
+            made = runs_of(name, n_layers, seed, device)
+            for number, dataset in enumerate(SETS):
+                rate = rates[name, n_layers]
+                config = fit_config(dataset, seed=seed).but(
+                    lr=rate, lr_mapping=0.3 * rate if name == "circuit" else rate
+                )
+                twin = made if number == 0 else runs_of(name, n_layers, seed, device)
+                labels = {"dataset": dataset, "generator": name, "n_layers": n_layers, "lr": rate}
+                runs.append(Run(twin, config, number, labels))
+    others = (("u3-cu3-ring", 18), ("hardware-efficient", 55))
+    for ansatz, n_layers in others:
+        for seed in SEEDS:
+            labels = {"dataset": "mnist", "generator": ansatz, "n_layers": n_layers, "lr": 0.006}
+            config = fit_config("mnist", seed=seed)
+            runs.append(Run(model(n_layers, seed, device, ansatz), config, 0, labels))
+    return trained(runs, x, y, tests, device)
+
+
+def published(x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.device) -> Any:
+    """Train the published recipe at several depths."""
+    runs = []
+    for n_layers in (1, 4, 7, 10, 13, 16):
+        for seed in (42, 43, 44):
+            for number, dataset in enumerate(SETS):
+                made = model(n_layers, seed, device, recipe="published")
+                labels = {"dataset": dataset, "n_layers": n_layers}
+                config = fit_config(dataset, "published", seed)
+                runs.append(Run(made, config, number, labels))
+    return trained(runs, x, y, tests, device)
+
+
+def trained(
+    runs: list[Run], x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.device
+) -> list[dict[str, Any]]:
+    """Train all runs to the end and return a row for each."""
+    ensemble = Ensemble(runs, x, y, device)
+    began = time.monotonic()
+    epochs = runs[0].config.epochs
+    for number in range(epochs):
+        losses = ensemble.epoch(number)
+        taken = time.monotonic() - began
+        print(f"epoch {number + 1}/{epochs}, {len(runs)} runs, {taken:.0f} s", flush=True)
+    test, train = ensemble.accuracy(*tests), ensemble.accuracy(x[:, :10_000], y[:, :10_000])
+    values = zip(ensemble.runs, test.tolist(), train.tolist(), losses.tolist(), strict=True)
+    return [
+        {
+            **run.labels,
+            "seed": run.model.seed,
+            "n_trainable": run.model.n_trainable,
+            "epochs": epochs,
+            "test_accuracy": round(accuracy, 4),
+            "train_accuracy_of_10000": round(of_training, 4),
+            "train_loss": loss,
+        }
+        for run, accuracy, of_training, loss in values
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="The large tables of docs/results.")
+    parser.add_argument("table", choices=("controls", "published"))
+    parser.add_argument("--data-dir", type=Path, default=None)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--torch-device", default="cuda")
+    options = parser.parse_args()
+    device, began = torch.device(options.torch_device), time.monotonic()
+    x, y, *tests = images(options.data_dir, device)
+    table = {"controls": controls, "published": published}[options.table]
+    rows = table(x, y, (tests[0], tests[1]), device)
+    titles = {
+        "controls": "Circuits and controls of equal size",
+        "published": "The published recipe",
+    }
+    result = {
+        "title": titles[options.table],
+        "command": f"python -m benchmarks.tables {options.table}",
+        "seconds": round(time.monotonic() - began, 1),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "rows": rows,
+    }
+    options.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""How the pages are built: ``make docs``. Nothing is executed, and warnings are errors."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
+
+from qtn_train import __version__  # noqa: E402
+
+project = "qtn_train"
+author = "the authors of qtn_train"
+release = __version__
+exclude_patterns = ["_build", "_ext", "results"]
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sources",
+    "references",
+    "results",
+    "mathml",
+    "local_links",
+]
+
+# The notebooks are executed by their own tests, and stored with their outputs.
+nb_execution_mode = "off"
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "smartquotes"]
+myst_heading_anchors = 3
+html_math_renderer = "mathml"
+
+html_theme = "furo"
+html_title = f"qtn_train {release}"
+html_copy_source = False
+html_show_sphinx = False
+html_show_copyright = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_class_signature = "mixed"
+autodoc_preserve_defaults = True  # as written: 2**31, not 2147483648
+python_maximum_signature_line_length = 88
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+napoleon_custom_sections = ["Source"]
+
+# The pages are built without the network, so what others document is not linked to.
+nitpick_ignore_regex = [
+    (
+        r"py:.*",
+        r"(torch|numpy|np|nn|jaxtyping|collections|pathlib|typing|matplotlib|braket|quimb|optuna"
+        r"|pandas|distributed|decimal|abc|DataFrame|Tensor|NDArray|ArrayLike|Figure|csr_array"
+        r"|Path|Any|Callable|Sequence|Mapping|Iterator)\b.*",
+    ),
+    ("py:class", r"(list|dict|tuple)\[.*"),
+    ("py:func", "make_plan|cut"),  # private functions that docstrings name
+]

@@ -1,0 +1,73 @@
+"""Pictures of sweeps over a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ._runs import COLORS, MARKERS, canvas, styled
+
+
+@styled
+def save_sweep(
+    panels: Sequence[dict[str, Any]],
+    path: str | Path,
+    *,
+    x_label: str,
+    log_x: bool = False,
+    title: str = "",
+) -> None:
+    """Draw values over a setting, with their spread, in panels side by side into a PNG file.
+
+    Args:
+        panels: ``{label, log, lines}``; a line is ``{label, x, y, spread, hollow, fit}``: where
+            ``hollow`` is true the marker is, and ``fit`` holds the values of a dashed line, or is
+            None.
+        path: The file to write.
+        x_label: Label of the horizontal axes.
+        log_x: Whether these are logarithmic.
+        title: A line above the panels.
+
+    Raises:
+        OSError: The folder is not writable.
+    """
+    figure = canvas(4.6 * len(panels), 4.2)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for number, line in enumerate(panel["lines"]):
+            color = COLORS[number % len(COLORS)]
+            _draw_line(axes, line, color, MARKERS[number % len(MARKERS)])
+        scale = "log" if panel["log"] else "linear"
+        axes.set(xlabel=x_label, ylabel=panel["label"], yscale=scale)
+        axes.set_xscale("log" if log_x else "linear")
+        axes.grid(alpha=0.3)
+    handles, labels = axes.get_legend_handles_labels()
+    if any(labels):
+        columns = min(len(labels), 2 * len(panels))
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
+        )
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=110, format="png")
+
+
+def _draw_line(axes: Any, line: dict[str, Any], color: str, marker: str) -> None:
+    order = sorted(range(len(line["x"])), key=lambda i: line["x"][i])
+    x, y, spread, hollow = ([line[k][i] for i in order] for k in ("x", "y", "spread", "hollow"))
+    axes.errorbar(
+        x, y, yerr=spread, color=color, lw=0 if line["fit"] else 1, elinewidth=1, capsize=2
+    )
+    for is_hollow in (False, True):
+        at = [i for i, h in enumerate(hollow) if h == is_hollow]
+        if at:
+            axes.plot(
+                [x[i] for i in at],
+                [y[i] for i in at],
+                marker,
+                color=color,
+                mfc="white" if is_hollow else color,
+                ms=4,
+                label=None if is_hollow and len(at) < len(x) else line["label"],
+            )
+    if line["fit"]:
+        axes.plot(x, [line["fit"][i] for i in order], "--", color=color, lw=1)

@@ -1,0 +1,264 @@
+"""What a study can measure. Each measure names its settings, its values, and how to show them.
+
+Angles are uniform in [−π, π) and depend on the seed and the circuit alone, not on the engine: the
+points of a sweep over ``max_bond`` see the same circuit with the same angles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..circuits import ANSATZE
+from ..data import DATASETS
+from . import _circuits, _training
+from ._settings import Setting
+
+#: Truncation errors above this make a point untrustworthy: it is marked, and never fitted.
+MAX_TRUNCATION_ERROR = 0.01
+
+Row = dict[str, Any]
+
+
+def _nothing(point: Row) -> None:
+    """No check beyond each setting's own."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel of a measure's figure.
+
+    Attributes:
+        value: The value drawn.
+        label: Label of its axis, with the unit.
+        log: Whether its axis is logarithmic.
+        statistic: ``"mean"`` (with the standard deviation over the repeats) or ``"variance"``.
+    """
+
+    value: str
+    label: str
+    log: bool = False
+    statistic: str = "mean"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Something that a study measures at each point.
+
+    Attributes:
+        name: As in a study file.
+        about: One line for people.
+        settings: By name, in the order of the columns.
+        values: Name and type of each value measured; any of them may be missing in a row.
+        run: Takes a point's settings and a seed, returns the values.
+        x: The setting on the horizontal axis of the figure.
+        panels: The figure.
+        log_x: Whether the horizontal axis is logarithmic.
+        check: Refuses settings that do not go together.
+    """
+
+    name: str
+    about: str
+    settings: dict[str, Setting]
+    values: dict[str, type]
+    run: Callable[[Row, int], Row]
+    x: str
+    panels: tuple[Panel, ...]
+    log_x: bool = False
+    check: Callable[[Row], None] = _nothing
+
+
+_NAMES = tuple(ANSATZE)
+_DATASETS = tuple(DATASETS)
+
+_CIRCUIT = {
+    "ansatz": Setting(str, "u3-cu3-chain", _NAMES),
+    "n_qubits": Setting(int, high=4096),
+    "n_layers": Setting(int),
+}
+_DENSE = {
+    "ansatz": Setting(str, "u3-cu3-chain", _NAMES),
+    "n_qubits": Setting(int, high=24),
+    "n_layers": Setting(int),
+}
+_CUT = {"truncation_error": float, "fidelity_estimate": float}
+
+GRADIENT_VARIANCE = Measure(
+    "gradient-variance",
+    "derivatives of ⟨Z⟩ of the middle qubit and of p(0…0) by the middle qubit's first angle",
+    {
+        **_CIRCUIT,
+        "engine": Setting(str, "auto", ("auto", "mps", "statevector")),
+        "max_bond": Setting(int, 256),
+    },
+    {
+        "gradient_z": float,
+        "gradient_p0": float,
+        "value_z": float,
+        "value_p0": float,
+        "engine_used": str,
+        "bond_count": int,
+        **_CUT,
+    },
+    _circuits.gradient_variance,
+    "n_qubits",
+    (
+        Panel("gradient_z", "variance of ∂⟨Z⟩/∂θ (1/rad²)", True, "variance"),
+        Panel("gradient_p0", "variance of ∂p(0…0)/∂θ (1/rad²)", True, "variance"),
+    ),
+)
+
+TRUNCATION = Measure(
+    "truncation",
+    "what cutting the bonds at max_bond costs, against the exact state",
+    {**_CIRCUIT, "max_bond": Setting(int), "cutoff": Setting(float, 0.0, low=0, high=0.5)},
+    {**_CUT, "infidelity": float, "distance": float, "largest_bond": int},
+    _circuits.truncation,
+    "max_bond",
+    (
+        Panel("truncation_error", "truncation error Σ√w (bound on the distance)", True),
+        Panel("infidelity", "infidelity 1 − |⟨exact|cut⟩|²", True),
+    ),
+    log_x=True,
+)
+
+ENTROPY = Measure(
+    "entropy",
+    "entanglement entropy of the bonds",
+    {**_CIRCUIT, "max_bond": Setting(int, 256)},
+    {
+        "entropy_middle": float,
+        "entropy_mean": float,
+        "entropy_max": float,
+        "largest_bond": int,
+        **_CUT,
+    },
+    _circuits.entropy,
+    "n_layers",
+    (
+        Panel("entropy_middle", "entropy of the middle bond (bits)"),
+        Panel("entropy_mean", "mean entropy of all bonds (bits)"),
+    ),
+)
+
+PROBABILITIES = Measure(
+    "probabilities",
+    "the distribution of the outcome probabilities, against that of a random state",
+    dict(_DENSE),
+    {
+        "shannon_entropy": float,
+        "collision": float,
+        "largest": float,
+        "quantile_10": float,
+        "quantile_50": float,
+        "quantile_90": float,
+        "porter_thomas_distance": float,
+    },
+    _circuits.probabilities,
+    "n_layers",
+    (
+        Panel("collision", "2ᴺ Σp² (2 for a random state)", True),
+        Panel("porter_thomas_distance", "largest difference to 1 − exp(−2ᴺp)"),
+    ),
+)
+
+COST = Measure(
+    "cost",
+    "seconds and memory of one forward and one backward pass",
+    {
+        **_CIRCUIT,
+        "engine": Setting(str, "mps", ("mps", "statevector")),
+        "max_bond": Setting(int, 64),
+        "n_outcomes": Setting(int, 1024, high=2**24),
+        "dtype": Setting(str, "complex64", ("complex64", "complex128")),
+    },
+    {
+        "forward_s": float,
+        "backward_s": float,
+        "state_mb": float,
+        "largest_bond": int,
+        "n_angles": int,
+        **_CUT,
+    },
+    _circuits.cost,
+    "n_qubits",
+    (
+        Panel("forward_s", "forward pass (s)", True),
+        Panel("backward_s", "backward pass (s)", True),
+    ),
+    log_x=True,
+)
+
+TRAIN = Measure(
+    "train",
+    "a whole training run",
+    {
+        "dataset": Setting(str, choices=_DATASETS),
+        "ansatz": Setting(str, None, _NAMES),
+        "n_qubits": Setting(int, None, high=4096),
+        "n_layers": Setting(int, None),
+        "engine": Setting(str, "auto", ("auto", "mps", "statevector")),
+        "max_bond": Setting(int, None),
+        "cutoff": Setting(float, None, low=0, high=0.5),
+        "shots": Setting(int, None),
+        "gradient": Setting(str, None, ("parameter-shift", "random-shift", "spsa")),
+        "n_shifts": Setting(int, None),
+        "mapping": Setting(str, "mlp", ("mlp", "tensor-train")),
+        "bond_dim": Setting(int, None),
+        "recipe": Setting(str, "default", ("default", "published")),
+        "epochs": Setting(int, None),
+        "lr": Setting(float, None, low=1e-12, high=1e3),
+        "batch_size": Setting(int, None),
+        "torch_device": Setting(str, "cpu"),
+    },
+    {
+        "test_accuracy": float,
+        "test_loss": float,
+        "train_accuracy": float,
+        "train_loss": float,
+        "n_weights": int,
+        "n_trainable": int,
+        "compression": float,
+        **_CUT,
+    },
+    _training.train,
+    "n_layers",
+    (
+        Panel("test_accuracy", "test accuracy (share of 1)"),
+        Panel("test_loss", "test cross entropy (nats)", True),
+    ),
+    check=_training.check,
+)
+
+SHOTS = Measure(
+    "shots",
+    "accuracy of a network that was trained exactly and is read from counted shots",
+    {
+        "dataset": Setting(str, choices=_DATASETS),
+        "ansatz": Setting(str, None, _NAMES),
+        "n_layers": Setting(int, None),
+        "epochs": Setting(int, None),
+        "shots": Setting(int),
+    },
+    {
+        "test_accuracy": float,
+        "exact_accuracy": float,
+        "total_variation": float,
+        "outcomes_seen": int,
+    },
+    _training.shots,
+    "shots",
+    (
+        Panel("test_accuracy", "test accuracy (share of 1)"),
+        Panel("total_variation", "total variation, counts to exact", True),
+    ),
+    log_x=True,
+)
+
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        TRAIN, GRADIENT_VARIANCE, TRUNCATION, ENTROPY, PROBABILITIES, COST, SHOTS,
+    )
+}  # fmt: skip

@@ -1,0 +1,333 @@
+"""Running a study on Dask: on workers started here, or on a scheduler that is there already.
+
+tasks ──► at most a window of them on the scheduler ──► rows ──► a part now and then
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from ..errors import RunError, must_be, positive_int
+from ._format import Study, Task
+from ._results import Store, need_extra, open_store
+from ._tasks import failure, identity, run_task
+
+#: A task whose worker dies is tried this often again, beside others and then alone.
+RETRIES = 1
+_SECONDS_TO_ANSWER = 10.0
+_SECONDS_TO_CLOSE = 20.0
+_WINDOW = 1000
+_POLL = 0.05
+# Finished rows wait for others of their part a thousandth of the time that the study ran, within
+# these limits: days of short tasks make thousands of parts, not millions.
+_SHARE, _SHORTEST_WAIT, _LONGEST_WAIT = 1e-3, 0.2, 30.0
+
+
+def run_study(
+    study: Study,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    memory_limit: str | None = None,
+    progress_bar: bool = True,
+) -> dict[str, int]:
+    """Run what is missing of a study, and write its rows into a folder.
+
+    Args:
+        study: The study.
+        out: Its folder; made if it is missing.
+        resume: Whether to go on with what the folder holds. Where it holds nothing, the study
+            begins there.
+        workers: Processes to start on this machine, each of one thread; one for each core by
+            default.
+        scheduler: Address or scheduler file of a running Dask scheduler, to use its workers.
+        memory_limit: Memory of each worker started here, such as ``"4GB"``: one that takes more is
+            stopped. By default an equal share of nine tenths of the machine's.
+        progress_bar: Whether to show a bar, and the address of Dask's dashboard, on standard error.
+
+    Returns:
+        The numbers of tasks: ``total``, ``done``, ``failed``, ``missing``.
+
+    Raises:
+        ImportError: The extra ``studies`` is not installed.
+        ValueError: ``workers`` or ``memory_limit`` makes no sense, or goes with ``scheduler``.
+        RunError: The folder cannot be used so, or the scheduler does not answer.
+        ConnectionError: The scheduler went away; the rows so far are written.
+        KeyboardInterrupt: After Ctrl-C or SIGTERM; the rows so far are written.
+
+    Example:
+        >>> from qtn_train.studies import load_study
+        >>> run_study(load_study("entropy"), "runs/entropy", workers=2)  # doctest: +SKIP
+        {'total': 180, 'done': 180, 'failed': 0, 'missing': 0}
+    """
+    need_extra()
+    if scheduler is not None and (workers is not None or memory_limit is not None):
+        name = "workers" if workers is not None else "memory_limit"
+        raise ValueError(must_be(name, "left out with a scheduler of your own", "given"))
+    if workers is not None:
+        positive_int("workers", workers)
+    with open_store(Path(out), study, resume=resume) as store:
+        if resume and store.fresh:
+            _say(f"{out} holds no study yet: starting it there.")
+        if len(store.done) < len(study):
+            with _interruptible(), _quiet(), ExitStack() as stack:
+                client = stack.enter_context(_connected(scheduler, workers, memory_limit))
+                if progress_bar:
+                    _say(f"dashboard: {client.dashboard_link}")
+                _Run(client, store, scheduler or "").go(progress_bar)
+        return progress(store)
+
+
+def progress(store: Store) -> dict[str, int]:
+    """Return how many tasks there are, are done, failed, and are missing."""
+    total, written, failed = len(store.study), len(store.done), store.n_failed
+    missing = total - written
+    return {"total": total, "done": written - failed, "failed": failed, "missing": missing}
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _connected(
+    scheduler: str | None, workers: int | None, memory_limit: str | None
+) -> Iterator[Any]:
+    """A client of the scheduler given, or of workers started here that end with it."""
+    import dask
+    from distributed import Client
+
+    if scheduler is None:
+        with dask.config.set(_LOCAL):
+            cluster = _local_cluster(workers, memory_limit)
+            try:
+                with Client(cluster) as client:
+                    yield client
+            finally:
+                _close(cluster)
+        return
+    try:
+        client = Client(_address(scheduler), timeout=_SECONDS_TO_ANSWER)
+    except (OSError, ValueError) as error:
+        expected = "the address of a running Dask scheduler"
+        reason = f"no answer within {_SECONDS_TO_ANSWER:g} s"
+        if isinstance(error, ValueError):
+            reason = str(error).partition(" (")[0]
+        actual = f"{scheduler} ({reason})"
+        hint = "Start one with `dask scheduler`."
+        raise RunError(must_be("--scheduler", expected, actual, hint)) from error
+    with client:
+        yield client
+
+
+def _close(cluster: Any) -> None:
+    """End the workers; where that hangs, as it may while one of them restarts, kill them."""
+    pids = [pid for worker in cluster.workers.values() if (pid := getattr(worker, "pid", None))]
+    try:
+        cluster.close(timeout=_SECONDS_TO_CLOSE)
+    except TimeoutError:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _address(scheduler: str) -> str:
+    """An address as it is; from a scheduler file, what it says."""
+    path = Path(scheduler)
+    if not path.is_file():
+        return scheduler
+    try:
+        return str(json.loads(path.read_text())["address"])
+    except (ValueError, LookupError, TypeError) as error:
+        expected = "a file that `dask scheduler --scheduler-file` wrote"
+        raise RunError(must_be("--scheduler", expected, scheduler)) from error
+
+
+def _local_cluster(workers: int | None, memory_limit: str | None) -> Any:
+    from dask.system import CPU_COUNT
+    from distributed import LocalCluster
+    from distributed.system import MEMORY_LIMIT
+    from distributed.worker_memory import parse_memory_limit
+
+    count = CPU_COUNT if workers is None else workers
+    limit: Any = int(0.9 * MEMORY_LIMIT / count)
+    if memory_limit is not None:
+        try:
+            limit = parse_memory_limit(memory_limit, 1, logger=logging.getLogger(__name__))
+        except ValueError as error:
+            hint = "For example 4GB."
+            raise ValueError(
+                must_be("--memory-limit", "a number of bytes", repr(memory_limit), hint)
+            ) from error
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        memory_limit=limit,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+        preload=["qtn_train.studies._worker"],
+        env=dict.fromkeys(_THREADS, "1"),
+    )
+
+
+_LOCAL = {
+    "distributed.scheduler.allowed-failures": RETRIES,
+    # A worker holds one task, so that its death is blamed on no other.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # On a busy machine it takes long until a new worker stands in a dead one's place.
+    "distributed.deploy.lost-worker-timeout": "1 day",
+    # Nothing waits on a worker that could be spilled; a paused one might never go on.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+}
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log of Dask's on standard error: what matters stands in the rows or in an error."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, which batch systems send, end the study as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+class _Run:
+    """The state of a running study."""
+
+    def __init__(self, client: Any, store: Store, scheduler: str) -> None:
+        from distributed import as_completed
+
+        self.client, self.store, self.scheduler = client, store, scheduler
+        self.missing = (task for task in store.study.tasks() if task.id not in store.done)
+        self.running: dict[Any, Task] = {}
+        self.finished = as_completed(with_results=True, raise_errors=False, loop=client.loop)
+        self.rows: list[dict[str, Any]] = []
+        # Tasks on whose behalf a worker died; a neighbour's death counts too, so they run alone.
+        self.suspects: list[Task] = []
+        self.alone = False
+
+    def go(self, progress_bar: bool) -> None:
+        began = written = time.monotonic()
+        with self._bar(progress_bar) as bar:
+            try:
+                while self._submit():
+                    self._collect()
+                    now = time.monotonic()
+                    wait = min(max(_SHARE * (now - began), _SHORTEST_WAIT), _LONGEST_WAIT)
+                    if self.rows and now - written > wait:
+                        self._write(bar)
+                        written = now
+                    self._tell(bar)
+                    time.sleep(_POLL)
+            finally:
+                # Also after Ctrl-C: what is finished by now is kept.
+                self._collect(lost_is_an_error=sys.exc_info()[0] is None)
+                self._write(bar)
+
+    def _submit(self) -> bool:
+        """Fill the window; return whether anything is running."""
+        if not self.alone:
+            while len(self.running) < _WINDOW and (task := next(self.missing, None)):
+                self._start(task, task.id)
+        if not self.running and self.suspects:
+            self.alone = True
+            task = self.suspects.pop()
+            self._start(task, f"{task.id}-alone")
+        return bool(self.running)
+
+    def _start(self, task: Task, key: str) -> None:
+        name = f"{task.measure}-{os.getpid()}-{key}"
+        future = self.client.submit(run_task, task, key=name, pure=False)
+        self.running[future] = task
+        self.finished.add(future)
+
+    def _collect(self, lost_is_an_error: bool = True) -> None:
+        """Make rows of what has finished."""
+        for future, result in self.finished.next_batch(block=False):
+            task = self.running.pop(future)
+            if future.status == "finished" and isinstance(result, dict):
+                self.rows.append(result)
+            elif future.status == "error":
+                self._failed(task, future.exception())
+            elif lost_is_an_error:
+                self._lost()
+        if lost_is_an_error and self.client.status not in ("running", "newly-created"):
+            self._lost()
+
+    def _failed(self, task: Task, error: BaseException) -> None:
+        from distributed import KilledWorker
+
+        if isinstance(error, KilledWorker):
+            if not self.alone:
+                self.suspects.append(task)
+                return
+            text = "the worker died each time (killed, or more memory than its limit)"
+        else:
+            text = f"{type(error).__name__}: {error}"
+        self.rows.append(identity(task) | failure(text))
+
+    def _lost(self) -> None:
+        expected = "reachable until the study ends"
+        actual = f"{self.scheduler or 'one on this machine'}, which went away"
+        raise ConnectionError(must_be("the scheduler", expected, actual, "Nothing is lost."))
+
+    def _write(self, bar: tqdm[Any]) -> None:
+        if self.rows:
+            self.store.append(self.rows)
+            bar.update(len(self.rows))
+            self.rows = []
+
+    def _tell(self, bar: tqdm[Any]) -> None:
+        workers = len(self.client.scheduler_info()["workers"])
+        bar.set_postfix(failed=self.store.n_failed, workers=workers, refresh=False)
+        bar.refresh() if sys.stderr.isatty() else None
+
+    def _bar(self, show: bool) -> tqdm[Any]:
+        return tqdm(
+            total=len(self.store.study),
+            initial=len(self.store.done),
+            disable=not show,
+            unit="task",
+            dynamic_ncols=True,
+            # In a log file a bar is a line each time.
+            mininterval=0.1 if sys.stderr.isatty() else 30.0,
+        )
