@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtn_train.circuits import ANSATZE, GATES, Circuit, ansatz
-from qtn_train.engines import StatevectorEngine, StatevectorState, _statevector
+from qtn_train.engines import StatevectorEngine, StatevectorState, _statevector, _tiles
 from qtn_train.engines._blocks import block_plan
-from qtn_train.engines._tiles import COLUMNS, ROWS, tile_plan
+from qtn_train.engines._tiles import COLUMNS, ROWS, TilePlan, tile_plan
 from qtn_train.errors import UnsupportedByEngine
 
 
@@ -121,11 +121,9 @@ def test_random_circuits_over_many_tiles() -> None:
 
 
 def run_tiles(
-    circuit: Circuit, values: np.ndarray, dtype: torch.dtype, is_real: bool
+    plan: TilePlan, values: np.ndarray, dtype: torch.dtype = torch.complex128
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """With or without imaginary parts, as asked."""
     angles = torch.from_numpy(values).requires_grad_()
-    plan = dataclasses.replace(tile_plan(circuit), is_real=is_real)
     matrices = _statevector._fuse(plan, plan.gates.values(angles, dtype))
     amplitudes = _statevector._Evolve.apply(matrices, plan)
     weights = torch.from_numpy(np.random.default_rng(1).normal(size=amplitudes.numel()))
@@ -142,10 +140,11 @@ def real_circuit(n_qubits: int, n_gates: int) -> Circuit:
 def test_real_gates_without_imaginary_parts(n_qubits: int) -> None:
     circuit = real_circuit(n_qubits, 60) if n_qubits > 1 else Circuit.builder(1).ry(0).h(0).build()
     values = angles_of(circuit)
-    assert tile_plan(circuit).is_real
+    plan = tile_plan(circuit)
+    assert plan.is_real
     for dtype, atol in ((torch.complex128, 1e-12), (torch.complex64, 1e-5)):
-        amplitudes, grad = run_tiles(circuit, values, dtype, is_real=True)
-        other, other_grad = run_tiles(circuit, values, dtype, is_real=False)
+        amplitudes, grad = run_tiles(plan, values, dtype)
+        other, other_grad = run_tiles(dataclasses.replace(plan, is_real=False), values, dtype)
         assert amplitudes.dtype == dtype
         torch.testing.assert_close(amplitudes, other, atol=atol, rtol=0)
         torch.testing.assert_close(grad, other_grad, atol=atol, rtol=0)
@@ -174,21 +173,31 @@ def test_one_complex_gate_makes_the_state_complex() -> None:
         assert tile_plan(circuit).is_real == (name in real), name
 
 
-@pytest.mark.parametrize("gate", ["cu3", "cx"])
-def test_a_control_at_every_column(gate: str) -> None:
-    n_qubits = ROWS + COLUMNS
-    builder = Circuit.builder(n_qubits)
-    for qubit in range(n_qubits):
-        builder.add("u3" if gate == "cu3" else "ry", qubit)
-    for pair in zip(range(ROWS, n_qubits), range(ROWS), strict=True):
-        builder.add(gate, *pair)
-    for qubit in range(n_qubits):
-        builder.add("ry", qubit)
+@pytest.mark.parametrize(("turn", "gate"), [("u3", "cu3"), ("ry", "cx")])
+def test_a_control_at_every_column(turn: str, gate: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def simple(
+        old: tuple[int, ...], taken: Any, left: Any, targets: Any, controls: Any, n_rows: int
+    ) -> tuple[int, ...]:
+        rows = {targets[number] for number in taken}
+        return tuple(sorted(old, key=lambda qubit: qubit not in rows))
+
+    monkeypatch.setattr(_tiles, "_layout", simple)  # its own choice avoids such controls
+    builder = Circuit.builder(ROWS + COLUMNS)
+    columns = range(ROWS, ROWS + COLUMNS)
+    for qubit in columns:
+        builder.add(turn, qubit)
+    for qubit in columns:  # the first sweep has these targets, the second one the others
+        builder.add(gate, qubit, ROWS + (qubit + 1 - ROWS) % COLUMNS)
+    for qubit in range(ROWS):
+        builder.add(gate, ROWS + qubit, qubit).add(turn, qubit)
+    for qubit in columns:
+        builder.add(turn, qubit)
     circuit = builder.build()
-    places = {int(step[3]) for sweep in tile_plan(circuit).sweeps for step in sweep.steps}
+    plan = tile_plan.__wrapped__(circuit)
+    places = {int(step[3]) for sweep in plan.sweeps for step in sweep.steps}
     assert places >= set(range(COLUMNS))
     values = angles_of(circuit)
-    amplitudes, grad = run(circuit, values)
+    amplitudes, grad = run_tiles(plan, values)
     other, other_grad = run_blocks(circuit, values, 3)
     torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
     torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
