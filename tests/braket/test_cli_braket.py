@@ -152,8 +152,10 @@ def test_the_estimate_is_the_bill(
 
 
 def test_an_estimate_says_what_does_not_fit_and_what_does(service: Any, cli: Cli) -> None:
-    command = ("braket", "estimate", "--dataset", "mnist", "--device", "Garnet", "--shots", "1000")
-    status, out, err = cli(*command)
+    published = ("--dataset", "mnist", "--ansatz", "u3-cu3-ring", "--layers", "16")
+    status, out, err = cli(
+        "braket", "estimate", *published, "--device", "Garnet", "--shots", "1000"
+    )
     assert (status, err) == (0, "")
     assert "warning: the expected fidelity is 1.4 %, below 10 %" in out
     assert re.search(r"^fits +--ansatz u3-cu3-chain --qubits 9 --layers \d+", out, re.M)
