@@ -77,7 +77,7 @@ def show(
     directory: Annotated[Path, typer.Argument(help="Folder of a study.")], as_json: Json = False
 ) -> None:
     """Print progress, failures and results of a study, and draw them into its folder."""
-    from .studies import read_study, save_figure, summarize, table
+    from .studies import page, read_study, save_figure, summarize, table
 
     measure = read_study(directory).measure
     summary = summarize(directory)
@@ -86,7 +86,8 @@ def show(
         save_figure(summary, measure, path, measure.about)
     if as_json:
         figure = str(path) if summary["points"] else None
-        print(json.dumps({"figure": figure, **summary}, sort_keys=True, allow_nan=False))
+        result = {**summary, **page(summary, measure), "figure_path": figure}
+        print(json.dumps(result, sort_keys=True, allow_nan=False))
         return
     print(
         f"{measure.name}: {summary['done']:,} of {summary['total']:,} tasks done, "

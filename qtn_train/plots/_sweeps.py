@@ -8,6 +8,9 @@ from typing import Any
 
 from ._runs import COLORS, MARKERS, canvas, styled
 
+#: Up to so many values are written on a logarithmic axis, each for itself.
+_MOST_TICKS = 8
+
 
 @styled
 def save_sweep(

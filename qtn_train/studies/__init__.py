@@ -10,6 +10,7 @@ from ._compare import LEARNING_RATES, CompareConfig, compare, tune_rate
 from ._comparison import GENERATORS, Comparison, read_comparison
 from ._format import Study, Task, load_study, parse_study, ready_made
 from ._measures import MAX_TRUNCATION_ERROR, MEASURES, Measure, Panel
+from ._page import page
 from ._results import read_results, read_study
 from ._runner import run_study
 from ._settings import Setting
@@ -29,6 +30,7 @@ __all__ = [
     "Task",
     "compare",
     "load_study",
+    "page",
     "parse_study",
     "read_comparison",
     "read_results",

@@ -151,7 +151,12 @@ def _failures(frame: DataFrame, measure: Measure) -> list[dict[str, Any]]:
     ]
 
 
-def _axis(summary: Summary, measure: Measure) -> tuple[str, bool]:
+def word(name: str) -> str:
+    """Return how a setting is written on an axis."""
+    return _WORDS.get(name, name)
+
+
+def axis(summary: Summary, measure: Measure) -> tuple[str, bool]:
     """The setting on the horizontal axis, and whether that is logarithmic."""
     varying: dict[str, list[Any]] = {}
     for point in summary["points"]:
@@ -165,13 +170,13 @@ def _axis(summary: Summary, measure: Measure) -> tuple[str, bool]:
     return measure.x, measure.log_x
 
 
-def _lines(summary: Summary, x: str) -> dict[str, list[dict[str, Any]]]:
+def lines(summary: Summary, x: str) -> dict[str, list[dict[str, Any]]]:
     """The points by line of the figure: those that differ in the horizontal axis alone."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for point in summary["points"]:
         others = {k: v for k, v in point["settings"].items() if k != x}
         label = ", ".join(
-            str(value) if isinstance(value, str) else f"{value} {_WORDS.get(name, name)}"
+            str(value) if isinstance(value, str) else f"{value} {word(name)}"
             for name, value in others.items()
             if value is not None
         )
@@ -187,7 +192,7 @@ def _fits(summary: Summary, measure: Measure) -> Iterator[dict[str, Any]]:
     for panel in measure.panels:
         if panel.statistic != "variance" or measure.x != "n_qubits":
             continue
-        for label, points in _lines(summary, measure.x).items():
+        for label, points in lines(summary, measure.x).items():
             trusted = [p for p in points if not p["marked"] and p["repeats"] > 1]
             stats = [p["values"][panel.value] for p in trusted]
             fit = fit_decay(
@@ -229,7 +234,8 @@ def _head(panel: Panel) -> str:
     return f"{panel.value} {'variance ± se' if panel.statistic == 'variance' else 'mean ± sd'}"
 
 
-def _numbers(point: dict[str, Any], panel: Panel) -> tuple[float, float] | None:
+def center(point: dict[str, Any], panel: Panel) -> tuple[float, float] | None:
+    """Return what a panel draws of a point: the value and its spread, or None."""
     stats = point["values"].get(panel.value)
     if stats is None:
         return None
@@ -239,7 +245,7 @@ def _numbers(point: dict[str, Any], panel: Panel) -> tuple[float, float] | None:
 
 
 def _cell(point: dict[str, Any], panel: Panel) -> str:
-    numbers = _numbers(point, panel)
+    numbers = center(point, panel)
     return "-" if numbers is None else f"{numbers[0]:.4g} ± {numbers[1]:.2g}"
 
 
@@ -258,16 +264,16 @@ def save_figure(summary: Summary, measure: Measure, path: str | Path, title: str
         OSError: The folder is not writable.
     """
     fits = {(fit["value"], fit["line"]): fit for fit in summary["fits"]}
-    name, log_x = _axis(summary, measure)
+    name, log_x = axis(summary, measure)
     panels = []
     for panel in measure.panels:
-        lines = []
-        for label, points in _lines(summary, name).items():
-            known = [p for p in points if _numbers(p, panel) and _x(p, summary, name) is not None]
-            numbers: Any = [_numbers(p, panel) for p in known]
+        drawn = []
+        for label, points in lines(summary, name).items():
+            known = [p for p in points if center(p, panel) and _x(p, summary, name) is not None]
+            numbers: Any = [center(p, panel) for p in known]
             x = [_x(p, summary, name) for p in known]
             fit = fits.get((panel.value, label))
-            lines.append(
+            drawn.append(
                 {
                     "label": label,
                     "x": x,
@@ -277,5 +283,5 @@ def save_figure(summary: Summary, measure: Measure, path: str | Path, title: str
                     "fit": [fitted(fit, n) for n in x] if fit else None,
                 }
             )
-        panels.append({"label": panel.label, "log": panel.log, "lines": lines})
-    save_sweep(panels, path, x_label=_WORDS.get(name, name), log_x=log_x, title=title)
+        panels.append({"label": panel.label, "log": panel.log, "lines": drawn})
+    save_sweep(panels, path, x_label=word(name), log_x=log_x, title=title)

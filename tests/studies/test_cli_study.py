@@ -59,7 +59,7 @@ def test_run_and_show(cli: Cli, scheduler: str, tmp_path: Path) -> None:
     status, out, err = cli("show", "d", "--json")
     summary = json.loads(out)
     assert (status, err) == (0, "")
-    assert summary["figure"] == "d/gradient-variance.png"
+    assert summary["figure_path"] == "d/gradient-variance.png"
     assert len(summary["points"]) == 3
     assert summary["study"] == FILE
 

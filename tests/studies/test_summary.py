@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qtn_train import plots
 from qtn_train.studies import (
     MEASURES,
     parse_study,
     read_study,
+    ready_made,
     save_figure,
     summarize,
     table,
 )
 from qtn_train.studies._fit import fit_decay, fitted, variance_error
+from qtn_train.studies._page import page
 from qtn_train.studies._results import open_store
-from qtn_train.studies._summary import _axis, _lines
+from qtn_train.studies._summary import axis, lines
 from qtn_train.studies._tasks import failure, identity
 
 NS = [4, 8, 12, 16]
@@ -121,19 +124,32 @@ def test_settings_that_are_missing_are_a_point_of_their_own(tmp_path: Path) -> N
     save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
 
 
-def test_the_axis_is_a_setting_that_varies(tmp_path: Path) -> None:
+def test_theaxis_is_a_setting_that_varies(tmp_path: Path) -> None:
     text = 'study.measure = "train"\n[grid]\ndataset = "iris"\nrecipe = ["default", "published"]\n'
     study = parse_study(text + "lr = [1e-4, 1e-2]\n")
     with open_store(tmp_path, study, resume=False) as store:
         values = {"test_accuracy": 0.5, "test_loss": 1.0, "status": "done"}
         store.append([identity(task) | values for task in study.tasks()])
     summary = summarize(tmp_path)
-    assert _axis(summary, MEASURES["train"]) == ("lr", True)
-    assert set(_lines(summary, "lr")) == {"default", "published"}
+    assert axis(summary, MEASURES["train"]) == ("lr", True)
+    assert set(lines(summary, "lr")) == {"default", "published"}
     save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
     summary["points"] = summary["points"][:1]
     summary["points"][0]["settings"] = {"recipe": "default"}
-    assert _axis(summary, MEASURES["train"]) == ("n_layers", False)
+    assert axis(summary, MEASURES["train"]) == ("n_layers", False)
+
+
+def test_the_results_pages_can_draw_it(tmp_path: Path) -> None:
+    summary = stored(tmp_path, marked=16)
+    content = page(summary, MEASURES["gradient-variance"])
+    assert content["command"].startswith("qtn-train study run study.toml --out DIR")
+    assert len(content["rows"]) == 8
+    assert sum(row["marked"] for row in content["rows"]) == 2
+    assert set(content["columns"]) <= set(content["rows"][0])
+    for options in content["figure"]:
+        assert plots.lines(content["rows"], **options).get_axes()
+    summary["study"] = ready_made()["entropy"]
+    assert "study run entropy --out" in page(summary, MEASURES["gradient-variance"])["command"]
 
 
 def test_a_power_is_told_from_an_exponential() -> None:
