@@ -121,7 +121,8 @@ class TilePlan:
         """(n, control, 2, 2) complex as (n, control, 8) real, or 4 where all are real."""
         plain = matrices.detach().resolve_conj()
         parts = plain.real if self.is_real else torch.view_as_real(plain.contiguous())
-        numbers: NDArray[Any] = parts.reshape(*plain.shape[:2], -1).contiguous().numpy()
+        width = 4 if self.is_real else 8  # not −1: there may be no gate at all
+        numbers: NDArray[Any] = parts.reshape(*plain.shape[:2], width).contiguous().numpy()
         return numbers
 
 
