@@ -111,17 +111,19 @@ def layer_plan(circuit: Circuit) -> LayerPlan | None:
         slots.append((len(moves) - 1) * n_qubits + gate.qubits[0])
         angles.append(gate.angles[0])
     kinds, which = np.unique(np.stack(moves), axis=0, return_inverse=True)
+    orders, inverses = _orders(kinds, n_qubits)
     return LayerPlan(
         n_qubits,
         len(moves),
         np.array(slots, dtype=np.int64),
         np.array(angles, dtype=np.int64),
-        *_orders(kinds, n_qubits),
+        orders,
+        inverses,
         which.reshape(-1),
     )
 
 
-def _orders(goes_to: NDArray[np.int64], n_qubits: int) -> tuple[NDArray[np.int32], ...]:
+def _orders(goes_to: NDArray[np.int64], n_qubits: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return where amplitudes are read from, and where they went, in the rotated state."""
     from ._layer_kernels import LOW
 

@@ -268,10 +268,10 @@ def _layout(
     free.sort(key=lambda q: q not in outside)
     rest = free + kept
     n_tile = max(0, len(rest) - COLUMNS)
-    tile, columns = rest[:n_tile], rest[n_tile:]
+    lowest = rest[n_tile:]
     if len(kept) < _LINE:  # nothing is copied in long runs: those needed last come lowest
-        columns.sort(key=lambda q: (q not in outside, next_use[q]))
-    return (*tile, *rows, *columns)
+        lowest.sort(key=lambda q: (q not in outside, next_use[q]))
+    return (*rest[:n_tile], *rows, *lowest)
 
 
 def _step(
