@@ -35,7 +35,7 @@ types: .venv/.all-installed  ## Check types
 
 # Nothing is executed for the pages, and every warning and every dead link is an error.
 docs: .venv/.all-installed  ## Build the documentation into docs/_build/html
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -n -q -d docs/_build/doctrees \
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -E -W --keep-going -n -q -d docs/_build/doctrees \
 	    -b html docs docs/_build/html
 	@echo "docs: open docs/_build/html/index.html"
 
