@@ -20,6 +20,7 @@ from qtn_train.data import Dataset, load
 from qtn_train.engines import CountingEngine, Engine, NoisyEngine, StatevectorEngine
 from qtn_train.engines._counts import Counts, Program
 from qtn_train.hybrid import QuantumTrain
+from qtn_train.mapping import MLPMapping
 from qtn_train.mapping._base import amplitude_feature
 from qtn_train.training import (
     build_model,
@@ -52,7 +53,7 @@ class Network(NamedTuple):
     epochs: int
 
 
-#: Those that regenerate: the recipes' circuits; N = 8, 12 and 13.
+#: Those that regenerate, N = 8, 12 and 13.
 NETWORKS = {
     "iris": Network("iris", "ry-cx-chain", 4, 60),
     "digits": Network("digits", "u3-cu3-ring", 16, 40),
@@ -98,7 +99,10 @@ def make(network: Network, seed: int, engine: Engine | None = None) -> QuantumTr
     _, circuit = default_circuit(
         network.dataset, n_weights, ansatz=network.ansatz, n_layers=network.n_layers
     )
-    return build_model(network.dataset, circuit, engine or StatevectorEngine(), seed=seed)
+    # As in the published network, whatever the default recipe takes.
+    mapping = MLPMapping(circuit.n_qubits, hidden=(4, 20, 4), seed=seed)
+    engine = engine or StatevectorEngine()
+    return build_model(network.dataset, circuit, engine, mapping=mapping, seed=seed)
 
 
 @lru_cache

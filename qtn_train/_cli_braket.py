@@ -25,6 +25,7 @@ from ._cli_device import (
     Device,
     Mitigate,
     Native,
+    PerOutcome,
     Placement,
     Profile,
     Region,
@@ -68,6 +69,7 @@ def estimate(
     ansatz: Annotated[str | None, typer.Option(help="Without a folder: as for train.")] = None,
     layers: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
     qubits: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
+    weights_per_outcome: PerOutcome = None,
     device: Device = None,
     shots: Annotated[int | None, typer.Option(help="Shots of each circuit.")] = None,
     gradient: Annotated[
@@ -86,7 +88,16 @@ def estimate(
     from .engines._braket._estimate import estimate as estimated
     from .engines._braket._estimate import suggest
 
-    circuit, n_weights = _circuit(directory, dataset, ansatz, layers, qubits)
+    circuit, n_weights = _circuit(
+        directory,
+        {
+            "dataset": dataset,
+            "ansatz": ansatz,
+            "layers": layers,
+            "qubits": qubits,
+            "weights_per_outcome": weights_per_outcome,
+        },
+    )
     with naming_options():
         if shots is None:
             raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
@@ -113,30 +124,27 @@ def estimate(
     for line in told.lines():
         print(line)
     for one in fitting:
-        print(f"fits               {one}")
+        print(f"fits               {one.options}")
 
 
-def _circuit(
-    directory: Path | None,
-    dataset: str,
-    ansatz: str | None,
-    layers: int | None,
-    qubits: int | None,
-) -> tuple[Circuit, int]:
+def _circuit(directory: Path | None, run: Mapping[str, Any]) -> tuple[Circuit, int]:
     """Return the circuit of a run, or of a new one, and how many weights it makes."""
     from .data import DATASETS
     from .training import default_circuit, target_for
 
-    if dataset not in DATASETS:
-        raise ValueError(must_be("--dataset", f"one of {', '.join(DATASETS)}", repr(dataset)))
+    if run["dataset"] not in DATASETS:
+        expected = f"one of {', '.join(DATASETS)}"
+        raise ValueError(must_be("--dataset", expected, repr(run["dataset"])))
     if directory is not None:
         run = _cli_run.stored_options(directory)
-        dataset, ansatz, layers, qubits = (
-            run[name] for name in ("dataset", "ansatz", "layers", "qubits")
-        )
-    n_weights = sum(p.numel() for p in target_for(dataset).parameters())
+    n_weights = sum(p.numel() for p in target_for(run["dataset"]).parameters())
     _, circuit = default_circuit(
-        dataset, n_weights, ansatz=ansatz, n_layers=layers, n_qubits=qubits
+        run["dataset"],
+        n_weights,
+        ansatz=run["ansatz"],
+        n_layers=run["layers"],
+        n_qubits=run["qubits"],
+        weights_per_outcome=run["weights_per_outcome"] or 1,
     )
     return circuit, n_weights
 

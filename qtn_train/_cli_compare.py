@@ -15,13 +15,14 @@ from tqdm import tqdm
 
 from . import _cli_run
 from ._cli_run import say
+from ._files import write_atomically
 from .errors import CheckpointError, must_be
 
 if TYPE_CHECKING:
     from .hybrid import QuantumTrain
     from .studies import Comparison
 
-COMPARISON, FIGURE = "compare.json", "compare.png"
+COMPARISON, FIGURE, TABLE = "compare.json", "compare.png", "table.json"
 
 # What is compared, where nothing is said.
 _BEGIN: dict[str, Any] = {
@@ -108,6 +109,8 @@ def command(
     from .plots import save_comparison
 
     save_comparison(comparison.runs, out / FIGURE, _title(run, comparison))
+    table = comparison.result(_command(run), _title(run, comparison))
+    write_atomically(out / TABLE, f"{json.dumps(table, indent=1)}\n".encode())
     if as_json:
         print(json.dumps(comparison.to_json(), indent=1, sort_keys=True))
     else:
@@ -177,6 +180,17 @@ def _compare(run: dict[str, Any], data_dir: Path | None, out: Path, resume: bool
 
     kept = {**run, "versions": _cli_run.versions()}
     return compare(make_model, data, config, folder=out, resume=resume, on_run=on_run, run=kept)
+
+
+def _command(run: dict[str, Any]) -> str:
+    """The command that makes a comparison, with all that was chosen for it."""
+    words = ["qtn-train", "compare", run["dataset"]]
+    for name in (*_LIKE_TRAIN[1:], "generators", "layers", "seeds"):
+        if run[name] is not None:
+            value = run[name]
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            words += ["--" + name.replace("_", "-"), text]
+    return shlex.join([*words, *(f"--{name}" for name in ("tune", "effective") if run[name])])
 
 
 def _title(run: dict[str, Any], comparison: Comparison) -> str:

@@ -51,6 +51,10 @@ Mitigate = Annotated[
 Native = Annotated[
     bool | None, typer.Option("--native", help="Send the device's native gates verbatim.")
 ]
+PerOutcome = Annotated[
+    int | None,
+    typer.Option(help="Weights that the mapping makes of each outcome; more need fewer qubits."),
+]
 Placement = Annotated[
     str | None, typer.Option(help="Physical label of each qubit, with commas; else found.")
 ]

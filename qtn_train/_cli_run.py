@@ -33,16 +33,19 @@ JOURNAL = "braket.sqlite"
 KEPT = (
     "dataset", "ansatz", "layers", "qubits", "engine", "max_bond", "cutoff", "shots", "gradient",
     "mapping", "bond_dim", "recipe", "epochs", "lr", "batch_size", "seed", "torch_device",
-    "device", "n_shifts", "mitigate_readout", "native", "placement",
+    "device", "n_shifts", "mitigate_readout", "native", "placement", "weights_per_outcome",
 )  # fmt: skip
 
 # Of these, what checkpoints from before it existed lack.
 _LATER = (
     "shots", "gradient", "device", "n_shifts", "mitigate_readout", "native", "placement",
+    "weights_per_outcome",
 )  # fmt: skip
 
 #: Options that begin as those of another run do, where --init-from names one.
-_OF_THE_MODEL = ("ansatz", "layers", "qubits", "mapping", "bond_dim", "recipe", "seed")
+_OF_THE_MODEL = (
+    "ansatz", "layers", "qubits", "mapping", "bond_dim", "weights_per_outcome", "recipe", "seed",
+)  # fmt: skip
 
 #: Options that only the engine braket has.
 _OF_DEVICES = ("device", "native", "placement")
@@ -125,7 +128,7 @@ def _fresh(given: dict[str, Any]) -> dict[str, Any]:
     """Check the options of a new run and choose what is not given."""
     import torch
 
-    for name in ("epochs", "batch_size", "layers", "qubits", "shots"):
+    for name in ("epochs", "batch_size", "layers", "qubits", "weights_per_outcome", "shots"):
         # Braket's local simulators take 0 shots; a device's own range is checked later.
         if given[name] is not None and (name, given["engine"]) != ("shots", "braket"):
             positive_int(_option(name), given[name])
@@ -259,7 +262,12 @@ def _mapping(run: dict[str, Any], n_qubits: int) -> MappingModel | None:
 
     if run["mapping"] == "mlp":
         return None
-    return TensorTrainMapping(n_qubits, run["bond_dim"] or 4, seed=run["seed"])
+    return TensorTrainMapping(
+        n_qubits,
+        run["bond_dim"] or 4,
+        weights_per_outcome=run["weights_per_outcome"] or 1,
+        seed=run["seed"],
+    )
 
 
 def build(
@@ -292,6 +300,7 @@ def build(
         ansatz=run["ansatz"],
         n_layers=run["layers"],
         n_qubits=run["qubits"],
+        weights_per_outcome=run["weights_per_outcome"] or 1,
     )
     data = load(run["dataset"], data_dir=data_dir) if data is None else data
     with naming_options():
@@ -310,6 +319,7 @@ def build(
         engine,
         recipe=run["recipe"],
         mapping=mapping,
+        weights_per_outcome=run["weights_per_outcome"] or 1,
         seed=run["seed"],
         device=device,
     )

@@ -31,6 +31,9 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Run what is missing in the folder.")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run the failed tasks of the folder again, too.")
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(help="Processes on this machine; one for each core by default.")
     ] = None,
@@ -50,7 +53,8 @@ def run(
         result = run_study(
             checked,
             out,
-            resume=resume,
+            resume=resume or retry_failed,
+            retry_failed=retry_failed,
             workers=workers,
             scheduler=scheduler,
             memory_limit=memory_limit,

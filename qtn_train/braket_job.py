@@ -42,6 +42,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "ansatz": str,
     "layers": int,
     "qubits": int,
+    "weights_per_outcome": int,
     "epochs": int,
     "batch_size": int,
     "lr": float,
@@ -126,10 +127,11 @@ def _train_on(engine: BraketEngine, job: HybridJob, options: dict[str, Any]) -> 
 
     dataset = options.get("dataset", "iris")
     sizes = {"ansatz": "ansatz", "layers": "n_layers", "qubits": "n_qubits"}
+    mapped = {k: v for k, v in options.items() if k == "weights_per_outcome"}
     chosen = {new: options[old] for old, new in sizes.items() if old in options}
     n_weights = sum(p.numel() for p in target_for(dataset).parameters())
-    _, circuit = default_circuit(dataset, n_weights, **chosen)
-    model = build_model(dataset, circuit, engine, seed=engine.seed)
+    _, circuit = default_circuit(dataset, n_weights, **chosen, **mapped)
+    model = build_model(dataset, circuit, engine, **mapped, seed=engine.seed)
     config = fit_config(dataset, "default", engine.seed, True)
     config = config.but(**{name: options[name] for name in _FIT if name in options})
 

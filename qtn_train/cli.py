@@ -85,6 +85,7 @@ def train(
     bond_dim: Annotated[
         int | None, typer.Option(help="Bond dimension of --mapping tensor-train; 4 by default.")
     ] = None,
+    weights_per_outcome: _cli_device.PerOutcome = None,
     recipe: Annotated[str | None, typer.Option(help="default or published.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,

@@ -33,6 +33,7 @@ def _load_plain(name: str) -> None:
 
 
 _load_plain("qtn_train.engines._kernels")
+_load_plain("qtn_train.engines._layer_kernels")
 
 settings.register_profile(
     "qtn_train", derandomize=True, deadline=None, max_examples=50, database=None

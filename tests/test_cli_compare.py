@@ -14,6 +14,7 @@ import pytest
 import torch
 from forked import Server
 
+from qtn_train import plots
 from qtn_train.cli import main
 from qtn_train.generators import CONTROLS
 from qtn_train.studies import read_comparison
@@ -49,14 +50,21 @@ def cli(
 def test_one_table_and_one_figure(cli: Callable[..., tuple[str, str]], tmp_path: Path) -> None:
     out, err = cli(*PAIR, "--layers", "1,2", "--out", "both")
     lines = out.splitlines()
-    assert lines[0].startswith("layers  generator  test accuracy %  minus circuit  trainable")
+    assert lines[0].split()[:5] == ["layers", "generator", "test", "accuracy", "%"]
     assert [line.split()[:2] for line in lines[1:5]] == [
         [layers, name] for layers in "12" for name in ("circuit", "hashing")
     ]
     assert all("±" in line for line in lines[1:5])
     assert lines[5] == "see both/compare.png and both/compare.json"
-    assert len(re.findall(r"^\w+, [12] layers, seed [01]: test accuracy", err, re.M)) == 8
+    assert len(re.findall(r"\w+, [12] layers, seed [01]: test accuracy", err)) == 8
     assert (tmp_path / "both" / "compare.png").read_bytes()[:4] == b"\x89PNG"
+    table = json.loads((tmp_path / "both" / "table.json").read_text())
+    assert table["command"].startswith("qtn-train compare iris --ansatz ry-cx-chain --qubits 8 ")
+    assert "--generators circuit,hashing --layers 1,2 --seeds 2" in table["command"]
+    assert table["title"].startswith(
+        "iris: 131 weights, 8 qubits, 1, 2 layers of ry-cx-chain, 1 ep"
+    )
+    assert plots.lines(table["rows"], **table["figure"]).axes
     out, _ = cli("compare", "iris", "--out", "both", "--resume", "--json")
     stored = json.loads((tmp_path / "both" / "compare.json").read_text())
     assert json.loads(out) == stored

@@ -188,7 +188,7 @@ class Watched(NotebookClient):
 
 def test_a_notebook_shows_bar_html_and_pictures_and_stores_no_stderr() -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in CELLS])
-    client = Watched(notebook, timeout=120, kernel_name="python3")
+    client = Watched(notebook, timeout=300, kernel_name="python3")
     client.execute()
     assert any("<progress value='2' max='4'>" in seen and "2/4" in seen for seen in client.seen)
     assert any("loss=&lt;1&gt;" in seen for seen in client.seen)

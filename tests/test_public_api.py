@@ -14,7 +14,17 @@ import pytest
 
 import qtn_train as qt
 
-MODULES = ("circuits", "engines", "mapping", "generators", "hybrid", "data", "training", "errors")
+MODULES = (
+    "circuits",
+    "engines",
+    "mapping",
+    "generators",
+    "hybrid",
+    "data",
+    "training",
+    "studies",
+    "errors",
+)
 HEAVY = "torch numpy scipy quimb tensornetwork cotengra braket matplotlib sklearn typer".split()
 
 

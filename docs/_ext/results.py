@@ -5,7 +5,8 @@
 
 ``command``, ``seconds`` (the whole command, or null where it was not recorded) and ``rows`` must be
 there. ``columns`` chooses and names columns, in this order. ``figure`` holds arguments of
-:func:`qtn_train.plots.lines`, or a list of such.
+:func:`qtn_train.plots.lines`, or a list of such; ``"rows": "runs"`` among them draws what stands
+under ``runs`` instead.
 
 The directive ``{results}`` shows all files, each in a section of its own; ``{results} name``, one.
 """
@@ -79,7 +80,9 @@ class Results(SphinxDirective):
             folder = Path(self.env.app.outdir) / "_static" / "results"
             folder.mkdir(parents=True, exist_ok=True)
             names.append(f"{stem}-{number}.png")
-            plots.save(plots.lines(result["rows"], **options), folder / names[-1])
+            rows = result[options.get("rows", "rows")]
+            drawn = {key: value for key, value in options.items() if key != "rows"}
+            plots.save(plots.lines(rows, **drawn), folder / names[-1])
         return names
 
 

@@ -46,11 +46,22 @@ class Group:
         return (self.full | self.diagonal) - {self.control}
 
 
+def _generic(name: str) -> NDArray[np.complex128]:
+    """A gate's matrix at angles where no entry is zero or real by chance."""
+    spec = GATES[name]
+    return spec.matrix(*(0.3 + 0.4 * i for i in range(spec.n_angles)))
+
+
+@lru_cache(maxsize=64)
+def is_real(name: str) -> bool:
+    """Whether a gate's matrix is real for all angles."""
+    return not bool(_generic(name).imag.any())
+
+
 @lru_cache(maxsize=64)
 def _diagonal_on(name: str) -> tuple[bool, ...]:
     """For each of a gate's qubits, whether its matrix is diagonal there for all angles."""
-    spec = GATES[name]
-    matrix = spec.matrix(*(0.3 + 0.4 * i for i in range(spec.n_angles)))
+    spec, matrix = GATES[name], _generic(name)
     bits = [(np.arange(len(matrix)) >> (spec.n_qubits - 1 - i)) & 1 for i in range(spec.n_qubits)]
     return tuple(bool(np.all(matrix[b[:, None] != b[None, :]] == 0)) for b in bits)
 

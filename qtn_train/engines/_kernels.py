@@ -1,13 +1,14 @@
 """Compiled loops of the state-vector engine: one sweep over a state, forward and backward.
 
-A sweep loads one tile after another into a small scratch array, real and imaginary parts apart,
-applies all its gates there, and writes it back in a new order of qubits:
+A sweep loads one tile after another into a small scratch array, applies all its gates there, and
+writes it back in a new order of qubits:
 
     state, order of the last sweep ──► tile (row, column) ──► gates on the rows ──► state, new order
 
-A gate is a pair of 2 × 2 matrices, one for each value of its control; it mixes two rows, so that
-the loop over columns is long and plain. Everything here works on bare arrays: what they mean is
-decided in ``_tiles``.
+States and tiles are kept in planes, one for the real and one for the imaginary parts, so that all
+is moved and computed in long plain runs; where all gates are real there is no second plane. A gate
+is a pair of 2 × 2 matrices, one for each value of its control; it mixes two rows, or two runs of
+neighboring rows. Everything here works on bare arrays: what they mean is decided in ``_tiles``.
 """
 
 # mypy: allow-untyped-defs
@@ -24,6 +25,11 @@ from ._tiles import PADDING
 
 # Sums may be taken in any order; NaN and infinity keep their meaning.
 _FAST = {"contract", "reassoc"}
+# Where the control is one of the columns, runs with equal control shorter than this are not worth
+# a loop of their own.
+_SHORTEST_LOOP = 32
+# So many neighboring rows are mixed in one loop; more of them would leave the first-level cache.
+_ROWS_AT_ONCE = 4
 
 
 def _compiled(function: Callable[..., Any], parallel: bool = False) -> Callable[..., Any]:
@@ -41,127 +47,251 @@ def _parallel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compiled
-def _mix(xr, xi, yr, yi, m):
-    """Replace rows (x, y) by m · (x, y)."""
-    ar, ai, br, bi, cr, ci, dr, di = m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7]
-    for j in range(len(xr)):
-        pr, pi, qr, qi = xr[j], xi[j], yr[j], yi[j]
-        xr[j] = ar * pr - ai * pi + br * qr - bi * qi
-        xi[j] = ar * pi + ai * pr + br * qi + bi * qr
-        yr[j] = cr * pr - ci * pi + dr * qr - di * qi
-        yi[j] = cr * pi + ci * pr + dr * qi + di * qr
+def _mix(re, im, x, y, n, m):
+    """Replace the n numbers from x and y on by m · (x, y); ``im`` is None if all is real."""
+    xr, yr = re[x : x + n], re[y : y + n]
+    if im is None:
+        a, b, c, d = m[0], m[1], m[2], m[3]
+        for j in range(n):
+            p, q = xr[j], yr[j]
+            xr[j], yr[j] = a * p + b * q, c * p + d * q
+    else:
+        xi, yi = im[x : x + n], im[y : y + n]
+        ar, ai, br, bi, cr, ci, dr, di = m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7]
+        for j in range(n):
+            pr, pi, qr, qi = xr[j], xi[j], yr[j], yi[j]
+            xr[j] = ar * pr - ai * pi + br * qr - bi * qi
+            xi[j] = ar * pi + ai * pr + br * qi + bi * qr
+            yr[j] = cr * pr - ci * pi + dr * qr - di * qi
+            yi[j] = cr * pi + ci * pr + dr * qi + di * qr
 
 
 @_compiled
-def _add_tangent(xr, xi, yr, yi, vr, vi, wr, wi, out):
+def _mix_each(re, im, x, y, m):
+    """The same with a matrix for each column: m is (entries, columns)."""
+    n = m.shape[1]
+    xr, yr = re[x : x + n], re[y : y + n]
+    if im is None:
+        a, b, c, d = m[0], m[1], m[2], m[3]
+        for j in range(n):
+            p, q = xr[j], yr[j]
+            xr[j], yr[j] = a[j] * p + b[j] * q, c[j] * p + d[j] * q
+    else:
+        xi, yi = im[x : x + n], im[y : y + n]
+        ar, ai, br, bi, cr, ci, dr, di = m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7]
+        for j in range(n):
+            pr, pi, qr, qi = xr[j], xi[j], yr[j], yi[j]
+            xr[j] = ar[j] * pr - ai[j] * pi + br[j] * qr - bi[j] * qi
+            xi[j] = ar[j] * pi + ai[j] * pr + br[j] * qi + bi[j] * qr
+            yr[j] = cr[j] * pr - ci[j] * pi + dr[j] * qr - di[j] * qi
+            yi[j] = cr[j] * pi + ci[j] * pr + dr[j] * qi + di[j] * qr
+
+
+@_compiled
+def _add_tangent(re, im, gre, gim, x, y, n, out):
     """Add the anti-Hermitian part of K = (v, w) · (x, y)†: Im K00, Im K11, K01 − conj(K10)."""
+    xr, yr, vr, wr = re[x : x + n], re[y : y + n], gre[x : x + n], gre[y : y + n]
     zero = xr[0] * 0
-    first, last, real, imaginary = zero, zero, zero, zero
-    for j in range(len(xr)):
-        first += vi[j] * xr[j] - vr[j] * xi[j]
-        last += wi[j] * yr[j] - wr[j] * yi[j]
-        real += vr[j] * yr[j] + vi[j] * yi[j] - wr[j] * xr[j] - wi[j] * xi[j]
-        imaginary += vi[j] * yr[j] - vr[j] * yi[j] + wi[j] * xr[j] - wr[j] * xi[j]
-    out[0] += first
-    out[1] += last
+    outer, inner, real, imaginary = zero, zero, zero, zero
+    if im is None:
+        for j in range(n):
+            real += vr[j] * yr[j] - wr[j] * xr[j]
+    else:
+        xi, yi, vi, wi = im[x : x + n], im[y : y + n], gim[x : x + n], gim[y : y + n]
+        for j in range(n):
+            outer += vi[j] * xr[j] - vr[j] * xi[j]
+            inner += wi[j] * yr[j] - wr[j] * yi[j]
+            real += vr[j] * yr[j] + vi[j] * yi[j] - wr[j] * xr[j] - wi[j] * xi[j]
+            imaginary += vi[j] * yr[j] - vr[j] * yi[j] + wi[j] * xr[j] - wr[j] * xi[j]
+        out[0] += outer
+        out[1] += inner
+        out[3] += imaginary
     out[2] += real
-    out[3] += imaginary
 
 
 @_compiled
-def _rows(k, bit):
-    """The k-th pair of rows that differ in one bit."""
-    low = k & ((1 << bit) - 1)
-    first = ((k >> bit) << (bit + 1)) | low
-    return first, first | (1 << bit)
+def _add_tangent_each(re, im, gre, gim, x, y, sums):
+    """The same for each column: sums is (4, columns)."""
+    n = sums.shape[1]
+    xr, yr, vr, wr = re[x : x + n], re[y : y + n], gre[x : x + n], gre[y : y + n]
+    outer, inner, real, imaginary = sums[0], sums[1], sums[2], sums[3]
+    if im is None:
+        for j in range(n):
+            real[j] += vr[j] * yr[j] - wr[j] * xr[j]
+    else:
+        xi, yi, vi, wi = im[x : x + n], im[y : y + n], gim[x : x + n], gim[y : y + n]
+        for j in range(n):
+            outer[j] += vi[j] * xr[j] - vr[j] * xi[j]
+            inner[j] += wi[j] * yr[j] - wr[j] * yi[j]
+            real[j] += vr[j] * yr[j] + vi[j] * yi[j] - wr[j] * xr[j] - wi[j] * xi[j]
+            imaginary[j] += vi[j] * yr[j] - vr[j] * yi[j] + wi[j] * xr[j] - wr[j] * xi[j]
 
 
 @_compiled
-def _apply(re, im, step, pair, tile):
+def _spread(pair, shift, each):
+    """Fill ``each`` (entries, columns) with the matrix that each column's control selects."""
+    for entry in range(each.shape[0]):
+        for j in range(each.shape[1]):
+            each[entry, j] = pair[(j >> shift) & 1, entry]
+
+
+@_compiled
+def _runs(step, width):
+    """How many neighboring rows are treated alike, the numbers in one loop, the loops in a row."""
+    bit, row_mask, shift = step[0], step[1], step[3]
+    if shift >= 0:
+        return 1, 1 << shift, (width - PADDING) >> shift
+    alike = min(1 << bit, _ROWS_AT_ONCE)
+    if row_mask:
+        alike = min(alike, row_mask)
+    return alike, alike * width, 1
+
+
+@_compiled
+def _place(k, step, width, tile):
+    """Where the k-th pair of rows begins, and the value of a control that is no column."""
+    bit, row_mask, tile_mask = step[0], step[1], step[2]
+    x = ((k >> bit) << (bit + 1)) | (k & ((1 << bit) - 1))
+    c = 1 if (x & row_mask) | (tile & tile_mask) else 0
+    return x * width, (x | (1 << bit)) * width, c
+
+
+@_compiled
+def _apply(re, im, n_rows, step, pair, tile, each):
     """Apply one gate to a tile in place."""
-    bit, row_mask, tile_mask, shift = step[0], step[1], step[2], step[3]
-    n = re.shape[1] - PADDING
-    width = n if shift < 0 else 1 << shift
-    for k in range(re.shape[0] // 2):
-        x, y = _rows(k, bit)
-        for piece in range(n // width):
-            a, b = piece * width, (piece + 1) * width
-            c = piece & 1
-            if shift < 0:
-                c = 1 if (x & row_mask) | (tile & tile_mask) else 0
-            _mix(re[x, a:b], im[x, a:b], re[y, a:b], im[y, a:b], pair[c])
+    width = each.shape[1] + PADDING
+    alike, n, pieces = _runs(step, width)
+    if pieces > 1 and n < _SHORTEST_LOOP:
+        _spread(pair, step[3], each)
+        for k in range(n_rows // 2):
+            x, y, _ = _place(k, step, width, tile)
+            _mix_each(re, im, x, y, each)
+        return
+    for k in range(0, n_rows // 2, alike):
+        x, y, c = _place(k, step, width, tile)
+        for piece in range(pieces):
+            if pieces > 1:
+                c = piece & 1
+            _mix(re, im, x + piece * n, y + piece * n, n, pair[c])
 
 
 @_compiled
-def _undo(re, im, gre, gim, step, pair, out, tile):
-    """Add a gate's gradient, then apply its inverse to state and cotangent, row by row."""
-    bit, row_mask, tile_mask, shift = step[0], step[1], step[2], step[3]
-    n = re.shape[1] - PADDING
-    width = n if shift < 0 else 1 << shift
-    for k in range(re.shape[0] // 2):
-        x, y = _rows(k, bit)
-        for piece in range(n // width):
-            a, b = piece * width, (piece + 1) * width
-            c = piece & 1
-            if shift < 0:
-                c = 1 if (x & row_mask) | (tile & tile_mask) else 0
-            xr, xi, yr, yi = re[x, a:b], im[x, a:b], re[y, a:b], im[y, a:b]
-            vr, vi, wr, wi = gre[x, a:b], gim[x, a:b], gre[y, a:b], gim[y, a:b]
-            _add_tangent(xr, xi, yr, yi, vr, vi, wr, wi, out[c])
-            _mix(xr, xi, yr, yi, pair[c])
-            _mix(vr, vi, wr, wi, pair[c])
+def _undo(re, im, gre, gim, n_rows, step, pair, out, tile, each, sums):
+    """Add a gate's gradient, then apply its inverse to state and cotangent, run by run."""
+    width = each.shape[1] + PADDING
+    alike, n, pieces = _runs(step, width)
+    if pieces > 1 and n < _SHORTEST_LOOP:
+        _spread(pair, step[3], each)
+        sums[:] = 0
+        for k in range(n_rows // 2):
+            x, y, _ = _place(k, step, width, tile)
+            _add_tangent_each(re, im, gre, gim, x, y, sums)
+            _mix_each(re, im, x, y, each)
+            _mix_each(gre, gim, x, y, each)
+        for j in range(sums.shape[1]):
+            for entry in range(4):
+                out[(j >> step[3]) & 1, entry] += sums[entry, j]
+        return
+    for k in range(0, n_rows // 2, alike):
+        x, y, c = _place(k, step, width, tile)
+        for piece in range(pieces):
+            if pieces > 1:
+                c = piece & 1
+            a, b = x + piece * n, y + piece * n
+            _add_tangent(re, im, gre, gim, a, b, n, out[c])
+            _mix(re, im, a, b, n, pair[c])
+            _mix(gre, gim, a, b, n, pair[c])
 
 
 @_compiled
-def sweep(old, new, bases, far, near, run, steps, matrices, n_rows, first, last):
+def _move(source, target, far, near, far_to, near_to, run):
+    """Copy runs of numbers from the places ``far`` + ``near`` to ``far_to`` + ``near_to``."""
+    if run == 1:
+        for i in range(len(far)):
+            start, start_to = far[i], far_to[i]
+            for j in range(len(near)):
+                target[np.uint64(start_to + near_to[j])] = source[np.uint64(start + near[j])]
+        return
+    # 16 bytes at a time; the four of a cache line are all read first, to stay in registers.
+    wide, wide_to = source.view(np.complex128), target.view(np.complex128)
+    shift, one = 8 // source.itemsize, np.uint64(1)
+    for i in range(len(far)):
+        start, start_to = far[i], far_to[i]
+        for j in range(len(near)):
+            at = np.uint64((start + near[j]) >> shift)
+            to = np.uint64((start_to + near_to[j]) >> shift)
+            for k in range(0, run >> shift, 4):
+                p, q = at + np.uint64(k), to + np.uint64(k)
+                a, b, c, d = wide[p], wide[p + one], wide[p + 2 * one], wide[p + 3 * one]
+                wide_to[q], wide_to[q + one] = a, b
+                wide_to[q + 2 * one], wide_to[q + 3 * one] = c, d
+
+
+@_compiled
+def _rows(state, tile, number, n_rows, n_columns, out):
+    """Copy a tile's rows out to one plane of a state, side by side there, or in from it."""
+    for r in range(n_rows):
+        start, at = (number * n_rows + r) * n_columns, r * (n_columns + PADDING)
+        line, row = state[start : start + n_columns], tile[at : at + n_columns]
+        if out:
+            for j in range(n_columns):
+                line[j] = row[j]
+        else:
+            for j in range(n_columns):
+                row[j] = line[j]
+
+
+@_compiled
+def _planes(n_planes, n_rows, n_columns, like):
+    """An empty tile; its planes begin in different parts of the cache."""
+    return np.zeros((n_planes, n_rows * (n_columns + PADDING) + 4 * PADDING), like.dtype)
+
+
+@_compiled
+def sweep(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, first, last):
     """Apply a sweep's gates to the tiles first … last−1.
 
     Args:
-        old: The state before, real (2**n, 2), in the order of the last sweep.
+        old: The state before, real (2, 2**n), in the order of the last sweep; (1, 2**n) where all
+            matrices are real.
         new: Where the state goes, in the order of this one.
         bases: Where each tile begins in ``old``.
         far: Places relative to that of the values of the tile's qubits that are more significant
             in ``old``; second line: places in the tile. The loops run through ``old`` in order.
         near: The same for its other qubits.
-        run: So many numbers from each of these places on lie side by side in state and tile.
+        run: So many numbers from each of these places on lie side by side in state and tile: 1, or
+            a multiple of 64 bytes.
         steps: One line for each gate: bit of the row that it acts on; mask of the row and mask of
             the tile's number that hold the control; log2 of the run of columns with equal control
             (−1: the control is no column); number of the matrix pair.
-        matrices: Real (n, 2, 8): for each value of the control, the entries of the 2 × 2 matrix.
+        matrices: (n, 2, 8): for each value of the control, real and imaginary parts of the 2 × 2
+            matrix; (n, 2, 4) where all are real.
         n_rows: Rows of a tile.
+        imaginary: None where all matrices are real: then code without imaginary parts is compiled.
         first: First tile.
         last: One past the last tile.
     """
-    n_columns = far.shape[1] * near.shape[1] * run // n_rows
-    shape = (n_rows, n_columns + PADDING)
-    flat = np.empty((2, shape[0] * shape[1]), old.dtype)
-    re, im = flat[0].reshape(shape), flat[1].reshape(shape)
+    n_planes, n_columns = len(old), far.shape[1] * near.shape[1] * run // n_rows
+    flat = _planes(n_planes, n_rows, n_columns, old)
+    re, im = flat[0], None if imaginary is None else flat[1]
+    each = np.empty((matrices.shape[2], n_columns), old.dtype)
     for tile in range(first, last):
-        for i in range(far.shape[1]):
-            source, place = bases[tile] + far[0, i], far[1, i]
-            for j in range(near.shape[1]):
-                at, to = np.uint64(source + near[0, j]), np.uint64(place + near[1, j])
-                if run == 1:
-                    flat[0, to], flat[1, to] = old[at, 0], old[at, 1]
-                else:
-                    a, b, c = flat[0, to : to + run], flat[1, to : to + run], old[at : at + run]
-                    for k in range(run):
-                        a[k], b[k] = c[k, 0], c[k, 1]
+        for p in range(n_planes):
+            _move(old[p, bases[tile] :], flat[p], far[0], near[0], far[1], near[1], run)
         for s in range(len(steps)):
-            _apply(re, im, steps[s], matrices[steps[s, 4]], tile)
-        for r in range(n_rows):
-            start = (tile * n_rows + r) * n_columns
-            line = new[start : start + n_columns]
-            for j in range(n_columns):
-                line[j, 0], line[j, 1] = re[r, j], im[r, j]
+            _apply(re, im, n_rows, steps[s], matrices[steps[s, 4]], tile, each)
+        for p in range(n_planes):
+            _rows(new[p], flat[p], tile, n_rows, n_columns, True)
 
 
 @_compiled
-def sweep_back(old, new, bases, far, near, run, steps, matrices, n_rows, first, last, grads):
+def sweep_back(
+    old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, first, last, grads
+):
     """Undo a sweep on state and cotangent together, and add up the gradients of its matrices.
 
     Args:
-        old: Where state and cotangent before the sweep go, real (2**n, 4).
+        old: Where state and cotangent before the sweep go, real (4, 2**n), or (2, 2**n).
         new: State and cotangent after it.
         bases: As in :func:`sweep`, like the next five.
         far: See there.
@@ -170,52 +300,57 @@ def sweep_back(old, new, bases, far, near, run, steps, matrices, n_rows, first, 
         steps: See there.
         matrices: The inverse matrices.
         n_rows: Rows of a tile.
+        imaginary: See there.
         first: First tile.
         last: One past the last tile.
-        grads: float64, (n, 2, 4); added to: see :func:`_add_tangent`.
+        grads: float64 (n, 2, 4): to these the gradients are added, as :func:`_add_tangent` says.
     """
-    n_columns = far.shape[1] * near.shape[1] * run // n_rows
-    shape = (n_rows, n_columns + PADDING)
-    flat = np.empty((4, shape[0] * shape[1]), old.dtype)
-    re, im = flat[0].reshape(shape), flat[1].reshape(shape)
-    gre, gim = flat[2].reshape(shape), flat[3].reshape(shape)
+    n_planes, n_columns = len(old), far.shape[1] * near.shape[1] * run // n_rows
+    flat = _planes(n_planes, n_rows, n_columns, old)
+    re, gre = flat[0], flat[n_planes // 2]
+    im = None if imaginary is None else flat[1]
+    gim = None if imaginary is None else flat[3]
+    each = np.empty((matrices.shape[2], n_columns), old.dtype)
+    sums = np.empty((4, n_columns), old.dtype)
     for tile in range(first, last):
-        for r in range(n_rows):
-            start = (tile * n_rows + r) * n_columns
-            line = new[start : start + n_columns]
-            for j in range(n_columns):
-                re[r, j], im[r, j] = line[j, 0], line[j, 1]
-                gre[r, j], gim[r, j] = line[j, 2], line[j, 3]
+        for p in range(n_planes):
+            _rows(new[p], flat[p], tile, n_rows, n_columns, False)
         for s in range(len(steps) - 1, -1, -1):
-            number = steps[s, 4]
-            _undo(re, im, gre, gim, steps[s], matrices[number], grads[number], tile)
-        for i in range(far.shape[1]):
-            target, place = bases[tile] + far[0, i], far[1, i]
-            for j in range(near.shape[1]):
-                to, at = np.uint64(target + near[0, j]), np.uint64(place + near[1, j])
-                if run == 1:
-                    old[to, 0], old[to, 1] = flat[0, at], flat[1, at]
-                    old[to, 2], old[to, 3] = flat[2, at], flat[3, at]
-                else:
-                    part, piece = old[to : to + run], flat[:, at : at + run]
-                    for k in range(run):
-                        part[k, 0], part[k, 1] = piece[0, k], piece[1, k]
-                        part[k, 2], part[k, 3] = piece[2, k], piece[3, k]
+            pair, out = matrices[steps[s, 4]], grads[steps[s, 4]]
+            _undo(re, im, gre, gim, n_rows, steps[s], pair, out, tile, each, sums)
+        for p in range(n_planes):
+            _move(flat[p], old[p, bases[tile] :], far[1], near[1], far[0], near[0], run)
 
 
 @_parallel
-def sweep_parallel(old, new, bases, far, near, run, steps, matrices, n_rows, n_threads):
+def sweep_parallel(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, n_threads):
     """Share the tiles of :func:`sweep` out to threads."""
     n = len(bases)
     for i in numba.prange(n_threads):
         first, last = n * i // n_threads, n * (i + 1) // n_threads
-        sweep(old, new, bases, far, near, run, steps, matrices, n_rows, first, last)
+        sweep(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, first, last)
 
 
 @_parallel
-def sweep_back_parallel(old, new, bases, far, near, run, steps, matrices, n_rows, n_threads, grads):
+def sweep_back_parallel(
+    old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, n_threads, grads
+):
     """Share the tiles of :func:`sweep_back` out to threads, each with gradients of its own."""
     n = len(bases)
     for i in numba.prange(n_threads):
         first, last = n * i // n_threads, n * (i + 1) // n_threads
-        sweep_back(old, new, bases, far, near, run, steps, matrices, n_rows, first, last, grads[i])
+        sweep_back(
+            old,
+            new,
+            bases,
+            far,
+            near,
+            run,
+            steps,
+            matrices,
+            n_rows,
+            imaginary,
+            first,
+            last,
+            grads[i],
+        )

@@ -166,9 +166,9 @@ class NoisyEngine(CountingEngine):
         with torch.no_grad():
             probs = self.engine.prepare(circuit, angles).probs(0, n_outcomes).double().cpu()
         probs = kept * probs + (1 - kept) / n_outcomes
-        if not any(self.readout_error):
-            return probs
-        return Readout.of_rates(*self.readout_error, circuit.n_qubits).misread(probs)
+        if any(self.readout_error):
+            probs = Readout.of_rates(*self.readout_error, circuit.n_qubits).misread(probs)
+        return probs
 
     def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
         counted: list[list[Counts]] = []

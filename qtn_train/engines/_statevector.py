@@ -4,7 +4,8 @@
               batched, autograd       batched, autograd                     one custom node
 
 A plan says how to go through the state: ``_tiles`` on a CPU (compiled loops that stay in the
-cache), ``_blocks`` elsewhere (large batched products). The backward pass undoes the groups one by
+cache; ``_layers`` where all gates are RY and CX), ``_blocks`` elsewhere (large batched products).
+The backward pass undoes the groups one by
 one on the amplitudes and on their cotangent together, so it holds two states, not one for every
 gate.
 """
@@ -21,9 +22,10 @@ from torch.autograd.function import once_differentiable
 
 from .._types import ComplexDtype
 from ..circuits import Circuit
-from ..errors import positive_int
+from ..errors import UnsupportedByEngine, must_be, positive_int
 from ._base import Engine, State
 from ._blocks import BlockPlan, block_plan
+from ._layers import layer_plan
 from ._tiles import TilePlan, tile_plan
 
 Plan = BlockPlan | TilePlan
@@ -96,8 +98,7 @@ class StatevectorEngine(Engine):
 
     def __init__(self, *, dtype: ComplexDtype = "complex64") -> None:
         super().__init__(dtype=dtype)
-        size = 8 if dtype == "complex64" else 16
-        self._max_qubits = (memory_bytes() // (size * _STATES_ALIVE)).bit_length() - 1
+        self._max_qubits = self._most_qubits(memory_bytes())
 
     @property
     def exact(self) -> bool:
@@ -119,16 +120,32 @@ class StatevectorEngine(Engine):
         """The largest circuit whose states, forward and backward, fit this machine's memory."""
         return self._max_qubits
 
+    def _most_qubits(self, n_bytes: int) -> int:
+        size = 8 if self.dtype == "complex64" else 16
+        return (n_bytes // (size * _STATES_ALIVE)).bit_length() - 1
+
     def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> StatevectorState:
+        if angles.is_cuda:
+            limit = self._most_qubits(memory_bytes(angles.device))
+            if circuit.n_qubits > limit:
+                expected = f"at most {limit} for StatevectorEngine on {angles.device}"
+                hint = "Take MPSEngine(max_bond=...) instead."
+                raise UnsupportedByEngine(must_be("n_qubits", expected, circuit.n_qubits, hint))
         on_cpu = angles.device.type == "cpu"
+        layers = layer_plan(circuit) if on_cpu else None
+        if layers is not None:
+            real = layers.amplitudes(angles, self.complex_dtype.to_real())
+            return StatevectorState(torch.complex(real, torch.zeros_like(real)))
         plan = tile_plan(circuit) if on_cpu else block_plan(circuit)
         values = plan.gates.values(angles, self.complex_dtype)
         amplitudes: Tensor = _Evolve.apply(_fuse(plan, values), plan)  # type: ignore[no-untyped-call]
         return StatevectorState(amplitudes)
 
 
-def memory_bytes() -> int:
-    """Return this machine's memory."""
+def memory_bytes(device: torch.device | None = None) -> int:
+    """Return this machine's memory, or that of one of its accelerators."""
+    if device is not None:
+        return int(torch.cuda.get_device_properties(device).total_memory)
     try:
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):  # not every system tells

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..circuits import Circuit
-from ._fusion import Group, block_slots, copies_of, group_gates
+from ._fusion import Group, block_slots, copies_of, group_gates, is_real
 from ._matrices import GateMatrices, gate_matrices
 
 # A tile is 2**14 numbers; state and cotangent, 256 KB in complex64, stay in the second-level cache.
@@ -75,6 +75,8 @@ class TilePlan:
         gates: Values of all gates.
         slots: ``(depth, n_gates, control, 2, 2)``: the matrices whose product is each gate.
         copies: Where each parameterized entry stands in ``slots``.
+        is_real: Whether every gate is a real matrix: then the state has no imaginary part, and all
+            that would compute one is left out.
     """
 
     n_qubits: int
@@ -82,16 +84,18 @@ class TilePlan:
     gates: GateMatrices
     slots: Integers
     copies: Integers
+    is_real: bool
 
     def forward(self, matrices: Tensor) -> Tensor:
         """Return the amplitudes that the gates make of |0…0⟩."""
-        pairs = _real(matrices)
-        old, new = np.zeros((2, 2**self.n_qubits, 2), pairs.dtype)
+        pairs = self._numbers(matrices)
+        old, new = np.zeros((2, 1 if self.is_real else 2, 2**self.n_qubits), pairs.dtype)
         old[0, 0] = 1
         for one in self.sweeps:
             _run(one, old, new, pairs)
             old, new = new, old
-        return torch.view_as_complex(torch.from_numpy(old))
+        parts = torch.from_numpy(old)
+        return parts[0].to(matrices.dtype) if self.is_real else torch.complex(*parts)
 
     def backward(self, matrices: Tensor, amplitudes: Tensor, grad: Tensor) -> Tensor:
         """Return the gradient of the matrices, undoing them on state and cotangent together.
@@ -99,9 +103,10 @@ class TilePlan:
         Unitary matrices U change along A·U with A anti-Hermitian only, so of the gradient's factor
         K = cotangent · state†, both after the gate, the anti-Hermitian part is enough.
         """
-        undo = _real(matrices.mH)
-        both = torch.stack((amplitudes, grad), 1)
-        new = torch.view_as_real(both.resolve_conj()).flatten(1).numpy()
+        undo = self._numbers(matrices.mH)
+        both = torch.stack((amplitudes, grad)).resolve_conj()
+        parts = both.real if self.is_real else torch.view_as_real(both).movedim(-1, 1).flatten(0, 1)
+        new = parts.contiguous().numpy()
         old = np.empty_like(new)
         grads = np.zeros((torch.get_num_threads(), *undo.shape[:2], 4))
         for one in reversed(self.sweeps):
@@ -112,12 +117,12 @@ class TilePlan:
         tangent = np.stack((1j * first, corner, -corner.conj(), 1j * last), -1)
         return torch.from_numpy(tangent).view(matrices.shape).to(matrices.dtype) @ matrices
 
-
-def _real(matrices: Tensor) -> NDArray[Any]:
-    """(n, control, 2, 2) complex as (n, control, 8) real."""
-    plain = matrices.detach().resolve_conj().contiguous()
-    numbers: NDArray[Any] = torch.view_as_real(plain).reshape(*plain.shape[:2], 8).numpy()
-    return numbers
+    def _numbers(self, matrices: Tensor) -> NDArray[Any]:
+        """(n, control, 2, 2) complex as (n, control, 8) real, or 4 where all are real."""
+        plain = matrices.detach().resolve_conj()
+        parts = plain.real if self.is_real else torch.view_as_real(plain.contiguous())
+        numbers: NDArray[Any] = parts.reshape(*plain.shape[:2], -1).contiguous().numpy()
+        return numbers
 
 
 def _run(
@@ -130,7 +135,9 @@ def _run(
     """Run a sweep, back where there are ``grads``, on as many threads as they are worth."""
     from . import _kernels
 
-    tables = (old, new, one.bases, one.far, one.near, one.run, one.steps, matrices, one.n_rows)
+    imaginary = None if matrices.shape[2] == 4 else 1
+    places = (old, new, one.bases, one.far, one.near, one.run)
+    tables = (*places, one.steps, matrices, one.n_rows, imaginary)
     n_threads = _n_threads(len(one.bases))
     if n_threads > 1:
         with _THREADS:
@@ -187,7 +194,12 @@ def tile_plan(circuit: Circuit) -> TilePlan:
     placed = [(*control, target) for control, target in zip(controls, targets, strict=True)]
     slots = block_slots(circuit, groups, placed, 1, n_qubits > 1)
     return TilePlan(
-        n_qubits, tuple(sweeps), gate_matrices(circuit), slots, copies_of(circuit, slots)
+        n_qubits,
+        tuple(sweeps),
+        gate_matrices(circuit),
+        slots,
+        copies_of(circuit, slots),
+        all(is_real(gate.name) for gate in circuit.gates),
     )
 
 
@@ -256,7 +268,10 @@ def _layout(
     free.sort(key=lambda q: q not in outside)
     rest = free + kept
     n_tile = max(0, len(rest) - COLUMNS)
-    return (*rest[:n_tile], *rows, *rest[n_tile:])
+    lowest = rest[n_tile:]
+    if len(kept) < _LINE:  # nothing is copied in long runs: those needed last come lowest
+        lowest.sort(key=lambda q: (q not in outside, next_use[q]))
+    return (*rest[:n_tile], *rows, *lowest)
 
 
 def _step(
@@ -289,10 +304,8 @@ def _sweep(
         return np.stack([_sums([strides[q] for q in qubits]) for strides in (in_state, in_tile)])
 
     by_source = sorted(new[n_tile:], key=old.index)
-    n_run = 0
-    while n_run < n_columns and new[-1 - n_run] == old[-1 - n_run]:
-        n_run += 1
-    n_run = n_run if n_run >= _LINE else 0
+    stays = n_columns >= _LINE and new[-_LINE:] == old[-_LINE:]
+    n_run = _LINE if stays else 0
     split = len(by_source) - n_run
     return Sweep(
         bases=_sums([in_state[q] for q in new[:n_tile]]),

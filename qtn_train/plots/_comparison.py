@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._runs import COLORS, count_from_one, figure, line_style, save, some, styled
+from ._runs import count_from_one, figure, line_style, save, some, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def comparison(runs: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     picture, (left, right) = figure(9, 2.4 + 0.25 * max(4, len(names)), columns=2, title=title)
     draw = _accuracy_over_size if len(sizes) > 1 else _accuracy_over_epochs
     for number, name in enumerate(names):
-        style = line_style(number) | {"ls": "-" if number < len(COLORS) else "--"}
+        style = line_style(number)
         own = [run for run in good if run["generator"] == name]
         draw(left, own, style)
         last = [100 * run["test_accuracy"] for run in own if run["n_layers"] == max(sizes)]

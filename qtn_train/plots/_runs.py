@@ -444,7 +444,9 @@ def _figure_class() -> type[Figure]:
 
 
 def line_style(number: int) -> dict[str, Any]:
-    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    """Return color, marker and dashes of a picture's line; no two of the first 14 are alike."""
+    look = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    return look | {"ls": "-" if number < len(COLORS) else "--"}
 
 
 def count_from_one(axes: Any) -> None:

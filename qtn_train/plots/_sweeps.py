@@ -36,10 +36,14 @@ def save_sweep(
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for number, line in enumerate(panel["lines"]):
             color = COLORS[number % len(COLORS)]
-            _draw_line(axes, line, color, MARKERS[number % len(MARKERS)])
+            _draw_line(axes, line, color, MARKERS[number % len(MARKERS)], panel["log"])
         scale = "log" if panel["log"] else "linear"
         axes.set(xlabel=x_label, ylabel=panel["label"], yscale=scale)
         axes.set_xscale("log" if log_x else "linear")
+        ticks = sorted({x for line in panel["lines"] for x in line["x"]})
+        if log_x and len(ticks) <= _MOST_TICKS:
+            axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+            axes.set_xticks([], minor=True)
         axes.grid(alpha=0.3)
     handles, labels = axes.get_legend_handles_labels()
     if any(labels):
@@ -51,11 +55,13 @@ def save_sweep(
     figure.savefig(path, dpi=110, format="png")
 
 
-def _draw_line(axes: Any, line: dict[str, Any], color: str, marker: str) -> None:
+def _draw_line(axes: Any, line: dict[str, Any], color: str, marker: str, log: bool) -> None:
     order = sorted(range(len(line["x"])), key=lambda i: line["x"][i])
     x, y, spread, hollow = ([line[k][i] for i in order] for k in ("x", "y", "spread", "hollow"))
+    # On a logarithmic axis as far down as up, by the factor 1 + spread / y: it never ends at 0.
+    down = [s * v / (v + s) if log and v > 0 else s for v, s in zip(y, spread, strict=True)]
     axes.errorbar(
-        x, y, yerr=spread, color=color, lw=0 if line["fit"] else 1, elinewidth=1, capsize=2
+        x, y, yerr=(down, spread), color=color, lw=0 if line["fit"] else 1, elinewidth=1, capsize=2
     )
     for is_hollow in (False, True):
         at = [i for i, h in enumerate(hollow) if h == is_hollow]

@@ -17,6 +17,21 @@ COMPARISON = "compare.json"
 #: Names of what can be compared: the model's own circuit, and its controls.
 GENERATORS: tuple[str, ...] = ("circuit", *CONTROLS)
 
+_COLUMNS = {
+    "n_layers": "layers",
+    "generator": "generator",
+    "test_accuracy": "test accuracy (%)",
+    "spread": "± over seeds",
+    "difference": "minus circuit",
+    "difference_spread": "± of pairs",
+    "n_seeds": "seeds",
+    "n_trainable": "trained numbers",
+    "effective": "effective",
+    "bytes": "bytes to store",
+    "ms_per_step": "ms a step",
+    "lr": "learning rate",
+}
+
 
 @dataclass
 class Comparison:
@@ -81,6 +96,38 @@ class Comparison:
             ).rstrip()
             for line in lines
         )
+
+    def result(self, command: str, title: str) -> dict[str, Any]:
+        """Return the table in the form of ``docs/results/*.json``, accuracies in percent.
+
+        Args:
+            command: What made it.
+            title: What it is.
+
+        Returns:
+            JSON data; ``seconds`` is the time spent in training and its evaluation.
+        """
+        percent = ("test_accuracy", "spread", "difference", "difference_spread")
+        rows = [
+            {k: 100 * v if k in percent and v is not None else v for k, v in row.items()}
+            for row in self.table()
+        ]
+        several = len({row["n_layers"] for row in rows}) > 1
+        made: dict[str, Any] = {
+            "title": title,
+            "command": command,
+            "seconds": sum(entry["seconds"] for run in self.runs for entry in run["epochs"]),
+            "rows": rows,
+            "columns": _COLUMNS,
+        }
+        if several:
+            made["figure"] = {
+                "x": "n_trainable",
+                "y": "test_accuracy",
+                "by": "generator",
+                "labels": ["trained numbers", "test accuracy (%)"],
+            }
+        return made
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, with the table, as JSON data."""

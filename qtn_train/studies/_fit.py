@@ -25,7 +25,7 @@ def fit_decay(
     Returns:
         ``exponential``: ``{bits_per_qubit, se, chi2, factor}`` of factor · 2^(−s·N);
         ``polynomial``: ``{power, se, chi2, factor}`` of factor · N^(−p); ``decay``: ``"none"``
-        where neither slope is twice its standard error, or else the one with the smaller χ². None
+        where neither slope is thrice its standard error, or else the one with the smaller χ². None
         for fewer than three points.
 
     Source:
@@ -45,7 +45,7 @@ def fit_decay(
     slope, se, chi2, start = _line(n, np.log(v), weights)
     power, power_se, power_chi2, power_start = _line(np.log(n), np.log(v), weights)
     decay = "exponential" if chi2 <= power_chi2 else "polynomial"
-    if -slope < 2 * se and -power < 2 * power_se:
+    if -slope < 3 * se and -power < 3 * power_se:
         decay = "none"
     return {
         "points": len(used),

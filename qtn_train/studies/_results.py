@@ -54,6 +54,7 @@ class Store:
 
     def __init__(self, out: Path, study: Study, fresh: bool) -> None:
         self.out, self.study, self.fresh = out, study, fresh
+        self._run = _now()
         frame = read_results(out, ["task", "status"])
         self.done = dict(zip(frame["task"], frame["status"] == "failed", strict=True))
 
@@ -66,22 +67,42 @@ class Store:
         """Write rows as one more part, which is there completely or not at all.
 
         Args:
-            rows: Rows of tasks that are not there yet.
+            rows: Rows of tasks that are not there yet; at least one.
 
         Raises:
             RunError: The disk is full, or not writable.
         """
-        content = _parquet(rows, self.study)
-        # Names in the order of writing; the process tells two runs of the same second apart.
-        name = f"{time.time_ns():020d}-{os.getpid()}.parquet"
+        # Called again with these rows and more, after Ctrl-C in the middle, it replaces the part.
+        self._write(f"{self._run}-{rows[0]['task']}.parquet", rows)
+        self.done |= {row["task"]: row["status"] == "failed" for row in rows}
+
+    def forget_failed(self) -> None:
+        """Take the rows of failed tasks out, so that these run again.
+
+        Raises:
+            RunError: The disk is full, or not writable.
+        """
+        import pyarrow.parquet as pq
+
+        for path in sorted((self.out / RESULTS).glob("*.parquet")):
+            rows = pq.read_table(path).to_pylist()
+            kept = [row for row in rows if row["status"] != "failed"]
+            if not kept:
+                path.unlink()
+            elif len(kept) < len(rows):
+                self._write(path.name, kept)
+        self.done = {task: failed for task, failed in self.done.items() if not failed}
+        # A part may be named after a task that is missing now.
+        self._run = _now()
+
+    def _write(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         unfinished = self.out / _UNFINISHED / name
         try:
-            write_atomically(unfinished, content)
+            write_atomically(unfinished, _parquet(rows, self.study))
             os.replace(unfinished, self.out / RESULTS / name)
             _sync_folder(self.out / RESULTS)
         except OSError as error:
             raise _not_writable(self.out, error) from error
-        self.done |= {row["task"]: row["status"] == "failed" for row in rows}
 
 
 @contextmanager
@@ -164,6 +185,11 @@ def _locked(out: Path) -> Iterator[None]:
             actual = f"{out}, where a study is running"
             raise RunError(must_be("--out", "a folder of its own", actual)) from error
         yield
+
+
+def _now() -> str:
+    """What sets the parts of one run apart from those of another."""
+    return f"{time.time_ns():020d}"
 
 
 def _not_writable(out: Path, error: OSError) -> RunError:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,7 +31,7 @@ RETRIES = 1
 _SECONDS_TO_ANSWER = 10.0
 _SECONDS_TO_CLOSE = 20.0
 _WINDOW = 1000
-_POLL = 0.05
+_POLL, _TELL = 0.05, 1.0
 # Finished rows wait for others of their part a thousandth of the time that the study ran, within
 # these limits: days of short tasks make thousands of parts, not millions.
 _SHARE, _SHORTEST_WAIT, _LONGEST_WAIT = 1e-3, 0.2, 30.0
@@ -41,6 +42,7 @@ def run_study(
     out: str | Path,
     *,
     resume: bool = False,
+    retry_failed: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
     memory_limit: str | None = None,
@@ -53,6 +55,7 @@ def run_study(
         out: Its folder; made if it is missing.
         resume: Whether to go on with what the folder holds. Where it holds nothing, the study
             begins there.
+        retry_failed: Whether tasks that failed run again, in a study that is resumed.
         workers: Processes to start on this machine, each of one thread; one for each core by
             default.
         scheduler: Address or scheduler file of a running Dask scheduler, to use its workers.
@@ -66,7 +69,8 @@ def run_study(
     Raises:
         ImportError: The extra ``studies`` is not installed.
         ValueError: ``workers`` or ``memory_limit`` makes no sense, or goes with ``scheduler``.
-        RunError: The folder cannot be used so, or the scheduler does not answer.
+        RunError: The folder cannot be used so, the scheduler does not answer, or its workers lack
+            this version of qtn_train.
         ConnectionError: The scheduler went away; the rows so far are written.
         KeyboardInterrupt: After Ctrl-C or SIGTERM; the rows so far are written.
 
@@ -84,6 +88,8 @@ def run_study(
     with open_store(Path(out), study, resume=resume) as store:
         if resume and store.fresh:
             _say(f"{out} holds no study yet: starting it there.")
+        if retry_failed:
+            store.forget_failed()
         if len(store.done) < len(study):
             with _interruptible(), _quiet(), ExitStack() as stack:
                 client = stack.enter_context(_connected(scheduler, workers, memory_limit))
@@ -132,7 +138,19 @@ def _connected(
         hint = "Start one with `dask scheduler`."
         raise RunError(must_be("--scheduler", expected, actual, hint)) from error
     with client:
+        _check_workers(client)
         yield client
+
+
+def _check_workers(client: Any) -> None:
+    """Refuse workers on which every task would fail, or not be the same one."""
+    own = metadata.version("qtn_train")
+    for address, found in client.get_versions(packages=["qtn_train"])["workers"].items():
+        version = found["packages"].get("qtn_train")
+        if version != own:
+            expected = f"qtn_train {own}, as here"
+            actual = f"{version or 'none'} on {address}"
+            raise RunError(must_be("the workers", expected, actual, "Install it there."))
 
 
 def _close(cluster: Any) -> None:
@@ -244,6 +262,7 @@ class _Run:
         # Tasks on whose behalf a worker died; a neighbour's death counts too, so they run alone.
         self.suspects: list[Task] = []
         self.alone = False
+        self.told = -_TELL
 
     def go(self, progress_bar: bool) -> None:
         began = written = time.monotonic()
@@ -317,9 +336,12 @@ class _Run:
             self.rows = []
 
     def _tell(self, bar: tqdm[Any]) -> None:
+        now = time.monotonic()
+        if now - self.told < _TELL:
+            return
+        self.told = now
         workers = len(self.client.scheduler_info()["workers"])
-        bar.set_postfix(failed=self.store.n_failed, workers=workers, refresh=False)
-        bar.refresh() if sys.stderr.isatty() else None
+        bar.set_postfix(failed=self.store.n_failed, workers=workers, refresh=sys.stderr.isatty())
 
     def _bar(self, show: bool) -> tqdm[Any]:
         return tqdm(

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 
+# A setting that spans more than this factor is drawn on a logarithmic axis.
+_DECADES = 30
+
 #: How settings are written on the axes and in the legend of a figure.
 _WORDS = {"n_qubits": "qubits", "n_layers": "layers", "max_bond": "max_bond χ"}
 
@@ -30,12 +33,13 @@ def summarize(out: str | Path) -> Summary:
         out: The folder of a study, finished or not.
 
     Returns:
-        JSON data: ``study`` (its file), the numbers of tasks (``total``, ``done``, ``failed``, ``missing``), ``failures``
-        (each error with its number and the settings of one task), ``fixed`` (the settings that do
-        not vary), ``points`` (``settings`` that vary, ``repeats`` done, ``marked`` where the
-        truncation error passes 0.01, and for each of the ``values`` its ``mean``, ``sd``,
-        ``variance`` and ``variance_se`` over the repeats), ``fits`` of variances against the number
-        of qubits, over the points not marked, ``seconds`` of all tasks together, and ``versions``.
+        JSON data: ``study`` (its file), the numbers of tasks (``total``, ``done``, ``failed``,
+        ``missing``), ``failures`` (each error with its number and the settings of one task),
+        ``fixed`` (the settings that do not vary), ``points`` (``settings`` that vary, ``repeats``
+        done, ``marked`` where the truncation error passes 0.01, and for each of the ``values`` its
+        ``mean``, ``sd``, ``variance`` and ``variance_se`` over the repeats), ``fits`` of variances
+        against the number of qubits, over the points not marked, ``seconds`` of all tasks
+        together, and ``versions``.
 
     Raises:
         FileNotFoundError: The folder holds no study.
@@ -147,11 +151,25 @@ def _failures(frame: DataFrame, measure: Measure) -> list[dict[str, Any]]:
     ]
 
 
-def _lines(summary: Summary, measure: Measure) -> dict[str, list[dict[str, Any]]]:
+def _axis(summary: Summary, measure: Measure) -> tuple[str, bool]:
+    """The setting on the horizontal axis, and whether that is logarithmic."""
+    varying: dict[str, list[Any]] = {}
+    for point in summary["points"]:
+        for name, value in point["settings"].items():
+            varying.setdefault(name, []).append(value)
+    if measure.x in varying:
+        return measure.x, measure.log_x
+    for name, values in varying.items():
+        if all(isinstance(value, int | float) for value in values):
+            return name, min(values) > 0 and max(values) > _DECADES * min(values)
+    return measure.x, measure.log_x
+
+
+def _lines(summary: Summary, x: str) -> dict[str, list[dict[str, Any]]]:
     """The points by line of the figure: those that differ in the horizontal axis alone."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for point in summary["points"]:
-        others = {k: v for k, v in point["settings"].items() if k != measure.x}
+        others = {k: v for k, v in point["settings"].items() if k != x}
         label = ", ".join(
             str(value) if isinstance(value, str) else f"{value} {_WORDS.get(name, name)}"
             for name, value in others.items()
@@ -161,19 +179,19 @@ def _lines(summary: Summary, measure: Measure) -> dict[str, list[dict[str, Any]]
     return lines
 
 
-def _x(point: dict[str, Any], summary: Summary, measure: Measure) -> Any:
-    return point["settings"].get(measure.x, summary["fixed"].get(measure.x))
+def _x(point: dict[str, Any], summary: Summary, x: str) -> Any:
+    return point["settings"].get(x, summary["fixed"].get(x))
 
 
 def _fits(summary: Summary, measure: Measure) -> Iterator[dict[str, Any]]:
     for panel in measure.panels:
         if panel.statistic != "variance" or measure.x != "n_qubits":
             continue
-        for label, points in _lines(summary, measure).items():
+        for label, points in _lines(summary, measure.x).items():
             trusted = [p for p in points if not p["marked"] and p["repeats"] > 1]
             stats = [p["values"][panel.value] for p in trusted]
             fit = fit_decay(
-                [_x(p, summary, measure) for p in trusted],
+                [_x(p, summary, measure.x) for p in trusted],
                 [s["variance"] for s in stats],
                 [s["variance_se"] for s in stats],
             )
@@ -240,13 +258,14 @@ def save_figure(summary: Summary, measure: Measure, path: str | Path, title: str
         OSError: The folder is not writable.
     """
     fits = {(fit["value"], fit["line"]): fit for fit in summary["fits"]}
+    name, log_x = _axis(summary, measure)
     panels = []
     for panel in measure.panels:
         lines = []
-        for label, points in _lines(summary, measure).items():
-            known = [p for p in points if _numbers(p, panel) is not None]
+        for label, points in _lines(summary, name).items():
+            known = [p for p in points if _numbers(p, panel) and _x(p, summary, name) is not None]
             numbers: Any = [_numbers(p, panel) for p in known]
-            x = [_x(p, summary, measure) for p in known]
+            x = [_x(p, summary, name) for p in known]
             fit = fits.get((panel.value, label))
             lines.append(
                 {
@@ -259,5 +278,4 @@ def save_figure(summary: Summary, measure: Measure, path: str | Path, title: str
                 }
             )
         panels.append({"label": panel.label, "log": panel.log, "lines": lines})
-    x_label = _WORDS.get(measure.x, measure.x)
-    save_sweep(panels, path, x_label=x_label, log_x=measure.log_x, title=title)
+    save_sweep(panels, path, x_label=_WORDS.get(name, name), log_x=log_x, title=title)

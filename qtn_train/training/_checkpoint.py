@@ -75,8 +75,9 @@ def save_checkpoint(
         for name, value in moments.items():
             tensors[f"optimizer/{number}/{name}"] = torch.as_tensor(value)
     tensors["rng/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["rng/cuda"] = torch.cuda.get_rng_state()
+    device = _device(model)
+    if device.type == "cuda":
+        tensors["rng/cuda"] = torch.cuda.get_rng_state(device)
     info = {
         "model": _description(model),
         "groups": state["param_groups"],
@@ -167,11 +168,16 @@ def restore(
     if scheduler is not None:
         scheduler.load_state_dict(info["scheduler"])
     torch.set_rng_state(tensors["rng/cpu"])
-    if "rng/cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["rng/cuda"])
+    device = _device(model)
+    if "rng/cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["rng/cuda"], device)
     progress = dict(info["progress"])
     progress["history"] = History(**progress["history"])
     return Progress(**progress)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _description(model: nn.Module) -> dict[str, Any]:

@@ -211,7 +211,9 @@ def first_to_fail() -> bool:
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     try:
-        store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=5))
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            host, port, is_master=False, timeout=timedelta(seconds=5)
+        )
         return int(store.add(f"qtn_train/failed/{attempt}", 1)) == 1
     except RuntimeError:  # its store has ended before us
         return os.environ["RANK"] == "0"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -126,6 +126,7 @@ def default_circuit(
     ansatz: str | None = None,
     n_layers: int | None = None,
     n_qubits: int | None = None,
+    weights_per_outcome: int = 1,
 ) -> tuple[str, Circuit]:
     """Return a data set's circuit, with what is not given chosen.
 
@@ -137,6 +138,7 @@ def default_circuit(
         n_layers: Number of layers; for another ansatz than the recipe's as many as give about as
             many angles.
         n_qubits: Number of qubits.
+        weights_per_outcome: Weights that the mapping makes of each outcome.
 
     Returns:
         The name of the ansatz, and the circuit.
@@ -148,7 +150,7 @@ def default_circuit(
     ansatz = defaults.ansatz if ansatz is None else ansatz
     if ansatz not in ANSATZE:
         raise ValueError(must_be("--ansatz", f"one of {', '.join(ANSATZE)}", repr(ansatz)))
-    needed = qubits_needed(n_weights)
+    needed = qubits_needed(n_weights, weights_per_outcome)
     qubits = positive_int("--qubits", needed if n_qubits is None else n_qubits)
     if qubits < needed:
         hint = f"{n_weights:,} weights need {needed} qubits."
@@ -166,6 +168,7 @@ def build_model(
     *,
     recipe: Recipe = "default",
     mapping: MappingModel | None = None,
+    weights_per_outcome: int = 1,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> QuantumTrain:
@@ -178,6 +181,7 @@ def build_model(
         recipe: ``"default"`` or ``"published"`` (arXiv 2402.16465: affine mapping, no start, no
             scale, no shuffle, no ReLU).
         mapping: Another mapping than the recipe's.
+        weights_per_outcome: Weights that the recipe's mapping makes of each outcome.
         seed: Seed of all that is random in the model.
         device: Where the model is built, and stays.
 
@@ -186,10 +190,11 @@ def build_model(
     """
     hidden = _defaults(dataset, recipe).hidden
     layout = PUBLISHED_LAYOUT if recipe == "published" else Layout()
-    if mapping is None and recipe == "published":
-        mapping = MLPMapping(circuit.n_qubits, hidden, None, feature="published", seed=seed)
-    elif mapping is None:
-        mapping = MLPMapping(circuit.n_qubits, hidden, seed=seed)
+    if mapping is None:
+        published: dict[str, Any] = {"activation": None, "feature": "published"}
+        own = published if recipe == "published" else {}
+        own |= {"weights_per_outcome": weights_per_outcome, "seed": seed}
+        mapping = MLPMapping(circuit.n_qubits, hidden, **own)
     target = target_for(dataset, recipe)
     n_weights = sum(p.numel() for p in target.parameters())
     generator = CircuitGenerator(circuit, engine, mapping, n_weights=n_weights, seed=seed)

@@ -95,12 +95,17 @@ def _step_time(model: nn.Module, x: Tensor, y: Tensor, config: FitConfig) -> flo
 def _median(call: Callable[[], object]) -> float:
     times = []
     for number in range(_WARM_UP + _STEPS):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _synchronize()
         began = time.perf_counter()
         call()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _synchronize()
         if number >= _WARM_UP:
             times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+def _synchronize() -> None:
+    """Wait for all accelerators; a model may live on any of them."""
+    if torch.cuda.is_initialized():
+        for number in range(torch.cuda.device_count()):
+            torch.cuda.synchronize(number)

@@ -156,11 +156,18 @@ def test_an_estimate_says_what_does_not_fit_and_what_does(service: Any, cli: Cli
     status, out, err = cli(*command)
     assert (status, err) == (0, "")
     assert "warning: the expected fidelity is 1.4 %, below 10 %" in out
-    assert re.search(r"^fits +u3-cu3-chain with 9 qubits and \d+ layers", out, re.M)
+    assert re.search(r"^fits +--ansatz u3-cu3-chain --qubits 9 --layers \d+", out, re.M)
     told = done(cli("braket", "estimate", "--device", "Garnet", "--shots", "100", "--json"))
     (warning,) = told["warnings"]
     assert warning.startswith("100 shots are fewer than the 256 outcomes.")
     assert told["suggestions"][0]["n_qubits"] == 6
+    _, out, _ = cli("braket", "estimate", "--device", "Garnet", "--shots", "100")
+    first = re.search(r"^fits +(--ansatz .*)$", out, re.M)
+    assert first is not None
+    assert first[1].endswith("--weights-per-outcome 3")
+    again = cli("braket", "estimate", *first[1].split(), "--device", "Garnet", "--shots", "100")
+    assert "warning" not in again[1]
+    assert "fits" not in again[1]
     assert told["price_date"]
     assert spent(service)[0] == 0
 
@@ -393,6 +400,20 @@ def test_fine_tuned_from_a_simulators_run(service: Any, cli: Cli, base: str) -> 
     before, after = (read_checkpoint(Path(name))[0] for name in (base, "fine"))
     for name in (n for n in before if n.startswith("model/")):
         torch.testing.assert_close(before[name], after[name], rtol=0, atol=1e-6)
+
+
+def test_fewer_qubits_and_more_weights_of_each_outcome(cli: Cli) -> None:
+    small = (*SMALL, "--qubits", "6", "--weights-per-outcome", "3", "--epochs", "1")
+    counted = ("--shots", "64", "--gradient", "spsa")
+    run = done(cli("train", "iris", *small, *counted, "--out", "run", "--json"))
+    assert (run["n_qubits"], run["n_weights"]) == (6, 131)
+    told = done(cli("braket", "estimate", "run", "--device", "local:sv", "--shots", "64", "--json"))
+    assert told["shots_per_outcome"] == 1
+    assert told["warnings"] == []
+    more = ("--init-from", "run", "--epochs", "1", *counted, "--out", "more", "--json")
+    assert done(cli("train", "iris", *more))["n_qubits"] == 6
+    line = failed(cli("train", "iris", "--weights-per-outcome", "0"), 2)
+    assert line.startswith("`--weights-per-outcome` must be a positive integer; got 0")
 
 
 def test_trained_on_this_machine(cli: Cli) -> None:

@@ -1,5 +1,6 @@
 """What only the state-vector engine promises: sweeps, blocks, memory, the adjoint backward pass."""
 
+import dataclasses
 import os
 from typing import Any
 
@@ -117,6 +118,80 @@ def test_random_circuits_over_many_tiles() -> None:
         other, other_grad = run_blocks(circuit, values, 3)
         torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
         torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
+
+
+def run_tiles(
+    circuit: Circuit, values: np.ndarray, dtype: torch.dtype, is_real: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """With or without imaginary parts, as asked."""
+    angles = torch.from_numpy(values).requires_grad_()
+    plan = dataclasses.replace(tile_plan(circuit), is_real=is_real)
+    matrices = _statevector._fuse(plan, plan.gates.values(angles, dtype))
+    amplitudes = _statevector._Evolve.apply(matrices, plan)
+    weights = torch.from_numpy(np.random.default_rng(1).normal(size=amplitudes.numel()))
+    (grad,) = torch.autograd.grad(weights @ amplitudes.abs().square().double(), angles)
+    return amplitudes.detach(), grad
+
+
+def real_circuit(n_qubits: int, n_gates: int) -> Circuit:
+    names = ("ry", "h", "x", "z", "cx", "cz", "swap")
+    return oracle.random_circuit(np.random.default_rng(3), n_qubits, n_gates, names)
+
+
+@pytest.mark.parametrize("n_qubits", [1, 2, 5, 8, ROWS + COLUMNS + 2])
+def test_real_gates_without_imaginary_parts(n_qubits: int) -> None:
+    circuit = real_circuit(n_qubits, 60) if n_qubits > 1 else Circuit.builder(1).ry(0).h(0).build()
+    values = angles_of(circuit)
+    assert tile_plan(circuit).is_real
+    for dtype, atol in ((torch.complex128, 1e-12), (torch.complex64, 1e-5)):
+        amplitudes, grad = run_tiles(circuit, values, dtype, is_real=True)
+        other, other_grad = run_tiles(circuit, values, dtype, is_real=False)
+        assert amplitudes.dtype == dtype
+        torch.testing.assert_close(amplitudes, other, atol=atol, rtol=0)
+        torch.testing.assert_close(grad, other_grad, atol=atol, rtol=0)
+        if n_qubits <= 8:
+            expected = oracle.amplitudes(circuit, values)
+            assert np.abs(amplitudes.numpy() - expected).max() < atol
+
+
+def test_gradient_of_real_gates_against_finite_differences() -> None:
+    circuit = real_circuit(5, 40)
+    values = angles_of(circuit)
+    weights = np.random.default_rng(1).normal(size=32)
+    _, grad = run(circuit, values)
+    for index in range(circuit.n_angles):
+        shift = tolerances.STEP * np.eye(circuit.n_angles)[index]
+        ahead, behind = (oracle.amplitudes(circuit, values + s) for s in (shift, -shift))
+        slope = weights @ (np.abs(ahead) ** 2 - np.abs(behind) ** 2) / (2 * tolerances.STEP)
+        assert float(grad[index]) == pytest.approx(slope, abs=tolerances.FINITE_DIFFERENCE)
+
+
+def test_one_complex_gate_makes_the_state_complex() -> None:
+    assert tile_plan(ansatz.ry_cx_chain(4, 2)).is_real
+    for name, spec in GATES.items():
+        circuit = Circuit.builder(2).add("ry", 0).add(name, *range(spec.n_qubits)).build()
+        real = {"h", "x", "z", "ry", "cx", "cz", "swap"}
+        assert tile_plan(circuit).is_real == (name in real), name
+
+
+@pytest.mark.parametrize("gate", ["cu3", "cx"])
+def test_a_control_at_every_column(gate: str) -> None:
+    n_qubits = ROWS + COLUMNS
+    builder = Circuit.builder(n_qubits)
+    for qubit in range(n_qubits):
+        builder.add("u3" if gate == "cu3" else "ry", qubit)
+    for pair in zip(range(ROWS, n_qubits), range(ROWS), strict=True):
+        builder.add(gate, *pair)
+    for qubit in range(n_qubits):
+        builder.add("ry", qubit)
+    circuit = builder.build()
+    places = {int(step[3]) for sweep in tile_plan(circuit).sweeps for step in sweep.steps}
+    assert places >= set(range(COLUMNS))
+    values = angles_of(circuit)
+    amplitudes, grad = run(circuit, values)
+    other, other_grad = run_blocks(circuit, values, 3)
+    torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
+    torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -143,6 +143,14 @@ def test_several_sizes_and_effective_parameters() -> None:
     assert "±" not in comparison.text()
 
 
+def test_the_table_as_a_result_of_the_docs(straight: tuple[Comparison, Path]) -> None:
+    result = straight[0].result("a command", "a title")
+    assert result.keys() == {"title", "command", "seconds", "rows", "columns"}
+    assert result["columns"].keys() <= result["rows"][0].keys()
+    assert result["rows"][0]["test_accuracy"] == 100 * straight[0].table()[0]["test_accuracy"]
+    assert result["seconds"] > 0
+
+
 def test_every_name_can_be_compared() -> None:
     config = CompareConfig(GENERATORS, (2,), 1, QUICK.but(epochs=1))
     comparison = quiet(make_model, DATA, config)

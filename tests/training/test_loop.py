@@ -57,12 +57,12 @@ def spy(monkeypatch: pytest.MonkeyPatch, on_step: Callable[..., Any]) -> None:
     count = 0
 
     def step(
-        model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, clip: float | None
+        model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, *options: Any
     ) -> tuple[float, int]:
         nonlocal count
         result = on_step(count, optimizer, x, y)
         count += 1
-        return STEP(model, optimizer, x, y, clip) if result is None else result
+        return STEP(model, optimizer, x, y, *options) if result is None else result
 
     monkeypatch.setattr(_loop, "training_step", step)
 

@@ -313,6 +313,14 @@ class Suggestion:
     n_angles: int
     fidelity: float | None
 
+    @property
+    def options(self) -> str:
+        """The same as options of the command line."""
+        text = f"--ansatz {self.ansatz} --qubits {self.n_qubits} --layers {self.n_layers}"
+        if self.weights_per_outcome == 1:
+            return text
+        return f"{text} --weights-per-outcome {self.weights_per_outcome}"
+
     def __str__(self) -> str:
         text = f"{self.ansatz} with {self.n_qubits} qubits and {self.n_layers} layers"
         if self.weights_per_outcome == 1:

@@ -1,0 +1,161 @@
+"""Summaries, fits, tables and figures, from rows with known answers."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qtn_train.studies import (
+    MEASURES,
+    parse_study,
+    read_study,
+    save_figure,
+    summarize,
+    table,
+)
+from qtn_train.studies._fit import fit_decay, fitted, variance_error
+from qtn_train.studies._results import open_store
+from qtn_train.studies._summary import _axis, _lines
+from qtn_train.studies._tasks import failure, identity
+
+NS = [4, 8, 12, 16]
+
+
+def stored(out: Path, bits: float = 1.0, marked: int | None = None) -> dict[str, Any]:
+    """A gradient variance that falls by ``bits`` a qubit for one ansatz, and not for the other."""
+    study = parse_study(
+        'study = {measure = "gradient-variance", repeats = 40}\n'
+        f'grid = {{n_qubits = {NS}, ansatz = ["brickwork", "ry-cx-chain"], n_layers = 2}}'
+    )
+    rng = np.random.default_rng(1)
+    rows = []
+    for task in study.tasks():
+        n = task.settings["n_qubits"]
+        flat = task.settings["ansatz"] == "ry-cx-chain"
+        scale = 1.0 if flat else 2 ** (-bits * n / 2)
+        values = {
+            "gradient_z": scale * rng.normal(),
+            "gradient_p0": scale * rng.normal(),
+            "truncation_error": 0.5 if n == marked else 0.0,
+            "status": "done",
+        }
+        rows.append(identity(task) | values | {"seconds": 0.25})
+    with open_store(out, study, resume=False) as store:
+        store.append(rows[:-1])
+        store.append([rows[-1] | failure("OSError: gone")])
+    return summarize(out)
+
+
+def test_the_summary_counts_and_fits(tmp_path: Path) -> None:
+    summary = stored(tmp_path)
+    assert (summary["total"], summary["done"], summary["failed"], summary["missing"]) == (
+        320, 319, 1, 0,
+    )  # fmt: skip
+    (failed,) = summary["failures"]
+    assert failed["error"] == "OSError: gone"
+    assert failed["count"] == 1
+    assert failed["first"]["repeat"] == 39
+    assert summary["fixed"] == {"n_layers": 2, "engine": "auto", "max_bond": 256}
+    assert summary["seconds"] == 80
+    assert [point["repeats"] for point in summary["points"]] == [40] * 7 + [39]
+    fits = {(fit["value"], fit["line"]): fit for fit in summary["fits"]}
+    for value in ("gradient_z", "gradient_p0"):
+        falling, flat = fits[value, "brickwork"], fits[value, "ry-cx-chain"]
+        assert falling["decay"] == "exponential"
+        law = falling["exponential"]
+        assert abs(law["bits_per_qubit"] - 1) < 3 * law["se"]
+        assert law["se"] < 0.1
+        assert law["chi2"] < falling["polynomial"]["chi2"]
+        assert flat["decay"] == "none"
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_marked_point_is_never_fitted(tmp_path: Path) -> None:
+    summary = stored(tmp_path, marked=16)
+    assert [point["marked"] for point in summary["points"]] == [False] * 6 + [True] * 2
+    assert {fit["points"] for fit in summary["fits"]} == {3}
+    text = table(summary, MEASURES["gradient-variance"])
+    lines = text.splitlines()
+    assert lines[0].split()[:3] == ["n_qubits", "ansatz", "repeats"] or "ansatz" in lines[0]
+    assert sum("*" in line for line in lines) == 3
+    assert lines[-1] == "* truncation error above 0.01: marked, and not fitted"
+
+
+def test_figures_show_what_is_there(tmp_path: Path) -> None:
+    summary = stored(tmp_path, marked=16)
+    path = tmp_path / "figure.png"
+    save_figure(summary, MEASURES["gradient-variance"], path, "title")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert path.stat().st_size < 150_000
+    # The stored JSON draws the same figure.
+    again = tmp_path / "again.png"
+    save_figure(json.loads(json.dumps(summary)), MEASURES["gradient-variance"], again, "title")
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_study_without_results(tmp_path: Path) -> None:
+    study = parse_study('study.measure = "entropy"\ngrid = {n_qubits = [4, 5], n_layers = 1}')
+    with open_store(tmp_path, study, resume=False) as store:
+        assert not store.done
+        summary = summarize(tmp_path)
+        assert (summary["missing"], summary["points"], summary["fits"]) == (2, [], [])
+        assert table(summary, read_study(tmp_path).measure) == "no results yet"
+        store.append([identity(task) | failure("E: x") for task in study.tasks()])
+    assert summarize(tmp_path)["points"] == []
+
+
+def test_settings_that_are_missing_are_a_point_of_their_own(tmp_path: Path) -> None:
+    text = 'study = {measure = "train", repeats = 2}\n[[list]]\ndataset = "iris"\n[[list]]\n'
+    study = parse_study(text + 'dataset = "iris"\nn_layers = 3')
+    with open_store(tmp_path, study, resume=False) as store:
+        values = {"test_accuracy": 0.5, "status": "done"}
+        store.append([identity(task) | values for task in study.tasks()])
+    points = summarize(tmp_path)["points"]
+    assert [point["settings"] for point in points] == [{"n_layers": None}, {"n_layers": 3}]
+    assert [point["repeats"] for point in points] == [2, 2]
+    summary = summarize(tmp_path)
+    assert "0.5 ± 0" in table(summary, MEASURES["train"])
+    save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
+
+
+def test_the_axis_is_a_setting_that_varies(tmp_path: Path) -> None:
+    text = 'study.measure = "train"\n[grid]\ndataset = "iris"\nrecipe = ["default", "published"]\n'
+    study = parse_study(text + "lr = [1e-4, 1e-2]\n")
+    with open_store(tmp_path, study, resume=False) as store:
+        values = {"test_accuracy": 0.5, "test_loss": 1.0, "status": "done"}
+        store.append([identity(task) | values for task in study.tasks()])
+    summary = summarize(tmp_path)
+    assert _axis(summary, MEASURES["train"]) == ("lr", True)
+    assert set(_lines(summary, "lr")) == {"default", "published"}
+    save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
+    summary["points"] = summary["points"][:1]
+    summary["points"][0]["settings"] = {"recipe": "default"}
+    assert _axis(summary, MEASURES["train"]) == ("n_layers", False)
+
+
+def test_a_power_is_told_from_an_exponential() -> None:
+    ns = [4, 8, 16, 32, 64]
+    powers = [float(n) ** -2 for n in ns]
+    fit = fit_decay(ns, powers, [0.05 * v for v in powers])
+    assert fit is not None
+    assert fit["decay"] == "polynomial"
+    assert fit["polynomial"]["power"] == pytest.approx(2)
+    assert fitted(fit, 10) == pytest.approx(0.01)
+    exponential = [2.0**-n for n in ns]
+    fit = fit_decay(ns, exponential, [0.05 * v for v in exponential])
+    assert fit is not None
+    assert fitted(fit, 10) == pytest.approx(2.0**-10)
+    assert fit_decay([4, 4, 8], [1, 1, 1], [0, 0, 0]) is None
+    assert fit_decay([4, 8, 16], [1, 1, 0], [0, 0, 0]) is None
+
+
+def test_the_standard_error_of_a_variance() -> None:
+    rng = np.random.default_rng(1)
+    draws = rng.normal(size=(400, 50))
+    spread = draws.var(axis=1, ddof=1).std()
+    assert np.mean([variance_error(row) for row in draws]) == pytest.approx(spread, rel=0.1)
+    assert spread == pytest.approx(math.sqrt(2 / 50), rel=0.1)
+    assert variance_error(np.array([3.0])) == 0
