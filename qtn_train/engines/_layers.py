@@ -123,7 +123,9 @@ def layer_plan(circuit: Circuit) -> LayerPlan | None:
     )
 
 
-def _orders(goes_to: NDArray[np.int64], n_qubits: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _orders(
+    goes_to: NDArray[np.int64], n_qubits: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return where amplitudes are read from, and where they went, in the rotated state."""
     from ._layer_kernels import LOW
 
