@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from qtn_train import cli, plots
+from qtn_train import cli
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -95,7 +95,7 @@ def test_a_stored_result_says_how_it_was_made_and_can_be_drawn(path: Path) -> No
     assert set(result.get("columns", {})) <= {key for row in result["rows"] for key in row}
     wanted = result.get("figure", [])
     for options in wanted if isinstance(wanted, list) else [wanted]:
-        assert plots.lines(result["rows"], **options).get_axes()
+        assert results.drawn(result, options).get_axes()
     assert results.table(result).count("<tr>") == len(result["rows"]) + 1
 
 

@@ -80,10 +80,14 @@ class Results(SphinxDirective):
             folder = Path(self.env.app.outdir) / "_static" / "results"
             folder.mkdir(parents=True, exist_ok=True)
             names.append(f"{stem}-{number}.png")
-            rows = result[options.get("rows", "rows")]
-            drawn = {key: value for key, value in options.items() if key != "rows"}
-            plots.save(plots.lines(rows, **drawn), folder / names[-1])
+            plots.save(drawn(result, options), folder / names[-1])
         return names
+
+
+def drawn(result: dict[str, Any], options: dict[str, Any]) -> Any:
+    """Return a figure of stored results."""
+    others = {key: value for key, value in options.items() if key != "rows"}
+    return plots.lines(result[options.get("rows", "rows")], **others)
 
 
 def took(result: dict[str, Any]) -> str:
