@@ -72,7 +72,7 @@ def test_texts() -> None:
         "statevector": "StatevectorState(n_qubits=2)",
         "mps": "MPSState(n_qubits=2, truncation_error=0, fidelity_estimate=1)",
         "counted": "EstimatedState(n_qubits=2, shots=8, outcomes_seen=2)",
-        "model": "QuantumTrain(Linear, 15 weights from 221 numbers)",
+        "model": "QuantumTrain(Linear, 15 weights from 37 numbers)",
         "history": "History(3 epochs, test_accuracy=0.8000)",
         "no history": "History(0 epochs)",
     }

@@ -13,7 +13,7 @@ Everything here works on bare arrays: what they mean is decided in ``_layers``.
 
 from __future__ import annotations
 
-from ._kernels import _compiled as compiled
+from ._kernels import compiled
 
 # Bits that are turned after the rotation: runs of 2**LOW numbers fill a vector register.
 LOW = 3

@@ -82,10 +82,6 @@ def together(call: Callable[[], object]) -> None:
     try:
         call()
     except RuntimeError as error:
-        raise lost() from error
-
-
-def lost() -> ProcessLost:
-    """Return the error of a process whose partner has ended."""
-    hint = "See what it said; then go on with --resume."
-    return ProcessLost(must_be("processes", "all alive until the end", "one that ended", hint))
+        hint = "See what it said; then go on with --resume."
+        text = must_be("processes", "all alive until the end", "one that ended", hint)
+        raise ProcessLost(text) from error

@@ -128,8 +128,9 @@ class Processes:
             except Exception as error:
                 made[1] = error
         together(partial(dist.broadcast_object_list, made, src=0))
-        if made[1] is not None:
-            raise made[1]
+        failure: Exception | None = made[1]
+        if failure is not None:
+            raise type(failure)(str(failure)) from failure
         result: T = made[0]
         return result
 
