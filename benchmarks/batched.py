@@ -97,7 +97,7 @@ def u3_cu3_ring(n: int, n_layers: int, device: torch.device) -> Callable[[Tensor
     """Probabilities of `ansatz.u3_cu3_ring` for a batch of angles.
 
     The CU3 gates run around the ring like a helix: four of them with the U3 gates before act on
-    five neighbours. After each such block the state is turned by four qubits.
+    five neighbors. After each such block the state is turned by four qubits.
     """
     n_gates = n * n_layers
     n_blocks = -(-n_gates // 4)

@@ -123,7 +123,7 @@ def ry_cx_chain(n_qubits: int, n_layers: int) -> Circuit:
 
 
 def brickwork(n_qubits: int, n_layers: int) -> Circuit:
-    """U3 on every qubit, then CU3 on even, then on odd neighbouring pairs.
+    """U3 on every qubit, then CU3 on even, then on odd neighboring pairs.
 
     Args:
         n_qubits: Number of qubits N.
@@ -150,7 +150,7 @@ def brickwork(n_qubits: int, n_layers: int) -> Circuit:
 
 
 def hardware_efficient(n_qubits: int, n_layers: int) -> Circuit:
-    """RY then RZ on every qubit, then CZ on even, then on odd neighbouring pairs.
+    """RY then RZ on every qubit, then CZ on even, then on odd neighboring pairs.
 
     Args:
         n_qubits: Number of qubits N.

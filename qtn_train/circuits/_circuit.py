@@ -1,4 +1,4 @@
-"""A parameterized circuit as frozen data: no simulator's behaviour is in here.
+"""A parameterized circuit as frozen data: no simulator's behavior is in here.
 
     Circuit = n_qubits + gates,   gate = (name, qubits, indices into the vector of angles)
 

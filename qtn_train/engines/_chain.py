@@ -183,14 +183,14 @@ class Chain:
         return self.cutoff > 0 or (self.max_bond is not None and bond > self.max_bond)
 
     def _joined(self, site: int, gate: Tensor) -> Tensor:
-        """Two neighbouring tensors and a gate on them, as a ``(2·left, 2·right)`` matrix."""
+        """Two neighboring tensors and a gate on them, as a ``(2·left, 2·right)`` matrix."""
         a, b = self.tensors[site], self.tensors[site + 1]
         left, _, bond = a.shape
         both = (a.reshape(2 * left, bond) @ b.reshape(bond, -1)).view(left, 4, -1)
         return torch.matmul(gate, both).reshape(2 * left, -1)
 
     def _put(self, site: int, x: Tensor, y: Tensor) -> None:
-        """Store the factors of two neighbouring tensors."""
+        """Store the factors of two neighboring tensors."""
         self.tensors[site] = x.reshape(-1, 2, x.shape[1])
         self.tensors[site + 1] = y.reshape(y.shape[0], 2, -1)
 
@@ -249,7 +249,7 @@ class Chain:
         self.low, self.high = min(self.low, first), max(self.high, last)
 
     def _far(self, pair: Pair, terms: Tensor) -> None:
-        """Apply a gate on qubits that are not neighbours.
+        """Apply a gate on qubits that are not neighbors.
 
         For a moment each bond between them is ``rank`` (2 for a controlled gate, 4 for a swap)
         times as large; the cost is that of a sweep with such bonds over the sites between them.
@@ -272,7 +272,7 @@ class Chain:
                     self._move_right(site)
 
     def _bonds_after(self, pair: Pair) -> list[int]:
-        """The bonds between the qubits of a gate after it, each at most twice its neighbour."""
+        """The bonds between the qubits of a gate after it, each at most twice its neighbor."""
         inside = [t.shape[2] * pair.rank for t in self.tensors[pair.left : pair.right]]
         bonds = [self.tensors[pair.left].shape[0], *inside, self.tensors[pair.right].shape[2]]
         for i in range(1, len(bonds) - 1):
@@ -282,7 +282,7 @@ class Chain:
         return bonds[1:-1]
 
     def _trim(self, first: int, last: int) -> None:
-        """Cut bonds down, exactly, to twice their neighbours."""
+        """Cut bonds down, exactly, to twice their neighbors."""
         for site in range(first, last):
             left, _, right = self.tensors[site].shape
             if right > 2 * left:

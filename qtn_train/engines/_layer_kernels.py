@@ -2,7 +2,7 @@
 
 A layer turns every qubit and then puts the amplitudes in another order. Bits of a place are turned
 two at a time, while they are at least three from the right, so that inner loops run over at least
-eight neighbours; the three lowest are brought to the left first:
+eight neighbors; the three lowest are brought to the left first:
 
     x ──turn high bits──► x ──rotate by 3 bits──► y ──turn those 3──► y ──reorder──► x
 
@@ -21,7 +21,7 @@ LOW = 3
 
 @compiled
 def _turn_two(x, width, a, b):
-    """Turn two neighbouring bits, the lower one with runs of ``width``; a, b: cos and sin."""
+    """Turn two neighboring bits, the lower one with runs of ``width``; a, b: cos and sin."""
     ca, sa, cb, sb = a[0], a[1], b[0], b[1]
     for start in range(0, len(x), 4 * width):
         p, q = x[start : start + width], x[start + width : start + 2 * width]

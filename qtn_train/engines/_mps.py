@@ -350,7 +350,7 @@ class MPSEngine(Engine):
     no bond passes 2**min(i, N − i). While that count fits ``max_bond`` nothing is decomposed, and
     values and gradients are exact. Where it does not, the bond is cut to its largest singular
     values. A gate on distant qubits multiplies all bonds between them, cuts them in one sweep,
-    and so costs about 8 times a gate on neighbours for each qubit in between.
+    and so costs about 8 times a gate on neighbors for each qubit in between.
 
     A cut leaves out of the gradient what the discarded part would have answered. On
     ``u3_cu3_chain(8, 6)``, where 16 is exact, the cosine to the gradient of the exact function is

@@ -66,7 +66,7 @@ class NoisyEngine(CountingEngine):
         readout_error: For each qubit P(read 1 | 0) and P(read 0 | 1), both in 0 … 0.5.
         smoothing: Counts, of at least 0, that are added to those of every outcome. A feature like
             √p has its steepest slope where nothing was counted; ½ takes most of the bias out of
-            gradients (``docs/results/shots.json``).
+            gradients (``docs/results/shots-gradient.json``).
         gradient: As for :class:`CountingEngine`; None by default.
         seed: Seed of the shots (the same numbers with the same version of NumPy), and of the
             estimator's random choices.

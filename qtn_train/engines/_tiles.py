@@ -7,7 +7,7 @@ as many gates as it can whose targets are among a few qubits, and stores the sta
     one by one      2**ROWS rows                 2**COLUMNS numbers in a run
 
 so that each tile is loaded once, stays in the cache for all gates of the sweep, and every inner
-loop runs over neighbouring columns.
+loop runs over neighboring columns.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ class _Run:
         self.running: dict[Any, Task] = {}
         self.finished = as_completed(with_results=True, raise_errors=False, loop=client.loop)
         self.rows: list[dict[str, Any]] = []
-        # Tasks on whose behalf a worker died; a neighbour's death counts too, so they run alone.
+        # Tasks on whose behalf a worker died; a neighbor's death counts too, so they run alone.
         self.suspects: list[Task] = []
         self.alone = False
         self.told = -_TELL

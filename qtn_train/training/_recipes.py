@@ -21,7 +21,7 @@ Recipe = Literal["default", "published"]
 
 
 class ImageCNN(nn.Module):
-    """The convolutional network of the seed paper: 6,690 parameters.
+    """The convolutional network of the Quantum-Train paper: 6,690 parameters.
 
     Args:
         relu: Whether ReLU follows each layer but the last; the published code has none.

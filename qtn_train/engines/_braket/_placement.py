@@ -41,7 +41,7 @@ def find_placement(target: Target, circuit: Circuit) -> tuple[int, ...]:
         UnsupportedByEngine: The search, which is bounded, found none.
 
     Source:
-        Ours: depth-first search, labels with the fewest free neighbours first (Warnsdorff's rule).
+        Ours: depth-first search, labels with the fewest free neighbors first (Warnsdorff's rule).
     """
     found = _search(target, circuit)
     if found is None:
@@ -89,7 +89,7 @@ def _graph(nodes: Iterable[int], edges: Iterable[Edge]) -> _Graph:
 
 
 def _order(wanted: _Graph) -> list[int]:
-    """Qubits so that each has as many neighbours before it as can be; ends of chains first."""
+    """Qubits so that each has as many neighbors before it as can be; ends of chains first."""
     order: list[int] = []
     while len(order) < len(wanted):
         left = [qubit for qubit in wanted if qubit not in order]
@@ -100,7 +100,7 @@ def _order(wanted: _Graph) -> list[int]:
 
 
 def _embed(wanted: _Graph, graph: _Graph) -> tuple[int, ...] | None:
-    """Return a label for each qubit such that neighbours stay neighbours, or None."""
+    """Return a label for each qubit such that neighbors stay neighbors, or None."""
     order = _order(wanted)
     place: dict[int, int] = {}
     steps = 0
