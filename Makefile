@@ -41,7 +41,7 @@ docs: .venv/.all-installed  ## Build the documentation into docs/_build/html
 
 tutorials: .venv/.all-installed  ## Run the tutorials and compare their stored outputs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
-	    --nbval-cell-timeout 60 --nbval-sanitize-with tutorials/nbval_sanitize.cfg tutorials
+	    --nbval-cell-timeout 300 --nbval-sanitize-with tutorials/nbval_sanitize.cfg tutorials
 
 # Streams are joined afterwards: where a kernel flushes is chance, and would change the files.
 refresh-tutorials: .venv/.all-installed  ## Run the tutorials and store their outputs
