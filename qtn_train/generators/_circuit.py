@@ -177,12 +177,7 @@ class CircuitGenerator(WeightGenerator):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CircuitGenerator:
         """Build the generator that :meth:`config` described, with its initial parameters."""
-        options = dict(config)
-        options.pop("kind", None)
-        circuit = Circuit.from_json(options.pop("circuit"))
-        engine = engine_from_config(options.pop("engine"))
-        mapping = mapping_from_config(options.pop("mapping"))
-        return cls(circuit, engine, mapping, **options)
+        return cls(**arguments(config))
 
     def describe(self) -> str:
         """Return a line that says what this generator is."""
@@ -193,6 +188,17 @@ class CircuitGenerator(WeightGenerator):
             f"{self.circuit.n_angles} angles on {self.engine!r}{auto}; "
             f"{type(self.mapping).__name__}; {spare} of {2**self.circuit.n_qubits} outcomes unused"
         )
+
+
+def arguments(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the constructor's arguments out of what a generator with a circuit described."""
+    options = {key: value for key, value in config.items() if key != "kind"}
+    built = {
+        "circuit": Circuit.from_json(options["circuit"]),
+        "engine": engine_from_config(options["engine"]),
+        "mapping": mapping_from_config(options["mapping"]),
+    }
+    return options | built
 
 
 def mapped(

@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from .._random import uniform
 from ..circuits import Circuit
-from ..engines import Engine, engine_config, engine_from_config
+from ..engines import Engine, engine_config
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel, MLPMapping, TensorTrainMapping, mapping_from_config
 from ._base import WeightGenerator
-from ._circuit import CircuitGenerator, mapped
+from ._circuit import CircuitGenerator, arguments, mapped
 from ._controls import (
     ClassicalGenerator,
     HashedWeights,
@@ -151,12 +151,7 @@ class FixedProbabilities(WeightGenerator):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> FixedProbabilities:
         """Build the generator that :meth:`config` described, with its initial parameters."""
-        options = dict(config)
-        options.pop("kind", None)
-        circuit = Circuit.from_json(options.pop("circuit"))
-        engine = engine_from_config(options.pop("engine"))
-        mapping = mapping_from_config(options.pop("mapping"))
-        return cls(circuit, engine, mapping, **options)
+        return cls(**arguments(config))
 
     def describe(self) -> str:
         """Return a line that says what this generator is."""
