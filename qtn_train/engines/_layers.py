@@ -96,7 +96,7 @@ def layer_plan(circuit: Circuit) -> LayerPlan | None:
     n_qubits = circuit.n_qubits
     if not FEWEST <= n_qubits <= MOST or any(g.name not in ("ry", "cx") for g in circuit.gates):
         return None
-    here = np.arange(2**n_qubits)
+    here = np.arange(2**n_qubits, dtype=np.int64)
     slots, angles, moves = [], [], [here]
     moved: set[int] = set()
     for gate in circuit.gates:
@@ -110,7 +110,9 @@ def layer_plan(circuit: Circuit) -> LayerPlan | None:
             moved = set()
         slots.append((len(moves) - 1) * n_qubits + gate.qubits[0])
         angles.append(gate.angles[0])
-    kinds, which = np.unique(np.stack(moves), axis=0, return_inverse=True)
+    numbers: dict[bytes, int] = {}
+    which = [numbers.setdefault(move.tobytes(), len(numbers)) for move in moves]
+    kinds = np.stack([np.frombuffer(kind, dtype=np.int64) for kind in numbers])
     orders, inverses = _orders(kinds, n_qubits)
     return LayerPlan(
         n_qubits,
@@ -119,7 +121,7 @@ def layer_plan(circuit: Circuit) -> LayerPlan | None:
         np.array(angles, dtype=np.int64),
         orders,
         inverses,
-        which.reshape(-1),
+        np.array(which, dtype=np.int64),
     )
 
 
