@@ -5,6 +5,7 @@ tasks ──► at most a window of them on the scheduler ──► rows ──�
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -119,8 +121,8 @@ def _connected(
     from distributed import Client
 
     if scheduler is None:
-        with dask.config.set(_LOCAL):
-            cluster = _local_cluster(workers, memory_limit)
+        with dask.config.set(_LOCAL), _event_loop() as loop:
+            cluster = _local_cluster(workers, memory_limit, loop)
             try:
                 with Client(cluster) as client:
                     yield client
@@ -140,6 +142,28 @@ def _connected(
     with client:
         _check_workers(client)
         yield client
+
+
+@contextmanager
+def _event_loop() -> Iterator[Any]:
+    """Dask's event loop in a thread of ours: its own gives up where a machine stalls for 10 s."""
+    from tornado.ioloop import IOLoop
+
+    started: Future[tuple[Any, asyncio.Event]] = Future()
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        started.set_result((IOLoop.current(), stop))
+        await stop.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), name="Dask", daemon=True)
+    thread.start()
+    loop, stop = started.result()
+    try:
+        yield loop
+    finally:
+        loop.add_callback(stop.set)
+        thread.join(_SECONDS_TO_CLOSE)
 
 
 def _check_workers(client: Any) -> None:
@@ -176,7 +200,7 @@ def _address(scheduler: str) -> str:
         raise RunError(must_be("--scheduler", expected, scheduler)) from error
 
 
-def _local_cluster(workers: int | None, memory_limit: str | None) -> Any:
+def _local_cluster(workers: int | None, memory_limit: str | None, loop: Any) -> Any:
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
     from distributed.system import MEMORY_LIMIT
@@ -193,6 +217,7 @@ def _local_cluster(workers: int | None, memory_limit: str | None) -> Any:
                 must_be("--memory-limit", "a number of bytes", repr(memory_limit), hint)
             ) from error
     return LocalCluster(
+        loop=loop,
         n_workers=count,
         threads_per_worker=1,
         memory_limit=limit,

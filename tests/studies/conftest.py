@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from qtn_train.studies import _runner
+
 
 @pytest.fixture(scope="session")
 def scheduler() -> Iterator[str]:
@@ -14,13 +16,17 @@ def scheduler() -> Iterator[str]:
     from distributed import LocalCluster
 
     threads = torch.get_num_threads()
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp",
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:
+    with (
+        _runner._event_loop() as loop,
+        LocalCluster(
+            loop=loop,
+            n_workers=2,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+    ):
         yield cluster.scheduler_address
     torch.set_num_threads(threads)
