@@ -277,13 +277,12 @@ def _pool(x: Tensor) -> Tensor:
     return pooled.permute(0, 2, 3, 1).reshape(size, n, h // 2, h // 2, c)
 
 
-def image_cnn(w: Numbers, x: Tensor, relu: bool) -> Tensor:
+def image_cnn(w: Numbers, x: Tensor) -> Tensor:
     """`ImageCNN` of B models, each with images of its own: (B, n, 1, 28, 28) to (B, n, 10)."""
-    act = torch.relu if relu else (lambda y: y)
     y = x.movedim(2, 4)
     for name in ("conv1", "conv2"):
         y = _Convolve.apply(y, w[f"{name}.weight"]) + w[f"{name}.bias"][:, None, None, None]
-        y = act(_pool(y))
+        y = torch.relu(_pool(y))
     y = y.movedim(4, 2).flatten(2)
-    y = act(torch.baddbmm(w["fc1.bias"][:, None], y, w["fc1.weight"].mT))
+    y = torch.relu(torch.baddbmm(w["fc1.bias"][:, None], y, w["fc1.weight"].mT))
     return torch.baddbmm(w["fc2.bias"][:, None], y, w["fc2.weight"].mT)

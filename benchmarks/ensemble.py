@@ -126,7 +126,6 @@ class Ensemble:
         self.runs = [run for one in self.groups for run in one.runs]
         self.x, self.y, self.device = x, y, device
         self.config, model = self.runs[0].config, self.runs[0].model
-        self.relu = model.target.relu
         self.tensors = [(t.names[0], t.shape) for t in model._tensors]
         self.counts = [t.count for t in model._tensors]
         self.scale = torch.cat([torch.full((t.count,), t.scale) for t in model._tensors]).to(device)
@@ -138,9 +137,6 @@ class Ensemble:
         self.sets = torch.tensor([run.data for run in self.runs], device=device)
         self.done = 0
         self.steps = math.ceil(x.shape[1] / self.config.batch_size)
-        self.lowest = torch.full((len(self.runs),), math.inf, device=device)
-        self.waited = torch.zeros(len(self.runs), device=device)
-        self.factor = torch.ones(len(self.runs), device=device)
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def weights(self, flats: list[Tensor]) -> Numbers:
@@ -152,7 +148,7 @@ class Ensemble:
         }
 
     def gradients(self, x: Tensor, y: Tensor, flats: list[Tensor]) -> tuple[Tensor, ...]:
-        logits = image_cnn(self.weights(flats), x, self.relu)
+        logits = image_cnn(self.weights(flats), x)
         losses = F.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none")
         losses = losses.view(len(self.runs), -1).mean(1)
         return (losses.detach(), *torch.autograd.grad(losses.sum(), flats))
@@ -184,8 +180,6 @@ class Ensemble:
 
     def _schedule(self) -> tuple[float, float]:
         """Factor of the learning rate and first momentum of this step: torch's OneCycleLR."""
-        if self.config.schedule != "one-cycle":
-            return 1.0, 0.9
         total = self.steps * self.config.epochs
         up, down = 0.3 * total - 1, total - 1
 
@@ -202,15 +196,12 @@ class Ensemble:
         losses, *grads = self._batch(x, y)
         factor, beta = self._schedule()
         self.done += 1
-        at = 0
         for g, grad in zip(self.groups, grads, strict=True):
-            grad = g.clip(grad, self.config.clip_norm) + self.config.weight_decay * g.flat
+            grad = g.clip(grad, self.config.clip_norm)
             g.mean.mul_(beta).add_(grad, alpha=1 - beta)
             g.square.mul_(0.999).addcmul_(grad, grad, value=0.001)
             root = (g.square / (1 - 0.999**self.done)).sqrt_().add_(1e-8)
-            own = self.factor[at : at + len(g.runs), None] * factor / (1 - beta**self.done)
-            g.flat = g.flat - own * g.rate * g.mean / root
-            at += len(g.runs)
+            g.flat = g.flat - factor / (1 - beta**self.done) * g.rate * g.mean / root
         return losses
 
     def epoch(self, number: int) -> Tensor:
@@ -223,13 +214,6 @@ class Ensemble:
         for index in order.split(size, 1):
             x, y = self.x[self.sets[:, None], index], self.y[self.sets[:, None], index]
             total += self.step(x, y) * index.shape[1]
-        if self.config.schedule == "plateau":  # torch's ReduceLROnPlateau, patience 5, factor 0.5
-            better = total / n < self.lowest * (1 - 1e-4)
-            self.lowest = torch.where(better, total / n, self.lowest)
-            self.waited = torch.where(better, 0, self.waited + 1)
-            late = self.waited > 5
-            self.factor = torch.where(late, self.factor * 0.5, self.factor)
-            self.waited = torch.where(late, 0, self.waited)
         return total / n
 
     @torch.no_grad()
@@ -238,7 +222,7 @@ class Ensemble:
         weights = self.weights([g.flat for g in self.groups])
         correct = torch.zeros(len(self.runs), device=self.device)
         for a, b in zip(x.split(500, 1), y.split(500, 1), strict=True):
-            logits = image_cnn(weights, a[self.sets], self.relu)
+            logits = image_cnn(weights, a[self.sets])
             correct += (logits.argmax(2) == b[self.sets]).sum(1)
         return correct / x.shape[1]
 

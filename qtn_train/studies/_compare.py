@@ -31,7 +31,7 @@ from ._comparison import COMPARISON, GENERATORS, Comparison, read_comparison
 
 #: Peak learning rate of each control where nothing else is said; ``product`` takes the circuit's.
 #: Chosen on held-out MNIST training images, at 1,495 trained numbers with the default recipe, by
-#: ``benchmarks/tables.py`` (fixed random vectors of the small mapping take the frozen circuit's).
+#: ``benchmarks/controls.py`` (fixed random vectors of the small mapping take the frozen circuit's).
 #: On digits, :func:`tune_rate` finds them within a factor of 4. Other data, sizes or layouts may
 #: want others: that is what ``CompareConfig.tune`` is for.
 LEARNING_RATES: dict[str, float] = {

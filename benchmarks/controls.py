@@ -1,13 +1,11 @@
-"""The large tables of docs/results, on a GPU in minutes: controls, and the published recipe.
+"""The large table of docs/results, on a GPU in minutes: circuits and controls of equal size.
 
-    python -m benchmarks.tables controls --data-dir DATA
-    python -m benchmarks.tables published --data-dir DATA
+    python -m benchmarks.controls --data-dir DATA
 
-`controls` trains the network of the default recipe through circuits of four sizes and through every
+Trains the network of the default recipe through circuits of four sizes and through every
 control of the same number of trained numbers, on MNIST and Fashion-MNIST, with three seeds. The
 learning rate of each generator at each size is first chosen on a held-out sixth of MNIST's training
 set, with another seed; the test sets are looked at once, after the last epoch.
-`published` trains the published recipe at 1 … 16 layers.
 """
 
 from __future__ import annotations
@@ -57,17 +55,11 @@ def images(data_dir: Path | None, device: torch.device) -> tuple[Tensor, ...]:
 
 
 def model(
-    n_layers: int,
-    seed: int,
-    device: torch.device,
-    ansatz: str | None = None,
-    recipe: Any = "default",
+    n_layers: int, seed: int, device: torch.device, ansatz: str | None = None
 ) -> QuantumTrain:
-    """Return the circuit's model of a recipe."""
-    _, circuit = default_circuit("mnist", 6690, recipe=recipe, ansatz=ansatz, n_layers=n_layers)
-    return build_model(
-        "mnist", circuit, StatevectorEngine(), recipe=recipe, seed=seed, device=device
-    )
+    """Return the circuit's model."""
+    _, circuit = default_circuit("mnist", 6690, ansatz=ansatz, n_layers=n_layers)
+    return build_model("mnist", circuit, StatevectorEngine(), seed=seed, device=device)
 
 
 def runs_of(name: str, n_layers: int, seed: int, device: torch.device) -> QuantumTrain:
@@ -136,19 +128,6 @@ def controls(x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.d
     return trained(runs, x, y, tests, device)
 
 
-def published(x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.device) -> Any:
-    """Train the published recipe at several depths."""
-    runs = []
-    for n_layers in (1, 4, 7, 10, 13, 16):
-        for seed in (42, 43, 44):
-            for number, dataset in enumerate(SETS):
-                made = model(n_layers, seed, device, recipe="published")
-                labels = {"dataset": dataset, "n_layers": n_layers}
-                config = fit_config(dataset, "published", seed)
-                runs.append(Run(made, config, number, labels))
-    return trained(runs, x, y, tests, device)
-
-
 def trained(
     runs: list[Run], x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.device
 ) -> list[dict[str, Any]]:
@@ -180,7 +159,7 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return mean and standard deviation over the seeds, the best of each size first."""
     cases: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
-        key = (run.get("generator", "published"), run["n_layers"], run["n_trainable"])
+        key = (run["generator"], run["n_layers"], run["n_trainable"])
         cases.setdefault(key, []).append(run)
     rows = []
     for (generator, n_layers, n_trainable), same in cases.items():
@@ -188,11 +167,11 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         trains = [100 * run["train_accuracy_of_10000"] for run in same]
         row = {"n_layers": n_layers, "generator": generator, "n_trainable": n_trainable}
         row |= {"mean": round(mean(tests), 2), "deviation": round(stdev(tests), 2)}
-        rows.append(row | {"train": round(mean(trains), 2), "lr": same[0].get("lr", 1e-4)})
+        rows.append(row | {"train": round(mean(trains), 2), "lr": same[0]["lr"]})
     return sorted(rows, key=lambda row: (-row["n_layers"], -row["mean"]))
 
 
-def stored(table: str, dataset: str, runs: list[dict[str, Any]], facts: Any) -> dict[str, Any]:
+def stored(dataset: str, runs: list[dict[str, Any]], facts: Any) -> dict[str, Any]:
     """Return what docs/results keeps of a table for one data set."""
     for run in runs:
         run["test_error"] = round(100 * (1 - run["test_accuracy"]), 2)
@@ -207,16 +186,16 @@ def stored(table: str, dataset: str, runs: list[dict[str, Any]], facts: Any) -> 
     }
     labels = ["trained numbers", "test error (%)"]
     return {
-        "title": f"{TITLES[table]}: {dataset}",
-        "notes": NOTES[table],
-        "command": f"python -m benchmarks.tables {table}",
+        "title": f"Circuits and controls of equal size: {dataset}",
+        "notes": NOTES,
+        "command": "python -m benchmarks.controls",
         **facts,
         "columns": columns,
         "figure": {
             "rows": "runs",
             "x": "n_trainable",
             "y": "test_error",
-            "by": "generator" if table == "controls" else None,
+            "by": "generator",
             "labels": labels,
             "log": "xy",
         },
@@ -225,28 +204,24 @@ def stored(table: str, dataset: str, runs: list[dict[str, Any]], facts: Any) -> 
     }
 
 
-TITLES = {"controls": "Circuits and controls of equal size", "published": "The published recipe"}
-NOTES = {
-    "controls": "The image network, 6,690 weights; the default recipe, 15 epochs, three seeds. "
-    "Each generator's learning rate was chosen at each size on held-out training images, with "
-    "another seed; the test images were looked at once. The circuits are chains of RY and CX with "
-    "a mapping of 65 numbers; two more ansätze of the same size stand at 18 and 55 layers. The "
-    "training accuracy is that of the first 10,000 training images.",
-    "published": "The published recipe at several depths: 50 epochs, tested on all 10,000 images.",
-}
+NOTES = (
+    "The image network, 6,690 weights; the default recipe, 15 epochs, three seeds. The learning "
+    "rate of each generator was chosen at each size on held-out training images, with another "
+    "seed; the test images were looked at once. The circuits are chains of RY and CX with a "
+    "mapping of 65 numbers; two more ansätze of the same size stand at 18 and 55 layers. The "
+    "training accuracy is that of the first 10,000 training images."
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="The large tables of docs/results.")
-    parser.add_argument("table", choices=tuple(TITLES))
+    parser = argparse.ArgumentParser(description="Circuits and controls of equal size.")
     parser.add_argument("--data-dir", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--torch-device", default="cuda")
     options = parser.parse_args()
     device, began = torch.device(options.torch_device), time.monotonic()
     x, y, *tests = images(options.data_dir, device)
-    make = {"controls": controls, "published": published}[options.table]
-    runs = make(x, y, (tests[0], tests[1]), device)
+    runs = controls(x, y, (tests[0], tests[1]), device)
     facts = {
         "seconds": round(time.monotonic() - began, 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
@@ -254,8 +229,8 @@ def main() -> None:
     }
     for dataset in SETS:
         own = [run for run in runs if run["dataset"] == dataset]
-        text = json.dumps(stored(options.table, dataset, own, facts), indent=1, ensure_ascii=False)
-        (options.out / f"{options.table}-{dataset}.json").write_text(text + "\n")
+        text = json.dumps(stored(dataset, own, facts), indent=1, ensure_ascii=False)
+        (options.out / f"controls-{dataset}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":
