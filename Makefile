@@ -15,7 +15,7 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
-demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit circuit (minutes)
+demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit circuit (a minute)
 	@out=runs/demo; \
 	if [ -e "$$out" ]; then out="runs/demo-$$(date +%Y%m%d-%H%M%S)"; fi; \
 	$(BIN)/python -m qtn_train.demo "$$out" && \
@@ -64,7 +64,7 @@ bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 # Trusted, so that drawings stored in them are shown before anything is run.
 lab: .venv/.all-installed  ## Open the tutorials in JupyterLab
 	@$(BIN)/jupyter trust $(NOTEBOOKS) > /dev/null
-	$(BIN)/jupyter lab --ServerApp.root_dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
+	$(BIN)/jupyter lab --ServerApp.root_dir=tutorials --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean:  ## Remove caches and build output; .venv and runs/ stay
 	rm -rf dist build docs/_build docs/api docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -60,7 +60,8 @@ PARTS = {
         "their norm; weight_bias: the same of the mean over the draws.",
         ("case", "seed", "shots", "test_accuracy", "test_accuracy_spread", "weight_error",
          "weight_bias", "feature_error"),
-        {"x": "shots", "y": "test_accuracy", "by": "case", "log": "x"},
+        {"x": "shots", "y": "test_accuracy", "by": "case", "log": "x",
+         "labels": ["shots", "test accuracy"]},
     ),
     "noise": Part(
         noise,
@@ -70,7 +71,8 @@ PARTS = {
         "exact probabilities; misread: each qubit, 1 as 0 twice as often as 0 as 1, error is the "
         "mean of the two; mitigated: confusion matrices measured and inverted.",
         ("case", "seed", "error", "shots", "test_accuracy", "weight_error"),
-        {"x": "error", "y": "test_accuracy", "by": "case", "log": "x"},
+        {"x": "error", "y": "test_accuracy", "by": "case", "log": "x",
+         "labels": ["error of a gate or a readout", "test accuracy"]},
     ),
     "gradient": Part(
         gradient,
@@ -81,7 +83,8 @@ PARTS = {
         "taken off the bias. slope: length of the mean along the exact gradient.",
         ("case", "seed", "shots", "angles_bias", "angles_bias_floor", "angles_deviation",
          "angles_slope", "mapping_bias", "mapping_deviation", "loss_bias"),
-        {"x": "shots", "y": "angles_deviation", "by": "case", "log": "xy"},
+        {"x": "shots", "y": "angles_deviation", "by": "case", "log": "xy",
+         "labels": ["shots", "spread of the angles' gradient (relative)"]},
     ),
     "train": Part(
         train,
@@ -91,7 +94,8 @@ PARTS = {
         "5 new draws of the counts; test_accuracy_exact: exact probabilities of the same angles. 0 "
         "shots: exact. The control has frozen angles: the mapping learns alone.",
         ("case", "seed", "shots", "train_loss", "test_accuracy", "test_accuracy_exact", "seconds"),
-        {"x": "shots", "y": "test_accuracy", "by": "case"},
+        {"x": "shots", "y": "test_accuracy", "by": "case",
+         "labels": ["shots", "test accuracy"]},
     ),
     "device-model": Part(
         device_model,
@@ -102,7 +106,8 @@ PARTS = {
         "total variation: of the noisy distribution to the ideal one, and to the model.",
         ("case", "seed", "pauli_error", "n_two_qubit", "kept", "kept_fitted", "distance_noise",
          "distance_model"),
-        {"x": "n_two_qubit", "y": "kept_fitted", "by": "case"},
+        {"x": "n_two_qubit", "y": "kept_fitted", "by": "case",
+         "labels": ["CX gates", "share of the state kept (best fit)"]},
     ),
 }  # fmt: skip
 

@@ -45,8 +45,8 @@ class MPSState(State):
     Attributes:
         tensors: One for each qubit, complex, shape ``(left, 2, right)``, differentiable.
         norm: Norm before it was normalized: 1 where nothing was cut.
-        truncation_error: Σ√w over all cuts, w the weight cut off: it bounds the distance to the
-            exact state, and twice it the total variation between the probabilities.
+        truncation_error: Σ√w over all cuts, w the weight cut off: it bounds the trace distance
+            to the exact state, and with it the total variation between the probabilities.
         fidelity_estimate: ∏(1 − w) with w relative to the state before each cut.
     """
 

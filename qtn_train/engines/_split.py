@@ -92,7 +92,7 @@ def cut(matrix: Tensor, max_bond: int | None, cutoff: float, gradient: SvdGradie
         QtnTrainError: The matrix is not finite.
 
     Source:
-        Tangent: the projector onto the tangent space of fixed-rank matrices (arXiv 1408.5056).
+        Tangent: the projector onto the tangent space of fixed-rank matrices (arXiv 1407.2042).
         Exact: perturbation theory of singular subspaces, broadened as in arXiv 1903.09650.
 
     Example:

@@ -117,7 +117,7 @@ TRUNCATION = Measure(
     _circuits.truncation,
     "max_bond",
     (
-        Panel("truncation_error", "truncation error Σ√w (bound on the distance)", True),
+        Panel("truncation_error", "truncation error Σ√w (bound on √infidelity)", True),
         Panel("infidelity", "infidelity 1 − |⟨exact|cut⟩|²", True),
     ),
     log_x=True,

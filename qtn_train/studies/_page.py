@@ -49,7 +49,7 @@ def page(summary: Summary, measure: Measure) -> dict[str, Any]:
         for panel in measure.panels
     ]
     return {
-        "title": measure.about[:1].upper() + measure.about[1:],
+        "title": f"{measure.about[:1].upper()}{measure.about[1:]} ({study})",
         "command": f"qtn-train study run {study} --out DIR && qtn-train study show DIR --json",
         "notes": "The seconds are those of all tasks together, on one thread each.",
         "rows": rows,

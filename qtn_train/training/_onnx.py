@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -38,15 +42,16 @@ def export_onnx(net: nn.Module, example: Tensor, path: str | Path) -> float:
     net = net.cpu().eval()
     example = example.cpu()
     batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        net,
-        (example,),
-        input_names=["x"],
-        output_names=["scores"],
-        dynamic_shapes=({0: batch},),
-        dynamo=True,
-        verbose=False,
-    )
+    with _quiet():
+        program = torch.onnx.export(
+            net,
+            (example,),
+            input_names=["x"],
+            output_names=["scores"],
+            dynamic_shapes=({0: batch},),
+            dynamo=True,
+            verbose=False,
+        )
     if program is None:
         raise QtnTrainError("torch made no ONNX program of this network.")
     content = program.model_proto.SerializeToString()
@@ -59,3 +64,17 @@ def export_onnx(net: nn.Module, example: Tensor, path: str | Path) -> float:
         raise QtnTrainError(f"ONNX scores must agree to {TOLERANCE}; got a difference of {worst}.")
     write_atomically(Path(path), content)
     return worst
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what torch says of itself: missing torchvision, functions it is to drop."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

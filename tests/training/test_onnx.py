@@ -33,11 +33,18 @@ def agree(onnxruntime: object, net: nn.Module, path: Path, shape: tuple[int, ...
             assert abs(scores - net(x).numpy()).max() <= TOLERANCE
 
 
-def test_an_image_network_for_any_batch_size(onnxruntime: object, tmp_path: Path) -> None:
+def test_an_image_network_for_any_batch_size(
+    onnxruntime: object,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
     torch.manual_seed(0)
     net, path = ImageCNN(), tmp_path / "net.onnx"
     worst = export_onnx(net, torch.randn(4, 1, 28, 28), path)
     assert 0 <= worst <= TOLERANCE
+    assert capfd.readouterr() == ("", "")
+    assert [str(one.message) for one in recwarn] == []
     agree(onnxruntime, net, path, (1, 28, 28))
 
 
