@@ -177,7 +177,9 @@ def test_what_a_search_found_is_not_trained_again(
     trained.clear()
     rows, runs = search.compare(storage, cases[:2], None)
     assert [seed for _, seed in trained] == [2, 0, 1, 2]
-    assert rows[0] == {"case": "default", "n_trainable": 1495, "mean": 100.0, "deviation": 0.0}
+    facts = {"mean": 100.0, "deviation": 0.0, "ahead": 0.0, "ahead_deviation": 0.0}
+    assert rows[0] == {"case": "default", "n_trainable": 1495} | facts
+    assert rows[1]["ahead"] == pytest.approx(rows[1]["mean"] - 100, abs=0.01)
     assert runs[0]["settings"] == search.DEFAULT
     states = [trial.state.name for trial in search.opened("cases", storage).get_trials()]
     assert sorted(states) == ["COMPLETE"] * 6 + ["FAIL"]
