@@ -190,9 +190,8 @@ def published(options: argparse.Namespace) -> None:
             {
                 "title": f"The published recipe at several depths: {dataset}",
                 "notes": "Affine mapping, U3+CU3 ring of 13 qubits, 50 epochs, tested on all "
-                "10,000 images. The published figures are of one run each; that of 16 layers is "
-                "a training accuracy in the authors' notebook, and those of fewer layers stand "
-                "in its table.",
+                "10,000 images. The published figures are of one run each; at 16 layers they are "
+                "training accuracies.",
                 "command": "python -m benchmarks.accuracy published",
                 "seconds": seconds(everything),
                 "versions": everything[0]["versions"],

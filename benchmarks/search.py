@@ -293,7 +293,8 @@ def compare(
                 trial.set_user_attr("seed", seed)
                 found[key] = study.tell(trial, trained(settings, data, seed))
             accuracies.append(100 * cast(float, found[key].value))
-        row = {"case": name, "n_trainable": model_of(settings, 0).n_trainable}
+        plain = {name: value for name, value in settings.items() if name != "precondition"}
+        row = {"case": name, "n_trainable": model_of(plain, 0).n_trainable}
         row |= {"mean": round(mean(accuracies), 2), "deviation": round(stdev(accuracies), 2)}
         first = runs[0]["accuracies"] if runs else accuracies
         ahead = [a - b for a, b in zip(accuracies, first, strict=True)]
