@@ -1,7 +1,7 @@
 """The accuracies of the command line: its default recipe, and the published one.
 
     python -m benchmarks.accuracy default --data-dir DATA       # 20 minutes on two cores
-    python -m benchmarks.accuracy published --data-dir DATA     # two hours and a half
+    python -m benchmarks.accuracy published --data-dir DATA     # two hours
 
 Each run is `qtn-train train` in a process of its own with one thread, `--jobs` of them at a time.
 Runs are kept in `--runs`; what is finished there is not run again, and what was stopped goes on.
