@@ -1,6 +1,6 @@
 """Generate very many weights from a matrix product state, forward and backward.
 
-    python -m benchmarks.scale                 # 10^6, 10^7, 10^8 and the size of GPT-2 small
+    python -m benchmarks.scale     # 10^6, 10^7, 10^8 and GPT-2 small, into docs/results/scale.json
     python -m benchmarks.scale --n-weights 1000000 --json
 
 Each size runs in a process of its own, so that peak memory is its own.
@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -20,6 +21,7 @@ from qtn_train.engines import MPSEngine
 from qtn_train.generators import CircuitGenerator, qubits_needed
 from qtn_train.mapping import MLPMapping
 
+OUT = Path(__file__).parents[1] / "docs" / "results" / "scale.json"
 SIZES = (10**6, 10**7, 10**8, 124_439_808)
 
 
@@ -56,6 +58,43 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def show(row: dict[str, object]) -> None:
+    print(
+        f"{row['n_weights']:,} weights, N={row['n_qubits']}: "
+        f"forward {row['forward_s']:.1f} s, with backward {row['total_s']:.1f} s, "
+        f"peak {row['peak_memory_mb']:.0f} MB",
+        flush=True,
+    )
+
+
+def store(rows: list[dict[str, object]]) -> None:
+    result = {
+        "title": "Very many weights",
+        "notes": "Weights generated from a matrix product state, forward and backward, with an MLP "
+        "mapping; peak memory is that of the process, of which importing torch takes 230 MB.",
+        "command": "python -m benchmarks.scale",
+        "seconds": round(sum(row["total_s"] for row in rows), 1),
+        "columns": {
+            "n_weights": "weights",
+            "n_qubits": "qubits",
+            "ansatz": "ansatz",
+            "layers": "layers",
+            "max_bond": "max_bond",
+            "forward_s": "forward (s)",
+            "total_s": "with backward (s)",
+            "peak_memory_mb": "peak memory (MB)",
+        },
+        "figure": {
+            "x": "n_weights",
+            "y": "total_s",
+            "log": "xy",
+            "labels": ["weights", "forward and backward (s)"],
+        },
+        "rows": rows,
+    }
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n-weights", type=int, default=None)
@@ -66,20 +105,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.n_weights is None:
+        command = [sys.executable, "-m", "benchmarks.scale", *sys.argv[1:], "--json"]
+        rows = []
         for size in SIZES:
-            command = [sys.executable, "-m", "benchmarks.scale", *sys.argv[1:]]
-            subprocess.run([*command, "--n-weights", str(size)], check=True)
+            words = [*command, "--n-weights", str(size)]
+            done = subprocess.run(words, check=True, stdout=subprocess.PIPE)
+            rows.append(json.loads(done.stdout))
+            show(rows[-1])
+        store(rows)
         return
     result = measure(args)
     if args.json:
         print(json.dumps(result))
-        return
-    print(
-        f"{result['n_weights']:,} weights, N={result['n_qubits']}: "
-        f"forward {result['forward_s']:.1f} s, with backward {result['total_s']:.1f} s, "
-        f"peak {result['peak_memory_mb']:.0f} MB",
-        flush=True,
-    )
+    else:
+        show(result)
 
 
 if __name__ == "__main__":

@@ -327,13 +327,23 @@ class _Run:
     def _collect(self, lost_is_an_error: bool = True) -> None:
         """Make rows of what has finished."""
         for future, result in self.finished.next_batch(block=False):
-            task = self.running.pop(future)
-            if future.status == "finished" and isinstance(result, dict):
+            task = self.running.pop(future, None)
+            if task is None:
+                continue
+            if isinstance(result, dict):
+                # Whatever became of the worker that held it since.
                 self.rows.append(result)
             elif future.status == "error":
                 self._failed(task, future.exception())
+            elif future.status != "cancelled":
+                # Its result went with a worker before it was fetched: it runs again.
+                self.running[future] = task
+                self.finished.add(future)
             elif lost_is_an_error:
                 self._lost()
+        # One that failed when it ran again is not handed out as finished.
+        for future in [f for f in self.running if f.status == "error"]:
+            self._failed(self.running.pop(future), future.exception())
         if lost_is_an_error and self.client.status not in ("running", "newly-created"):
             self._lost()
 

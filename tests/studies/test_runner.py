@@ -7,6 +7,7 @@ import os
 import re
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -181,6 +182,39 @@ def test_a_task_that_kills_its_worker_is_retried_and_then_recorded(
     assert list(frame["status"]) == ["done", "failed", "done"]
     # Once and one retry beside the others, and the same alone.
     assert log.read_text().count("died") == 2 * (1 + _runner.RETRIES)
+
+
+class Future:
+    """What a task's future says of itself."""
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+    def exception(self) -> BaseException:
+        return ArithmeticError("too much")
+
+
+def test_results_that_went_with_their_worker() -> None:
+    task = next(iter(STUDY.tasks()))
+    row = {"entropy_mean": 1.0}
+    fetched, gone, failed, late = (Future(s) for s in ("lost", "pending", "error", "error"))
+    batch: list[Any] = [(fetched, row), (gone, None), (failed, None), (Future("finished"), row)]
+    added: list[Any] = []
+    run = _runner._Run.__new__(_runner._Run)
+    run.client = SimpleNamespace(status="running")
+    run.finished = SimpleNamespace(next_batch=lambda block: batch, add=added.append)
+    run.running = dict.fromkeys((fetched, gone, failed, late), task)
+    run.rows, run.suspects, run.alone = [], [], False
+    run._collect()
+    # One was fetched in time, one runs again, and two failed, one of them when it ran again.
+    assert run.rows[0] == row
+    assert [r["error"] for r in run.rows[1:]] == ["ArithmeticError: too much"] * 2
+    assert (list(run.running), added) == ([gone], [gone])
+    batch[:] = [(gone, None)]
+    gone.status = "cancelled"
+    run.scheduler = ""
+    with pytest.raises(ConnectionError, match="must be reachable until the study ends"):
+        run._collect()
 
 
 @pytest.mark.slow
