@@ -96,7 +96,7 @@ class TwoBases(WeightGenerator):
     Both are measured on a device, and nothing else: p(0k) = p_Z(k)/2 and p(1k) = p_X(k)/2.
     """
 
-    def __init__(self, circuit: Circuit, mapping: MappingModel, seed: int) -> None:
+    def __init__(self, circuit: Circuit, mapping: MappingModel) -> None:
         super().__init__()
         turned = (*circuit.gates, *(Gate("h", (i,)) for i in range(circuit.n_qubits)))
         self.circuits = (circuit, replace(circuit, gates=turned))
@@ -164,7 +164,7 @@ def model_of(settings: Settings, seed: int) -> QuantumTrain:
     circuit = make(n_qubits, max(1, left // make(n_qubits, 1).n_angles))
     generator: Any
     if settings["bases"] == 2:
-        generator = TwoBases(circuit, mapping, seed)
+        generator = TwoBases(circuit, mapping)
     else:
         generator = CircuitGenerator(
             circuit, StatevectorEngine(), mapping, n_weights=N_WEIGHTS, seed=seed
@@ -314,7 +314,7 @@ def seconds(*studies: optuna.Study) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="The search for the default recipe.")
     parser.add_argument("--data-dir", type=Path, default=None)
-    parser.add_argument("--trials", type=int, default=80)
+    parser.add_argument("--trials", type=int, default=60)
     parser.add_argument("--storage", default="runs/search.db")
     options = parser.parse_args()
     Path(options.storage).parent.mkdir(parents=True, exist_ok=True)

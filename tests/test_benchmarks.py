@@ -137,7 +137,7 @@ def test_two_bases_are_two_measurements_of_one_state() -> None:
         def config(self) -> dict[str, Any]:
             return {}
 
-    generator = search.TwoBases(circuit, Probabilities(13), seed=0)
+    generator = search.TwoBases(circuit, Probabilities(13))
     generator.n_weights = 2**13
     in_z, in_x = 2 * generator().view(2, -1)
     # RY(-π/2) turns |+⟩ into |0⟩ and |-⟩ into |1⟩, as H does.

@@ -327,21 +327,18 @@ class _Run:
     def _collect(self, lost_is_an_error: bool = True) -> None:
         """Make rows of what has finished."""
         for future, result in self.finished.next_batch(block=False):
-            task = self.running.pop(future, None)
-            if task is None:
+            if future not in self.running:
                 continue
             if isinstance(result, dict):
                 # Whatever became of the worker that held it since.
+                del self.running[future]
                 self.rows.append(result)
-            elif future.status == "error":
-                self._failed(task, future.exception())
-            elif future.status != "cancelled":
-                # Its result went with a worker before it was fetched: it runs again.
-                self.running[future] = task
-                self.finished.add(future)
-            elif lost_is_an_error:
+            elif future.status == "cancelled" and lost_is_an_error:
                 self._lost()
-        # One that failed when it ran again is not handed out as finished.
+            elif future.status not in ("cancelled", "error"):
+                # Its result went with a worker before it was fetched: it runs again.
+                self.finished.add(future)
+        # Not all of them are handed out as finished: one that ran again may fail unseen.
         for future in [f for f in self.running if f.status == "error"]:
             self._failed(self.running.pop(future), future.exception())
         if lost_is_an_error and self.client.status not in ("running", "newly-created"):
