@@ -32,8 +32,8 @@ def _load_plain(name: str) -> None:
     spec.loader.exec_module(sys.modules[name])
 
 
-_load_plain("qtn_train.engines._kernels")
-_load_plain("qtn_train.engines._layer_kernels")
+_load_plain("qtn_train.engines.statevector._kernels")
+_load_plain("qtn_train.engines.statevector._layer_kernels")
 
 settings.register_profile(
     "qtn_train", derandomize=True, deadline=None, max_examples=50, database=None

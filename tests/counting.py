@@ -7,8 +7,8 @@ from torch import Tensor
 
 from qtn_train.circuits import Circuit
 from qtn_train.engines import Engine, StatevectorEngine
-from qtn_train.engines._estimators import GradientMethod
-from qtn_train.engines._shots import CountingEngine, Counts, Program
+from qtn_train.engines.counting._base import CountingEngine, Counts, Program
+from qtn_train.measurements._estimators import GradientMethod
 
 
 class TestEngine(CountingEngine):

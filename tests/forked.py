@@ -134,7 +134,7 @@ def _fork(job: dict[str, Any]) -> int:
 
 def _child(job: dict[str, Any]) -> None:
     from qtn_train import plots
-    from qtn_train.cli import main
+    from qtn_train.cli._app import main
     from qtn_train.training import _loop, _timing
 
     for number, path, mode in ((0, os.devnull, "r"), (1, job["out"], "w"), (2, job["err"], "w")):

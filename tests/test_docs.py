@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from qtn_train import cli
+from qtn_train.cli import _app as cli
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -19,9 +19,10 @@ import qtn_train as qt
 from qtn_train import plots
 from qtn_train._types import ComplexDtype
 from qtn_train.circuits import GATES, Circuit, ansatz
-from qtn_train.cli import main
+from qtn_train.cli._app import main
 from qtn_train.data import load
-from qtn_train.engines import Engine, MPSEngine, SampledEngine, StatevectorEngine, _statevector
+from qtn_train.engines import Engine, MPSEngine, SampledEngine, StatevectorEngine
+from qtn_train.engines.statevector import _engine as _statevector
 from qtn_train.errors import UnsupportedByEngine
 from qtn_train.training import FitConfig, _timing, fit, seconds_per_step
 

@@ -17,11 +17,14 @@ import qtn_train as qt
 MODULES = (
     "circuits",
     "engines",
+    "measurements",
     "mapping",
     "generators",
     "hybrid",
     "data",
     "training",
+    "recipes",
+    "comparison",
     "studies",
     "errors",
 )

@@ -17,11 +17,11 @@ from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 
 import qtn_train
-from qtn_train import cli
+from qtn_train.cli import _app as cli
 
 #: Modules that are commands, not an interface.
-COMMANDS = {"cli", "demo", "braket_job"}
-FIRST = ["circuits", "engines", "mapping", "generators", "hybrid", "training"]
+COMMANDS = {"cli", "demo", "braket_job", "__main__"}
+FIRST = ["circuits", "engines", "measurements", "mapping", "generators", "hybrid", "training"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

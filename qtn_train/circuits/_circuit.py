@@ -165,7 +165,7 @@ class Circuit:
         Raises:
             ValueError: ``angles`` has another shape.
         """
-        from ._openqasm import write
+        from ..exchange._openqasm import write
 
         return write(self, None if angles is None else self.check_angles(angles))
 
@@ -187,7 +187,7 @@ class Circuit:
             >>> circuit.gates[0].name, angles.round(4).tolist()
             ('rx', [1.5708])
         """
-        from ._openqasm import read
+        from ..exchange._openqasm import read
 
         return read(text)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import must_be
+from ..measurements._estimators import n_circuits
 from ._auto import choose_engine
 from ._base import Engine, State
-from ._braket._engine import BraketEngine
-from ._braket._recorded import RecordedEngine
-from ._estimators import n_circuits
-from ._mps import MPSEngine, MPSState, register_quimb_driver
-from ._noisy import NoisyEngine
-from ._shots import CountingEngine, EstimatedState, SampledEngine
-from ._statevector import StatevectorEngine, StatevectorState
+from .counting._base import CountingEngine, EstimatedState, SampledEngine
+from .counting._braket import BraketEngine
+from .counting._noisy import NoisyEngine
+from .counting._recorded import RecordedEngine
+from .mps._engine import MPSEngine, MPSState, register_quimb_driver
+from .statevector._engine import StatevectorEngine, StatevectorState
 
 __all__ = [
     "BraketEngine",

@@ -8,8 +8,8 @@ from .._types import ComplexDtype
 from ..circuits import Circuit
 from ..errors import UnsupportedByEngine, must_be
 from ._base import Engine
-from ._mps import MPSEngine
-from ._statevector import StatevectorEngine, memory_bytes
+from .mps._engine import MPSEngine
+from .statevector._engine import StatevectorEngine, memory_bytes
 
 # Measured on two cores, complex64, forward and backward together: amplitudes that a two-qubit gate
 # takes in a second, and numbers multiplied in a second. Only their ratio matters here.

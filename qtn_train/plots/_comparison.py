@@ -23,7 +23,7 @@ def comparison(runs: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     bars reach from the lowest to the highest seed.
 
     Args:
-        runs: Those of a :class:`qtn_train.studies.Comparison`; failed ones are left out.
+        runs: Those of a :class:`qtn_train.comparison.Comparison`; failed ones are left out.
         title: A line above both panels.
 
     Returns:
@@ -56,7 +56,7 @@ def save_comparison(runs: Sequence[Mapping[str, Any]], path: str | Path, title: 
     """Draw :func:`comparison` into a PNG file.
 
     Args:
-        runs: Those of a :class:`qtn_train.studies.Comparison`.
+        runs: Those of a :class:`qtn_train.comparison.Comparison`.
         path: The file to write.
         title: A line above both panels.
 

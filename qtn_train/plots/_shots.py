@@ -13,7 +13,7 @@ _SHOT_COLORS = dict(zip(("iris", "digits", "mnist-mini"), COLORS, strict=False))
 
 @styled
 def save_shots(results: dict[str, dict[str, Any]], path: str | Path) -> None:
-    """Draw what shots and noise cost, as ``benchmarks.shots`` measured it, into a PNG file.
+    """Draw what shots and noise cost, as ``experiments.shots`` measured it, into a PNG file.
 
     Args:
         results: Part -> what ``docs/results/shots-PART.json`` holds, for the parts

@@ -1,13 +1,9 @@
-"""Studies: sweeps over settings, on one machine or a cluster, and comparisons of equal size.
+"""Studies: sweeps over settings, on one machine or a cluster.
 
-:func:`compare` trains a network through its circuit and through controls; on the command line
-``qtn-train compare``. The rest needs the extra ``studies``: see :func:`load_study`,
-:func:`run_study`, :func:`read_results` and :func:`summarize`; on the command line ``qtn-train study
-run`` and ``qtn-train study show``.
+They need the extra ``studies``: see :func:`load_study`, :func:`run_study`, :func:`read_results`
+and :func:`summarize`; on the command line ``qtn-train study run`` and ``qtn-train study show``.
 """
 
-from ._compare import LEARNING_RATES, CompareConfig, compare, tune_rate
-from ._comparison import GENERATORS, Comparison, read_comparison
 from ._format import Study, Task, load_study, parse_study, ready_made
 from ._measures import MAX_TRUNCATION_ERROR, MEASURES, Measure, Panel
 from ._page import page
@@ -17,22 +13,16 @@ from ._settings import Setting
 from ._summary import save_figure, summarize, table
 
 __all__ = [
-    "GENERATORS",
-    "LEARNING_RATES",
     "MAX_TRUNCATION_ERROR",
     "MEASURES",
-    "CompareConfig",
-    "Comparison",
     "Measure",
     "Panel",
     "Setting",
     "Study",
     "Task",
-    "compare",
     "load_study",
     "page",
     "parse_study",
-    "read_comparison",
     "read_results",
     "read_study",
     "ready_made",
@@ -40,5 +30,4 @@ __all__ = [
     "save_figure",
     "summarize",
     "table",
-    "tune_rate",
 ]

@@ -12,10 +12,11 @@ from ..data import Dataset, load
 from ..engines import Engine, MPSEngine, SampledEngine, StatevectorEngine, choose_engine
 from ..errors import must_be
 from ..mapping import MappingModel, TensorTrainMapping
-from ..training import build_model, default_circuit, evaluate, fit, fit_config, target_for
+from ..recipes import build_model, default_circuit, fit_config, target_for
+from ..training import evaluate, fit
 
 if TYPE_CHECKING:
-    from ..hybrid import QuantumTrain
+    from ..hybrid._model import QuantumTrain
     from ..training import FitConfig
 
 Row = dict[str, Any]

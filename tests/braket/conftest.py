@@ -12,7 +12,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     import boto3
     from braket.tracking import pricing
 
-    from tutorials.braket_stand_in import BraketService
+    from qtn_train.braket.stand_in import BraketService
 
     with BraketService() as running:
         for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):

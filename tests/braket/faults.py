@@ -40,12 +40,12 @@ from torch import nn
 
 import qtn_train as qt
 from qtn_train._files import write_atomically
-from qtn_train.engines._braket._engine import BraketEngine
-from qtn_train.engines._braket._journal import read_journal
+from qtn_train.braket.run._journal import read_journal
+from qtn_train.braket.stand_in import Control
+from qtn_train.engines.counting._braket import BraketEngine
 from qtn_train.errors import BudgetError, JournalError, QtnTrainError, TaskFailed, TasksPending
 from qtn_train.training import FitConfig, make_optimizer
 from tests.braket.sessions import aws_session, boto
-from tutorials.braket_stand_in import Control
 
 #: How a client ends.
 DONE, PENDING, FAILED, BUDGET, IN_USE, OTHER, BUG = 0, 10, 11, 12, 13, 14, 15
@@ -106,7 +106,7 @@ class Service(Control):
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reader)
-            from tutorials.braket_stand_in._http import Server
+            from qtn_train.braket.stand_in._http import Server
 
             server = Server(seed)
             os.write(writer, str(server.server_port).encode())
@@ -295,7 +295,7 @@ def _warm_up() -> None:
         "braket.program_sets",
         "safetensors.torch",
         "torch._dynamo",
-        "tutorials.braket_stand_in._http",
+        "qtn_train.braket.stand_in._http",
     ):
         importlib.import_module(name)
     circuit = qt.ansatz.ry_cx_chain(3, 1)

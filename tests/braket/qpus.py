@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qtn_train.engines._braket._devices import ProgramSetLimits, Target, resolve
-from tutorials.braket_stand_in import BraketService
+from qtn_train.braket.device._devices import ProgramSetLimits, Target, resolve
+from qtn_train.braket.stand_in import BraketService
 
 LIMITS = ProgramSetLimits(100, 200_000)
 

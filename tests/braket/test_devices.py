@@ -18,13 +18,13 @@ from braket.devices import LocalSimulator
 from braket.emulation.local_emulator import LocalEmulator
 from braket.schema_common import BraketSchemaBase
 
+from qtn_train.braket.device._devices import check, open_session, resolve
+from qtn_train.braket.device._placement import find_placement, fits
+from qtn_train.braket.device._target import NO_LIMIT, ProgramSetLimits, pairs_of
+from qtn_train.braket.stand_in import BraketService
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
-from qtn_train.engines._braket._devices import check, open_session, resolve
-from qtn_train.engines._braket._placement import find_placement, fits
-from qtn_train.engines._braket._target import NO_LIMIT, ProgramSetLimits, pairs_of
 from qtn_train.errors import DataError, QtnTrainError, UnsupportedByEngine
 from tests.braket.qpus import emulator
-from tutorials.braket_stand_in import BraketService
 
 CHAIN = ansatz.ry_cx_chain(4, 1)
 
@@ -152,7 +152,7 @@ def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch)
 
 def test_importing_the_package_imports_no_braket() -> None:
     code = (
-        "import sys, qtn_train.engines._braket._estimate, qtn_train.engines._braket._devices;"
+        "import sys, qtn_train.braket.cost._estimate, qtn_train.braket.device._devices;"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'braket', 'boto3'}))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,9 +12,7 @@ pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 
 from braket.program_sets import CircuitBinding, ProgramSet
 
-from qtn_train.circuits import ANSATZE, Circuit, ansatz
-from qtn_train.engines._braket._devices import Fidelities, Target, resolve
-from qtn_train.engines._braket._estimate import (
+from qtn_train.braket.cost._estimate import (
     LEAST_FIDELITY,
     Bill,
     estimate,
@@ -22,14 +20,16 @@ from qtn_train.engines._braket._estimate import (
     suggest,
     task_seconds,
 )
-from qtn_train.engines._braket._money import Prices, split
-from qtn_train.engines._braket._placement import fits
-from qtn_train.engines._braket._programs import bind
-from qtn_train.engines._counts import Program
-from qtn_train.engines._estimators import make_plan
+from qtn_train.braket.cost._money import Prices, split
+from qtn_train.braket.device._devices import Fidelities, Target, resolve
+from qtn_train.braket.device._placement import fits
+from qtn_train.braket.run._programs import bind
+from qtn_train.braket.stand_in import BraketService
+from qtn_train.circuits import ANSATZE, Circuit, ansatz
 from qtn_train.errors import UnsupportedByEngine
+from qtn_train.measurements._counts import Program
+from qtn_train.measurements._estimators import make_plan
 from tests.braket.qpus import qpu
-from tutorials.braket_stand_in import BraketService
 
 RING = ansatz.u3_cu3_ring(13, 16)
 PRICES = dataclasses.replace(Prices.builtin(), source="Amazon's price list")

@@ -10,8 +10,8 @@ pytest.importorskip("braket.jobs", reason="the braket extra is not installed")
 
 from safetensors import safe_open
 
-from qtn_train.braket_job import main, read_options
-from qtn_train.engines._braket._job import current_job
+from qtn_train.braket.run._job import current_job
+from qtn_train.cli._hybrid_job import main, read_options
 from qtn_train.errors import DataError, JournalError
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qtn_train.engines._braket._journal import Journal, read_journal
-from qtn_train.engines._braket._records import SAME_ANGLES, Evaluation, Task, check_same
+from qtn_train.braket.run._journal import Journal, read_journal
+from qtn_train.braket.run._records import SAME_ANGLES, Evaluation, Task, check_same
 from qtn_train.errors import BudgetError, JournalError
 
 _REQUEST = '{"action": 1}'
@@ -105,7 +105,7 @@ def test_budget_is_checked_before_every_creation(journal: Journal) -> None:
 def test_second_process_is_refused_and_may_read(journal: Journal) -> None:
     journal.plan(_evaluation(), [_task()])
     code = (
-        "import sys; from qtn_train.engines._braket._journal import *\n"
+        "import sys; from qtn_train.braket.run._journal import *\n"
         "settings, tasks = read_journal(sys.argv[1])\n"
         "print(settings['shots'], len(tasks))\n"
         "Journal(sys.argv[1], settings)\n"

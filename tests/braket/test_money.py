@@ -14,9 +14,7 @@ pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 
 from braket.program_sets import CircuitBinding, ProgramSet
 
-from qtn_train.circuits import ansatz
-from qtn_train.engines._braket._devices import Target, resolve
-from qtn_train.engines._braket._money import (
+from qtn_train.braket.cost._money import (
     BUILTIN_DATE,
     Prices,
     cost_of,
@@ -24,13 +22,15 @@ from qtn_train.engines._braket._money import (
     set_spending_limit,
     split,
 )
-from qtn_train.engines._braket._programs import bind
-from qtn_train.engines._braket._target import ProgramSetLimits
-from qtn_train.engines._counts import Program
+from qtn_train.braket.device._devices import Target, resolve
+from qtn_train.braket.device._target import ProgramSetLimits
+from qtn_train.braket.run._programs import bind
+from qtn_train.braket.stand_in import BraketService, Control
+from qtn_train.braket.stand_in._devices import price_list
+from qtn_train.circuits import ansatz
 from qtn_train.errors import DataError, QtnTrainError
+from qtn_train.measurements._counts import Program
 from tests.braket.qpus import LIMITS, qpu
-from tutorials.braket_stand_in import BraketService, Control
-from tutorials.braket_stand_in._devices import price_list
 
 GARNET = "arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet"
 SV1 = "arn:aws:braket:::device/quantum-simulator/amazon/sv1"

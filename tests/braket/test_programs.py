@@ -23,11 +23,10 @@ from braket.circuits.serialization import IRType
 from braket.devices import LocalSimulator
 from braket.program_sets import CircuitBinding
 
-from qtn_train.circuits import ANSATZE, Circuit, ansatz
-from qtn_train.engines import MPSEngine, StatevectorEngine
-from qtn_train.engines._braket._devices import Target, resolve
-from qtn_train.engines._braket._native import lower_native
-from qtn_train.engines._braket._programs import (
+from qtn_train.braket.device._devices import Target, resolve
+from qtn_train.braket.device._native import lower_native
+from qtn_train.braket.device._target import Family
+from qtn_train.braket.run._programs import (
     Bound,
     bind,
     canonical_hash,
@@ -36,11 +35,12 @@ from qtn_train.engines._braket._programs import (
     name_of,
     to_counts,
 )
-from qtn_train.engines._braket._target import Family
-from qtn_train.engines._counts import Counts, Program
+from qtn_train.braket.stand_in import BraketService
+from qtn_train.circuits import ANSATZE, Circuit, ansatz
+from qtn_train.engines import MPSEngine, StatevectorEngine
 from qtn_train.errors import UnsupportedByEngine
+from qtn_train.measurements._counts import Counts, Program
 from tests.braket.qpus import emulator
-from tutorials.braket_stand_in import BraketService
 
 FAMILIES: tuple[Family, ...] = ("iqm", "rigetti", "ionq")
 NATIVE_GATES = {
@@ -349,7 +349,7 @@ def test_bind_refuses_what_the_device_cannot_run(tmp_path: Path) -> None:
 
 _HASHES = """
 from qtn_train.circuits import ansatz
-from qtn_train.engines._braket._programs import canonical_hash
+from qtn_train.braket.run._programs import canonical_hash
 for name in (ansatz.u3_cu3_ring, ansatz.ry_cx_chain):
     print(canonical_hash(name(4, 2), native=True, placement=(3, 1, 2, 0)))
 """

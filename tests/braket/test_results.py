@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from qtn_train.engines._braket._results import ROOT, gather, read_counts, seconds_of
-from qtn_train.engines._counts import Counts
+from qtn_train.braket.run._results import ROOT, gather, read_counts, seconds_of
+from qtn_train.measurements._counts import Counts
 
 BITS = [[0, 1], [0, 1], [1, 1]]
 

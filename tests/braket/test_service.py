@@ -32,7 +32,7 @@ from braket.schema_common import BraketSchemaBase
 from braket.tasks import GateModelQuantumTaskResult
 from braket.tracking import Tracker
 
-from tutorials.braket_stand_in import BraketProcess, BraketService, Control, _devices, _execute
+from qtn_train.braket.stand_in import BraketProcess, BraketService, Control, _devices, _execute
 
 BELL = Circuit().h(0).cnot(0, 1).measure([0, 1])
 THETA, PHI = FreeParameter("p0000"), FreeParameter("p0001")

@@ -22,16 +22,16 @@ pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 from braket.aws import AwsSession
 from braket.program_sets import CircuitBinding, ProgramSet
 
+from qtn_train.braket.device._devices import resolve
+from qtn_train.braket.run._batch import Batch
+from qtn_train.braket.run._journal import Journal, read_journal
+from qtn_train.braket.run._manage import cancel, collect
+from qtn_train.braket.run._tasks import TaskService
 from qtn_train.circuits import ansatz
-from qtn_train.engines._braket._batch import Batch
-from qtn_train.engines._braket._devices import resolve
-from qtn_train.engines._braket._engine import BraketEngine
-from qtn_train.engines._braket._journal import Journal, read_journal
-from qtn_train.engines._braket._manage import cancel, collect
-from qtn_train.engines._braket._tasks import TaskService
-from qtn_train.engines._counts import Counts, Program
-from qtn_train.engines._readout import calibration_programs
+from qtn_train.engines.counting._braket import BraketEngine
 from qtn_train.errors import BudgetError, JournalError, TaskFailed, TasksPending
+from qtn_train.measurements._counts import Counts, Program
+from qtn_train.measurements._readout import calibration_programs
 from tests.braket.sessions import aws_session, boto
 
 CIRCUIT = ansatz.ry_cx_chain(2, 1)
@@ -176,8 +176,8 @@ def test_the_same_bytes_are_sent_again(
 def test_the_same_bytes_in_every_process(service: Any) -> None:
     code = (
         "import torch; from qtn_train import ansatz\n"
-        "from qtn_train.engines._braket._batch import Batch, Program\n"
-        "from qtn_train.engines._braket._devices import resolve\n"
+        "from qtn_train.braket.run._batch import Batch, Program\n"
+        "from qtn_train.braket.device._devices import resolve\n"
         "circuit = ansatz.ry_cx_chain(3, 3)\n"
         "programs = [Program(circuit, torch.linspace(0, 3, 18).double().reshape(2, 9))]\n"
         "for members in ([0, 1], [1]):\n"

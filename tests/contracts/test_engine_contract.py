@@ -22,12 +22,12 @@ from qtn_train.engines import (
     SampledEngine,
     State,
     StatevectorEngine,
-    _shots,
-    _statevector,
     engine_config,
     engine_from_config,
 )
 from qtn_train.engines._base import MAX_BLOCK
+from qtn_train.engines.counting import _base as _shots
+from qtn_train.engines.statevector import _engine as _statevector
 from qtn_train.errors import UnsupportedByEngine
 
 DTYPES: tuple[ComplexDtype, ...] = get_args(ComplexDtype)

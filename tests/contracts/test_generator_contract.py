@@ -12,7 +12,8 @@ import tolerances
 import torch
 
 from qtn_train.circuits import ansatz
-from qtn_train.engines import SampledEngine, StatevectorEngine, _statevector
+from qtn_train.engines import SampledEngine, StatevectorEngine
+from qtn_train.engines.statevector import _engine as _statevector
 from qtn_train.generators import (
     CONTROLS,
     CircuitGenerator,

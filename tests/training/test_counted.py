@@ -16,8 +16,9 @@ from qtn_train import _files
 from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
 from qtn_train.engines import SampledEngine, StatevectorEngine
-from qtn_train.engines._shots import Counts, Program
-from qtn_train.hybrid import QuantumTrain
+from qtn_train.engines.counting._base import Counts, Program
+from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.recipes import fit_config
 from qtn_train.training import (
     CHECKPOINT,
     FitConfig,
@@ -25,7 +26,6 @@ from qtn_train.training import (
     _loop,
     evaluate,
     fit,
-    fit_config,
     read_checkpoint,
     restore_model,
     training_step,
@@ -288,7 +288,7 @@ def test_few_large_steps_where_shots_are_counted(name: str) -> None:
 
 @pytest.mark.parametrize("gradient", ["parameter-shift", "spsa"])
 def test_iris_is_learned_from_shots(gradient: Any, iris: Dataset) -> None:
-    from qtn_train.training import build_model, default_circuit
+    from qtn_train.recipes import build_model, default_circuit
 
     _, circuit = default_circuit("iris", 131)
     engine = SampledEngine(StatevectorEngine(), 4000, gradient=gradient, seed=0)

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from qtn_train.errors import QtnTrainError
-from qtn_train.training import ImageCNN, _onnx, export_onnx
+from qtn_train.recipes import ImageCNN
+from qtn_train.training import _onnx, export_onnx
 
 TOLERANCE = 1e-5
 

@@ -5,7 +5,8 @@ import torch
 
 from qtn_train import FitConfig, MPSEngine, StatevectorEngine, fit, load_dataset
 from qtn_train.errors import TruncationWarning
-from qtn_train.training import build_model, default_circuit, make_optimizer, training_step
+from qtn_train.recipes import build_model, default_circuit
+from qtn_train.training import make_optimizer, training_step
 
 
 def test_a_hard_cut_is_recorded_and_warned_of() -> None:

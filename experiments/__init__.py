@@ -1,0 +1,1 @@
+"""Experiments: searches, controls and published tables, each one resumable command."""

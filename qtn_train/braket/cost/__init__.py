@@ -1,0 +1,1 @@
+"""Prices, bills and estimates, before anything is sent."""

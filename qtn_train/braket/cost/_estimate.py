@@ -1,0 +1,383 @@
+"""What a run would cost, and whether it can work at all, before anything is sent.
+
+The share of shots without any error is expected to be
+
+    fidelity = f₂^(gates on two qubits) · f₁^(gates on one qubit) · f_readout^(qubits)
+
+with the means of the device's last calibration.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from ...circuits import ANSATZE, Circuit
+from ...errors import positive_int
+from ...measurements._estimators import GradientMethod, n_circuits
+from ..device._native import lower_native
+from ..device._placement import fits
+from ..device._target import Target, check
+from ._money import LEAST_SECONDS, Prices, cost_of, current_prices, split
+
+#: Below this a run is warned of.
+LEAST_FIDELITY = 0.1
+
+#: More layers than these are not suggested, however good the device.
+_MOST_LAYERS = 16
+
+#: Seconds for one amplitude in one gate on SV1: 34 qubits at depth 34 take one to two hours there.
+_SECONDS = 3e-10
+
+#: The estimate of a simulator's time may be wrong by this factor, either way.
+_DOUBT = 3.0
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What some executions cost.
+
+    Attributes:
+        circuits: Circuits with inputs, calibration included.
+        tasks: Task fees: program sets and single tasks together.
+        program_sets: How many of them are program sets.
+        shots: Shots of all circuits.
+        usd_low: The least that this costs; on QPUs it is exact, unless a random subset of the
+            angles decides how many circuits there are.
+        usd_high: The most; of the numbers above, too.
+    """
+
+    circuits: int
+    tasks: int
+    program_sets: int
+    shots: int
+    usd_low: Decimal
+    usd_high: Decimal
+
+    def __add__(self, other: Bill) -> Bill:
+        return Bill(*(a + b for a, b in zip(_fields(self), _fields(other), strict=True)))
+
+    def times(self, factor: int) -> Bill:
+        """Return the bill of ``factor`` such executions."""
+        return Bill(*(factor * value for value in _fields(self)))
+
+
+def _fields(bill: Bill) -> tuple[Any, ...]:
+    return tuple(bill.__dict__.values())
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run would cost, and what it could show.
+
+    Attributes:
+        device: The device's name.
+        step: One gradient step: a forward and a backward pass.
+        run: All steps, and the evaluations beside them.
+        steps: How many steps.
+        price_date: When the prices were published; "" where nothing is paid.
+        price_source: Where they are from.
+        two_qubit_gates: Gates on two qubits in one circuit, once lowered.
+        one_qubit_gates: Gates on one qubit, without those about z, which take no time.
+        fidelity: Expected share of shots without any error; None without calibration.
+        shots_per_outcome: Shots / 2**n_qubits.
+        warnings: One sentence or two each.
+    """
+
+    device: str
+    step: Bill
+    run: Bill
+    steps: int
+    price_date: str
+    price_source: str
+    two_qubit_gates: int
+    one_qubit_gates: int
+    fidelity: float | None
+    shots_per_outcome: float
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same as JSON data; amounts of money are strings."""
+        data = asdict(self) | {"warnings": list(self.warnings)}
+        for name in ("step", "run"):
+            data[name] |= {key: f"{data[name][key]:f}" for key in ("usd_low", "usd_high")}
+        return data
+
+    def lines(self) -> Iterator[str]:
+        """Yield the estimate for people, line by line."""
+        yield f"device             {self.device}"
+        if self.steps:
+            yield f"a gradient step    {_told(self.step)}"
+            yield f"the run            {_told(self.run)} ({self.steps:,} steps)"
+        else:
+            yield f"the run            {_told(self.run)}"
+        if self.price_date:
+            yield f"prices             {self.price_date}, {self.price_source}"
+        gates = f"{self.two_qubit_gates:,} on two qubits, {self.one_qubit_gates:,} on one"
+        yield f"gates              {gates}"
+        if self.fidelity is not None:
+            yield f"expected fidelity  {self.fidelity:.2g}"
+        yield f"shots per outcome  {self.shots_per_outcome:.3g}"
+        yield from (f"warning: {text}" for text in self.warnings)
+
+
+def _told(bill: Bill) -> str:
+    usd = f"{bill.usd_low:,.2f}"
+    if bill.usd_high != bill.usd_low:
+        usd += f" to {bill.usd_high:,.2f}"
+    tasks = f"{bill.tasks:,} tasks ({bill.program_sets:,} of them program sets)"
+    return f"${usd}: {bill.circuits:,} circuits, {bill.shots:,} shots, {tasks}"
+
+
+def estimate(
+    circuit: Circuit,
+    target: Target,
+    *,
+    shots: int,
+    gradient: GradientMethod | None = None,
+    n_outcomes: int | None = None,
+    steps: int = 1,
+    evaluations: int = 0,
+    n_shifts: int | None = None,
+    mitigate_readout: bool = False,
+    prices: Prices | None = None,
+) -> Estimate:
+    """Say what a run would cost and whether it can work; nothing is sent to the device.
+
+    Args:
+        circuit: The circuit.
+        target: The device.
+        shots: Shots of each circuit.
+        gradient: The estimator of the gradient; None: forward passes only.
+        n_outcomes: How many outcomes are needed; all by default. What is suggested instead makes
+            as many weights.
+        steps: Gradient steps.
+        evaluations: Forward passes beside those of the steps.
+        n_shifts: As for the engine.
+        mitigate_readout: As for the engine.
+        prices: By default :func:`current_prices`; not read where nothing is paid.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        TypeError: ``steps`` or ``evaluations`` is not an integer.
+        ValueError: One of them is below 0, ``shots`` is outside the device's range, or a price is
+            not known.
+        UnsupportedByEngine: The circuit is too large for the device.
+    """
+    check(target, circuit, shots)
+    for name, number in (("steps", steps), ("evaluations", evaluations)):
+        if number != 0:
+            positive_int(name, number)
+    if target.billed:
+        prices = prices or current_prices()
+    n_two, n_one = gate_counts(circuit, target)
+    seconds = task_seconds(circuit, target, shots)
+    count = n_circuits(circuit, gradient, n_shifts, mitigate_readout)
+    forward = _bill(target, (count.forward, count.forward), shots, seconds, prices)
+    backward = _bill(target, (count.backward_low, count.backward_high), shots, seconds, prices)
+    step = forward + backward
+    warnings = list(_warnings(circuit, target, shots, n_outcomes or 2**circuit.n_qubits))
+    if target.billed and prices is not None and not prices.current:
+        text = f"the price list could not be read; prices may have changed since {prices.date}."
+        warnings.append(text)
+    return Estimate(
+        device=target.name,
+        step=step,
+        run=step.times(steps) + forward.times(evaluations),
+        steps=steps,
+        price_date=prices.date if prices and target.billed else "",
+        price_source=prices.source if prices and target.billed else "",
+        two_qubit_gates=n_two,
+        one_qubit_gates=n_one,
+        fidelity=_fidelity(target, circuit.n_qubits, n_two, n_one),
+        shots_per_outcome=shots / 2**circuit.n_qubits,
+        warnings=tuple(warnings),
+    )
+
+
+def _bill(
+    target: Target,
+    circuits: tuple[int, int],
+    shots: int,
+    seconds: tuple[Decimal, Decimal],
+    prices: Prices | None,
+) -> Bill:
+    """The bill of one batch of at least and at most so many circuits."""
+    parts = [split(number, shots, target.program_sets) for number in circuits]
+    low, high = (
+        cost_of(target, len(part), number * shots, prices=prices, seconds=time)
+        for part, number, time in zip(parts, circuits, seconds, strict=True)
+    )
+    sets = sum(len(part) > 1 for part in parts[1])
+    return Bill(circuits[1], len(parts[1]), sets, circuits[1] * shots, low, high)
+
+
+def task_seconds(circuit: Circuit, target: Target, shots: int) -> tuple[Decimal, Decimal]:
+    """Return how long one of Amazon's simulators is billed for one circuit, low and high.
+
+    Args:
+        circuit: The circuit.
+        target: Any target; only simulators are billed by their time.
+        shots: Shots of the circuit.
+
+    Returns:
+        Seconds, at least 3 each.
+
+    Source:
+        Ours, from one figure of Amazon's: see the constants of this module. Small circuits take
+        less than the 3 seconds that are billed at least, and there the two are equal.
+    """
+    if target.kind != "simulator":
+        return LEAST_SECONDS, LEAST_SECONDS
+    # A density matrix, as on DM1, has as many numbers as a state of twice as many qubits.
+    doubled = 2 if (target.arn or "").endswith("dm1") else 1
+    work = len(circuit.portable().circuit) * 2.0 ** (doubled * circuit.n_qubits)
+    nominal = work * _SECONDS + shots * circuit.n_qubits * 1e-7
+    low, high = (Decimal(math.ceil(nominal * factor)) for factor in (1 / _DOUBT, _DOUBT))
+    return max(low, LEAST_SECONDS), max(high, LEAST_SECONDS)
+
+
+@lru_cache(maxsize=256)
+def gate_counts(circuit: Circuit, target: Target) -> tuple[int, int]:
+    """Return how many gates on two qubits and on one a device executes.
+
+    Args:
+        circuit: The circuit.
+        target: Its native gates are counted, where they are known here.
+
+    Returns:
+        The two numbers; gates about z alone are a matter of phases and take no time.
+    """
+    if target.native is not None:
+        gates = lower_native(circuit, target.native).gates
+    else:
+        gates = circuit.portable().circuit.gates
+    two = sum(3 if gate.name == "swap" else 1 for gate in gates if len(gate.qubits) == 2)
+    one = sum(len(gate.qubits) == 1 and gate.name not in _ABOUT_Z for gate in gates)
+    return two, one
+
+
+_ABOUT_Z = frozenset({"rz", "z", "s", "si", "t", "ti"})
+
+
+def _fidelity(target: Target, n_qubits: int, n_two: int, n_one: int) -> float | None:
+    one = target.fidelities
+    if one is None:
+        return None
+    return float(one.two_qubit**n_two * one.one_qubit**n_one * one.readout**n_qubits)
+
+
+def _warnings(circuit: Circuit, target: Target, shots: int, n_outcomes: int) -> Iterator[str]:
+    n_two, n_one = gate_counts(circuit, target)
+    fidelity = _fidelity(target, circuit.n_qubits, n_two, n_one)
+    found = []
+    if fidelity is not None and fidelity < LEAST_FIDELITY:
+        text = f"the expected fidelity is {100 * fidelity:.2g} %, below {100 * LEAST_FIDELITY:g} %"
+        found.append(f"{text}: {n_two:,} gates on two qubits.")
+    if 0 < shots < 2**circuit.n_qubits:
+        found.append(f"{shots:,} shots are fewer than the {2**circuit.n_qubits:,} outcomes.")
+    if found:
+        fitting = suggest(target, n_outcomes, shots=shots)
+        hint = f"{fitting[0]} fits." if fitting else "No ansatz of this package fits the device."
+        yield from (f"{text} {hint}" for text in found)
+    if target.edges is not None and not fits(target, circuit):
+        yield (
+            f"the circuit joins qubits that {target.name} does not: what is exchanged on the way "
+            "is not counted here."
+        )
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """An ansatz and a size that fit a device.
+
+    Attributes:
+        ansatz: Its name on the command line.
+        n_qubits: Number of qubits.
+        n_layers: Number of layers.
+        weights_per_outcome: So many weights must the mapping make of each outcome.
+        n_angles: Angles to train.
+        fidelity: Expected share of shots without any error; None without calibration.
+    """
+
+    ansatz: str
+    n_qubits: int
+    n_layers: int
+    weights_per_outcome: int
+    n_angles: int
+    fidelity: float | None
+
+    @property
+    def options(self) -> str:
+        """The same as options of the command line."""
+        text = f"--ansatz {self.ansatz} --qubits {self.n_qubits} --layers {self.n_layers}"
+        if self.weights_per_outcome == 1:
+            return text
+        return f"{text} --weights-per-outcome {self.weights_per_outcome}"
+
+    def __str__(self) -> str:
+        text = f"{self.ansatz} with {self.n_qubits} qubits and {self.n_layers} layers"
+        if self.weights_per_outcome == 1:
+            return text
+        return f"{text} (weights_per_outcome={self.weights_per_outcome})"
+
+
+def suggest(target: Target, n_weights: int, *, shots: int) -> list[Suggestion]:
+    """Find the ansätze of this package, and their sizes, that fit a device.
+
+    An ansatz fits that runs without exchanging qubits on the way, at an expected fidelity of at
+    least 10 %, with at least one shot for each outcome.
+
+    Args:
+        target: The device.
+        n_weights: How many weights are to be generated.
+        shots: Shots of each circuit; 0 (exact probabilities) sets no limit.
+
+    Returns:
+        For each ansatz that fits the largest one: first as many qubits as serve, then as many
+        layers as the fidelity allows, 16 at most. The one with most angles comes first.
+
+    Raises:
+        TypeError: ``n_weights`` is not an integer.
+        ValueError: ``n_weights`` is below 1.
+    """
+    serve = max(1, (positive_int("n_weights", n_weights) - 1).bit_length())
+    most = min(serve, target.n_qubits, shots.bit_length() - 1 if shots else serve)
+    found = []
+    for name in ANSATZE:
+        for n_qubits in range(most, 0, -1):
+            n_layers = _layers(name, target, n_qubits)
+            if n_layers:
+                found.append(_suggestion(name, target, n_weights, n_qubits, n_layers))
+                break
+    return sorted(found, key=lambda one: -one.n_angles)
+
+
+def _layers(name: str, target: Target, n_qubits: int) -> int:
+    """The most layers at which an ansatz fits; 0: none. Gates are counted, not built, beyond 2."""
+    one, two = (ANSATZE[name](n_qubits, n_layers) for n_layers in (1, 2))
+    if target.edges is not None and not fits(target, one):
+        return 0
+    first, second = gate_counts(one, target), gate_counts(two, target)
+    most = 0
+    for n_layers in range(1, _MOST_LAYERS + 1):
+        n_two, n_one = (a + (n_layers - 1) * (b - a) for a, b in zip(first, second, strict=True))
+        fidelity = _fidelity(target, n_qubits, n_two, n_one)
+        if fidelity is None or fidelity >= LEAST_FIDELITY:
+            most = n_layers
+    return most
+
+
+def _suggestion(
+    name: str, target: Target, n_weights: int, n_qubits: int, n_layers: int
+) -> Suggestion:
+    circuit = ANSATZE[name](n_qubits, n_layers)
+    fidelity = _fidelity(target, n_qubits, *gate_counts(circuit, target))
+    per_outcome = math.ceil(n_weights / 2**n_qubits)
+    return Suggestion(name, n_qubits, n_layers, per_outcome, circuit.n_angles, fidelity)

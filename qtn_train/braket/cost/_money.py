@@ -1,0 +1,367 @@
+"""What a run costs: prices, the bill of a number of tasks, and how circuits are put into tasks.
+
+    one batch of circuits ──split──► tasks (or program sets) ──cost_of──► USD
+
+The engine, the budget and the estimate all split and bill through these functions, so that they
+cannot differ. Amounts are decimal numbers, never floats.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+from ...errors import DataError, QtnTrainError, must_be
+from ..device._target import ProgramSetLimits, Target, plain_name
+
+#: Amazon's simulators are billed for at least so many seconds a task.
+LEAST_SECONDS = Decimal(3)
+
+#: Where the price list is, unless the variable BRAKET_PRICE_OFFERS_URL (the SDK's) says otherwise.
+PRICE_LIST = (
+    "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonBraket/current/index.csv"
+)
+
+#: Used where the price list cannot be read.
+BUILTIN_DATE = "2026-11-24"
+_BUILTIN_TASK = "0.30"
+_BUILTIN_SHOT = {
+    "Garnet": "0.00145",
+    "Emerald": "0.0016",
+    "Cepheus-1-108Q": "0.000425",
+    "Forte-1": "0.08",
+    "Forte-Enterprise-1": "0.08",
+}
+_BUILTIN_MINUTE = {"SV1": "0.075", "DM1": "0.075"}
+
+#: The lines of metadata before the table, one of which holds the date.
+_METADATA = 5
+_DATE = "Publication Date"
+_COLUMNS = (
+    "Product Family", "Region Code", "DeviceName", "Version", "operation",
+    "PricePerUnit", "Currency", "Unit",
+)  # fmt: skip
+
+_LIST = "Amazon's price list"
+
+#: A device's name and its region; "" stands for every region.
+_Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Prices in USD, without discounts, credits and taxes.
+
+    Attributes:
+        date: When they were published, as in "2026-11-24".
+        source: For people: the price list, or this package's own table.
+        tasks: (Device, region) -> price of a task or a program set.
+        shots: (Device, region) -> price of a shot.
+        minutes: (Simulator, region) -> price of a minute.
+    """
+
+    date: str
+    source: str
+    tasks: Mapping[_Key, Decimal]
+    shots: Mapping[_Key, Decimal]
+    minutes: Mapping[_Key, Decimal]
+
+    @property
+    def current(self) -> bool:
+        """Whether they were read from the price list, and not from this package."""
+        return self.source == _LIST
+
+    @classmethod
+    def builtin(cls) -> Prices:
+        """Return this package's own table, which is of :data:`BUILTIN_DATE`.
+
+        Example:
+            >>> Prices.builtin().shot("arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet")
+            Decimal('0.00145')
+        """
+        shots = {(plain_name(name), ""): Decimal(usd) for name, usd in _BUILTIN_SHOT.items()}
+        minutes = {(plain_name(name), ""): Decimal(usd) for name, usd in _BUILTIN_MINUTE.items()}
+        tasks = dict.fromkeys(shots, Decimal(_BUILTIN_TASK))
+        return cls(BUILTIN_DATE, "this package's own table", tasks, shots, minutes)
+
+    @classmethod
+    def from_csv(cls, text: str) -> Prices:
+        """Read Amazon's price list.
+
+        Args:
+            text: Five lines of metadata, then a table with a header.
+
+        Returns:
+            Its prices for circuits outside hybrid jobs.
+
+        Raises:
+            DataError: It is damaged: no date, a column or a field is missing, a price is not an
+                amount of USD, or one thing has two prices.
+        """
+        date, rows = _date(text), _rows(text)
+        tables: dict[str, dict[_Key, Decimal]] = {"task": {}, "shot": {}, "minute": {}}
+        for line, row in rows:
+            for kind, name in _products(row):
+                key = (plain_name(name), row["Region Code"])
+                usd = _usd(line, row)
+                if tables[kind].setdefault(key, usd) != usd:
+                    expected = "one that names one price of each thing"
+                    actual = f"two for {name} in {row['Region Code']} (line {line})"
+                    raise DataError(must_be("price list", expected, actual))
+        if not (tables["shot"] and tables["task"]):
+            raise DataError(must_be("price list", "one with prices of tasks and shots", "none"))
+        return cls(date, _LIST, tables["task"], tables["shot"], tables["minute"])
+
+    @classmethod
+    def fetch(cls, url: str | None = None) -> Prices:
+        """Read the price list from the net.
+
+        Args:
+            url: Where it is; by default ``BRAKET_PRICE_OFFERS_URL`` or Amazon's own address.
+
+        Returns:
+            Its prices.
+
+        Raises:
+            DataError: It is damaged.
+            QtnTrainError: It cannot be had.
+        """
+        import urllib3
+
+        address = url or os.environ.get("BRAKET_PRICE_OFFERS_URL", PRICE_LIST)
+        try:
+            answer = _http(address).request("GET", address, timeout=30.0, retries=2)
+        except urllib3.exceptions.HTTPError as error:
+            text = " ".join(str(error).split()).rstrip(".")
+            raise QtnTrainError(must_be("price list", "found", text)) from error
+        if answer.status != 200:
+            raise QtnTrainError(must_be("price list", "found", f"HTTP {answer.status}"))
+        return cls.from_csv(answer.data.decode("utf-8", "replace"))
+
+    def task(self, arn: str) -> Decimal:
+        """Return the price of a task or a program set on a QPU.
+
+        Args:
+            arn: The device.
+
+        Raises:
+            ValueError: The device is not in the list.
+        """
+        return self._price(self.tasks, arn)
+
+    def shot(self, arn: str) -> Decimal:
+        """Return the price of a shot on a QPU.
+
+        Args:
+            arn: The device.
+
+        Raises:
+            ValueError: The device is not in the list.
+        """
+        return self._price(self.shots, arn)
+
+    def minute(self, arn: str, region: str = "") -> Decimal:
+        """Return the price of a minute on one of Amazon's simulators.
+
+        Args:
+            arn: The simulator; its ARN names no region.
+            region: Where tasks are created.
+
+        Raises:
+            ValueError: The simulator is not in the list.
+        """
+        return self._price(self.minutes, arn, region)
+
+    def _price(self, table: Mapping[_Key, Decimal], arn: str, region: str = "") -> Decimal:
+        name, region = arn.rpartition("/")[2], arn.split(":")[3] or region
+        for key in ((plain_name(name), region), (plain_name(name), "")):
+            if key in table:
+                return table[key]
+        expected = f"one whose price is in {self.source} of {self.date}"
+        raise ValueError(must_be("device", expected, f"{name} in {region or 'no region'}"))
+
+
+def _http(address: str) -> Any:
+    """Return a pool that goes through the environment's proxy, where it names one."""
+    from urllib.parse import urlparse
+    from urllib.request import getproxies, proxy_bypass
+
+    import urllib3
+
+    parsed = urlparse(address)
+    proxy = getproxies().get(parsed.scheme)
+    if proxy and not proxy_bypass(parsed.hostname or ""):
+        return urllib3.ProxyManager(proxy)
+    return urllib3.PoolManager()
+
+
+def _date(text: str) -> str:
+    for fields in csv.reader(text.splitlines()[:_METADATA]):
+        if len(fields) > 1 and fields[0] == _DATE and fields[1][:4].isdigit():
+            return fields[1][:10]
+    raise DataError(must_be("price list", f"a CSV file with a {_DATE}", repr(text[:40])))
+
+
+def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the table's rows with their line numbers."""
+    table = csv.DictReader(io.StringIO("\n".join(text.splitlines()[_METADATA:])))
+    missing = [name for name in _COLUMNS if name not in (table.fieldnames or ())]
+    if missing:
+        raise DataError(must_be("price list", f"one with columns {_COLUMNS}", f"no {missing}"))
+    for row in table:
+        line = table.line_num + _METADATA
+        if None in row or None in row.values():
+            raise DataError(must_be("price list", "one with whole lines", f"a broken line {line}"))
+        yield line, row
+
+
+def _products(row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what a row prices: a task or a shot of a QPU, or a minute of a simulator."""
+    family = row["Product Family"]
+    if family == "Quantum Task":
+        yield "task", row["DeviceName"]
+    if family == "Quantum Task-Shot":
+        yield "shot", row["DeviceName"]
+    if family == "Simulator Task" and row["operation"] == "CompleteTask":
+        yield "minute", row["Version"]
+
+
+def _usd(line: int, row: Mapping[str, str]) -> Decimal:
+    expected = "one with amounts of USD"
+    try:
+        usd = Decimal(row["PricePerUnit"])
+    except InvalidOperation as error:
+        actual = f"{row['PricePerUnit']!r} in line {line}"
+        raise DataError(must_be("price list", expected, actual)) from error
+    by_minute = row["Product Family"] == "Simulator Task"
+    if not usd.is_finite() or usd < 0 or row["Currency"] != "USD":
+        actual = f"{row['PricePerUnit']} {row['Currency']!r} in line {line}"
+        raise DataError(must_be("price list", expected, actual))
+    if by_minute and row["Unit"] != "minutes":
+        actual = f"{row['Unit']!r} in line {line}"
+        raise DataError(must_be("price list", "one that bills simulators by the minute", actual))
+    return usd
+
+
+def current_prices() -> Prices:
+    """Return the price list, or this package's own table where it cannot be read.
+
+    It is fetched once in a process.
+
+    Returns:
+        The prices; their source says which they are, and why.
+    """
+    return _fetched(os.environ.get("BRAKET_PRICE_OFFERS_URL", PRICE_LIST))
+
+
+@lru_cache(maxsize=4)
+def _fetched(url: str) -> Prices:
+    try:
+        return Prices.fetch(url)
+    except QtnTrainError as error:
+        own = Prices.builtin()
+        source = f"{own.source} ({error})"
+        return Prices(own.date, source, own.tasks, own.shots, own.minutes)
+
+
+def split(n_circuits: int, shots: int, limits: ProgramSetLimits | None) -> list[range]:
+    """Put the circuits of one batch into as few tasks as the device allows.
+
+    Args:
+        n_circuits: Circuits with inputs in the batch.
+        shots: Shots of each.
+        limits: The device's limits of a program set; None: one circuit a task.
+
+    Returns:
+        For each task the numbers of its circuits. A task of one circuit is a plain one, a task of
+        several is a program set.
+
+    Example:
+        >>> [len(part) for part in split(121, 100, ProgramSetLimits(100, 200_000))]
+        [100, 21]
+        >>> [len(part) for part in split(12, 40_000, ProgramSetLimits(100, 200_000))]
+        [5, 5, 2]
+    """
+    size = 1
+    if limits is not None:
+        size = max(1, min(limits.max_executables, limits.max_shots // max(shots, 1)))
+    return [range(first, min(first + size, n_circuits)) for first in range(0, n_circuits, size)]
+
+
+def cost_of(
+    target: Target,
+    n_tasks: int,
+    n_shots: int,
+    *,
+    prices: Prices | None = None,
+    seconds: Decimal = LEAST_SECONDS,
+) -> Decimal:
+    """Return what tasks cost.
+
+    Args:
+        target: Where they run.
+        n_tasks: How many there are; a program set is one.
+        n_shots: Shots of all of them together.
+        prices: By default :func:`current_prices`.
+        seconds: How long each runs, on one of Amazon's simulators.
+
+    Returns:
+        USD; 0 for what runs on this machine.
+
+    Raises:
+        ValueError: The price is not known.
+    """
+    if target.arn is None:
+        return Decimal(0)
+    prices = prices or current_prices()
+    if target.kind == "qpu":
+        return n_tasks * prices.task(target.arn) + n_shots * prices.shot(target.arn)
+    rate = prices.minute(target.arn, target.device.aws_session.region)
+    return n_tasks * max(seconds, LEAST_SECONDS) * rate / 60
+
+
+def set_spending_limit(target: Target, usd: Decimal) -> str:
+    """Set the service's own cap on a QPU, which holds whatever program spends there.
+
+    Args:
+        target: A QPU.
+        usd: The cap, at least 0.01; fractions of a cent are cut off. It counts what was spent
+            under a limit that exists already, which is changed then.
+
+    Returns:
+        The ARN of the limit.
+
+    Raises:
+        ValueError: ``target`` is not a QPU, or the amount is below a cent.
+        QtnTrainError: The installed botocore knows no spending limits, or the service refuses.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if target.kind != "qpu":
+        hint = "A simulator is capped by budget_usd alone."
+        raise ValueError(must_be("device", "a QPU, to set a spending limit", target.name, hint))
+    amount = usd.quantize(Decimal("0.01"), ROUND_DOWN)
+    if amount <= 0:
+        raise ValueError(must_be("usd", "at least 0.01", usd))
+    client = target.device.aws_session.braket_client
+    if not hasattr(client, "create_spending_limit"):
+        hint = "Update it: pip install -U boto3."
+        raise QtnTrainError(must_be("botocore", "one with spending limits", "an older one", hint))
+    mine = [{"name": "deviceArn", "values": [target.arn], "operator": "EQUAL"}]
+    try:
+        found = client.search_spending_limits(filters=mine)["spendingLimits"]
+        if found:
+            arn = str(found[0]["spendingLimitArn"])
+            client.update_spending_limit(spendingLimitArn=arn, spendingLimit=f"{amount:f}")
+            return arn
+        made = client.create_spending_limit(deviceArn=target.arn, spendingLimit=f"{amount:f}")
+        return str(made["spendingLimitArn"])
+    except (BotoCoreError, ClientError) as error:
+        text = " ".join(str(error).split()).rstrip(".")
+        raise QtnTrainError(must_be("spending limit", "accepted", text)) from error

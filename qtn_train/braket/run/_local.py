@@ -1,0 +1,83 @@
+"""Circuits on this machine: Braket's local simulators and emulators, one circuit after another.
+
+A local simulator cannot be seeded, so its exact probabilities are sampled here, with the project's
+own random bits. Emulators, and simulators with a noise model, draw for themselves: a readout error
+is in their counts, and not in their probabilities.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..._random import raw_bits
+from ...measurements._counts import Counts
+from ..device._target import Target
+from ._batch import Batch
+from ._programs import Bound, exact_probs, to_counts
+
+#: The name under which the journal keeps what was counted here.
+RESULT = "counts.json"
+
+
+def draws_here(target: Target) -> bool:
+    """Whether a device's shots are drawn here, as a function of a seed."""
+    from braket.devices import LocalSimulator
+
+    if not isinstance(target.device, LocalSimulator):
+        return False
+    return getattr(target.device, "_noise_model", "unknown") is None
+
+
+def execute(batch: Batch, shots: int, seed: int) -> list[Counts]:
+    """Execute a batch on a local device.
+
+    Args:
+        batch: The circuits; where :func:`draws_here`, written for 0 shots.
+        shots: Shots of each; 0 for exact probabilities.
+        seed: Seed of the shots, where they are drawn here.
+
+    Returns:
+        The counts of each executable; probabilities in their place for 0 shots.
+    """
+    found = []
+    for number, (program, row) in enumerate(batch.members):
+        bound = batch.bounds[program]
+        if bound.plan.measured:
+            found.append(_counted(batch.target, bound, row, shots))
+            continue
+        probs = exact_probs(batch.target, bound, row)
+        if shots:
+            bits = raw_bits(seed, f"shots/{batch.position}/{number}", shots)
+            found.append(Counts.of(_sample(probs, bits)))
+        else:
+            found.append(Counts(torch.arange(len(probs)), probs))
+    return found
+
+
+def _counted(target: Target, bound: Bound, row: int, shots: int) -> Counts:
+    result = target.device.run(bound.at(row), shots=shots).result()
+    return to_counts(result.measurement_counts, bound.n_qubits)
+
+
+def _sample(probs: Tensor, bits: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Tensor:
+    """Return one outcome for each 64 random bits."""
+    cumulative = np.cumsum(np.clip(probs.numpy(), 0.0, None))
+    uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 * cumulative[-1]
+    outcomes = np.searchsorted(cumulative, uniform, side="right")
+    last = np.searchsorted(cumulative, cumulative[-1])  # where rounding goes beyond the end
+    return torch.from_numpy(np.minimum(outcomes, last))
+
+
+def to_json(counts: list[Counts]) -> str:
+    """Return counts as the journal keeps them."""
+    return json.dumps([[one.outcomes.tolist(), one.counts.tolist()] for one in counts])
+
+
+def from_json(text: str) -> list[Counts]:
+    """Read what :func:`to_json` wrote."""
+    pairs = [(torch.tensor(outcomes), np.array(counts)) for outcomes, counts in json.loads(text)]
+    return [Counts(outcomes, torch.from_numpy(counts)) for outcomes, counts in pairs]

@@ -1,0 +1,253 @@
+"""The command line: ``qtn-train train | evaluate | export | compare | braket | info``.
+
+Standard output carries the result (with ``--json``: one JSON object and nothing else), standard
+error what is meant for people meanwhile. Exit status: 0 when it worked, 2 for bad input, 1
+otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from ..errors import (
+    CheckpointError,
+    DataError,
+    JournalError,
+    NonFiniteLoss,
+    QtnTrainError,
+    RunError,
+    UnsupportedByEngine,
+    must_be,
+)
+from . import _braket as _braket
+from . import _compare as _compare
+from . import _device as _device
+from . import _run as _run
+from . import _study as _study
+from ._device import Account
+from ._run import CURVES, ENGINES, KEPT, MAPPINGS, WEIGHTS, say
+
+# Some versions of typer carry a click of their own: this is the base of its errors in all of them.
+_ClickException: type[Any] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="qtn-train",
+    help="Train classical networks whose weights are read off a quantum circuit.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+app.add_typer(_braket.app, name="braket")
+app.add_typer(_study.app, name="study")
+app.command("compare")(_compare.command)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]
+RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
+
+
+@app.command()
+def train(
+    dataset: Annotated[
+        str, typer.Argument(help="iris, digits, mnist-mini, mnist or fashion-mnist.")
+    ],
+    ansatz: Annotated[
+        str | None,
+        typer.Option(
+            help="u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork or hardware-efficient."
+        ),
+    ] = None,
+    layers: Annotated[int | None, typer.Option(help="Layers of the circuit.")] = None,
+    qubits: Annotated[
+        int | None, typer.Option(help="Qubits; as few as the weights need by default.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = None,
+    max_bond: Annotated[
+        int | None, typer.Option(help="Bond dimension at which --engine mps truncates.")
+    ] = None,
+    cutoff: Annotated[
+        float | None, typer.Option(help="Share of the norm that --engine mps may cut off besides.")
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="Shots of each circuit; exact probabilities by default.")
+    ] = None,
+    gradient: Annotated[
+        str | None,
+        typer.Option(help="With --shots: parameter-shift (the default), random-shift or spsa."),
+    ] = None,
+    mapping: Annotated[str | None, typer.Option(help=f"One of {', '.join(MAPPINGS)}.")] = None,
+    bond_dim: Annotated[
+        int | None, typer.Option(help="Bond dimension of --mapping tensor-train; 4 by default.")
+    ] = None,
+    weights_per_outcome: _device.PerOutcome = None,
+    recipe: Annotated[str | None, typer.Option(help="default or published.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples of a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all that is random.")] = None,
+    torch_device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …")] = None,
+    data_dir: DataDir = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write; runs/<dataset>-<date>-<time> by default.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    init_from: Annotated[
+        Path | None, typer.Option(help="Start from the trained numbers, and the seed, of this run.")
+    ] = None,
+    device: _device.Device = None,
+    n_shifts: _device.Shifts = None,
+    mitigate_readout: _device.Mitigate = None,
+    native: _device.Native = None,
+    placement: _device.Placement = None,
+    budget_usd: _device.Budget = None,
+    profile: _device.Profile = None,
+    region: _device.Region = None,
+    bucket: _device.Bucket = None,
+    yes: _device.Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Train a data set's network and write the result into a folder."""
+    given = {name: value for name, value in locals().items() if name in KEPT}
+    if out is None:
+        if resume:
+            raise ValueError(must_be("--out", "given with --resume", "nothing"))
+        out = Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+    account = Account(profile, region, bucket, budget_usd, yes)
+    if init_from is not None:
+        given = _run.begun_as(given, init_from)
+    with ExitStack() as stack:
+        run, out = stack.enter_context(_run.started(given, out, resume))
+        for name in account.given():
+            _run.check_engine(run["engine"], name)
+        _run.use_threads(run["threads"])
+        again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
+        if data_dir is not None:
+            again += ["--data-dir", str(data_dir)]
+        open_engine = None
+        if run["engine"] == "braket":
+            open_engine = _device.training_engine(run, account, out, resume, stack)
+            stack.enter_context(_device.telling(again, account))
+        data, model = _run.build(run, data_dir, open_engine)
+        if init_from is not None:
+            _run.init_from(model, init_from)
+        _run.make_folder(out)
+        say(model.summary())
+        try:
+            result = _run.train(model, data, run, out, resume)
+        except KeyboardInterrupt:
+            command = shlex.join([*again, *account.again()])
+            _fail(f"interrupted; nothing is lost. Go on with: {command}", 1)
+    if result is None:  # the first process tells
+        return
+    if as_json:
+        print(json.dumps(result, indent=2, sort_keys=True))
+    else:
+        print(
+            f"test accuracy {100 * result['test_accuracy']:.2f} % with {result['n_trainable']:,} "
+            f"trained numbers for {result['n_weights']:,} weights; see {out / CURVES}"
+        )
+
+
+@app.command()
+def evaluate(directory: RunDir, data_dir: DataDir = None, as_json: Json = False) -> None:
+    """Print loss and accuracy of a run's network on the test set."""
+    from ..training import evaluate as measure
+
+    data, model, run = _run.stored(directory, data_dir)
+    loss, accuracy = measure(model, data.x_test, data.y_test)
+    result = {"dataset": run["dataset"], "test_loss": loss, "test_accuracy": accuracy}
+    line = f"{run['dataset']}: test loss {loss:.4f}, test accuracy {100 * accuracy:.2f} %"
+    print(json.dumps(result, sort_keys=True) if as_json else line)
+
+
+@app.command()
+def export(
+    directory: RunDir,
+    format_: Annotated[str, typer.Option("--format", help="safetensors or onnx.")] = "safetensors",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Write a run's network as a plain classical one, into the run's folder."""
+    if format_ not in ("safetensors", "onnx"):
+        raise ValueError(must_be("--format", "'safetensors' or 'onnx'", repr(format_)))
+    data, model, run = _run.stored(directory, data_dir)
+    result: dict[str, Any] = {"format": format_}
+    if format_ == "onnx":
+        from ..training import export_onnx
+
+        path = directory / "model.onnx"
+        result["largest_difference"] = export_onnx(model.export(), data.x_test[:64], path)
+    else:
+        path = directory / WEIGHTS
+        _run.write_weights(model, run, path)
+    result["path"] = str(path)
+    print(json.dumps(result, sort_keys=True) if as_json else f"wrote {path}")
+
+
+@app.command()
+def info(as_json: Json = False) -> None:
+    """Print versions, threads, and what this machine can do."""
+    import torch
+
+    from ..data import DATASETS
+    from ..engines import StatevectorEngine
+
+    result = {
+        "versions": _run.versions(),
+        "threads": torch.get_num_threads(),
+        "devices": ["cpu", *[f"cuda:{i}" for i in range(torch.cuda.device_count())]],
+        "datasets": list(DATASETS),
+        "engines": list(ENGINES),
+        "statevector_max_qubits": StatevectorEngine().max_qubits,
+        "data_folder": os.environ.get("QTN_TRAIN_DATA"),
+    }
+    if as_json:
+        print(json.dumps(result, sort_keys=True))
+        return
+    for name, value in result.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {version}" for key, version in value.items())
+        elif isinstance(value, list):
+            value = ", ".join(value)
+        print(f"{name.replace('_', ' '):24}{value}")
+
+
+def main() -> None:
+    """Run the command line; wrong input ends in one line and exit status 2."""
+    try:
+        app(standalone_mode=False, prog_name="qtn-train")
+    except NonFiniteLoss as error:
+        _fail(f"{error} The last good checkpoint was kept.", 1)
+    except (
+        CheckpointError, DataError, JournalError, RunError, UnsupportedByEngine, ValueError,
+        TypeError, ImportError, FileNotFoundError, PermissionError, NotADirectoryError,
+        IsADirectoryError,
+    ) as error:  # fmt: skip
+        if os.environ.get("QTN_TRAIN_DEBUG"):
+            raise
+        _fail(str(error), 2)
+    except (QtnTrainError, OSError) as error:
+        _fail(str(error), 1)
+    except _ClickException as error:
+        _fail(f"{error.format_message().rstrip('.')}. See --help.", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", 1)
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    _run.tell_failure("qtn-train: " + " ".join(message.split()))
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,419 @@
+"""The command line on Amazon Braket: ``qtn-train braket estimate | submit | status | collect | …``.
+
+``submit`` keeps its tasks in a journal in the run's folder; the other commands read every journal
+there, that of training on a device too.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from ..errors import JournalError, TasksPending, must_be, positive_int
+from . import _run as _run
+from ._device import (
+    Account,
+    Bucket,
+    Budget,
+    Device,
+    Mitigate,
+    Native,
+    PerOutcome,
+    Placement,
+    Profile,
+    Region,
+    Shifts,
+    Yes,
+    check_estimator,
+    open_engine,
+    telling,
+)
+from ._run import JOURNAL, WEIGHTS, naming_options
+
+if TYPE_CHECKING:
+    from ..circuits import Circuit
+    from ..data import Dataset
+    from ..engines import BraketEngine, Engine
+    from ..engines.counting._recorded import RecordedEngine
+    from ..generators import CircuitGenerator
+    from ..hybrid._model import QuantumTrain
+
+SUBMISSION = "submission.sqlite"
+_FITTING = 3
+
+app = typer.Typer(
+    help="Amazon Braket: what a run would cost, and a trained run's circuit on a device.",
+    rich_markup_mode=None,
+)
+
+RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
+JournalPath = Annotated[
+    Path | None, typer.Option("--journal", help="Another journal than the run's own.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+@app.command()
+def estimate(
+    directory: Annotated[Path | None, typer.Argument(help="Folder of a run.")] = None,
+    dataset: Annotated[str, typer.Option(help="Without a folder: the data set.")] = "iris",
+    ansatz: Annotated[str | None, typer.Option(help="Without a folder: as for train.")] = None,
+    layers: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
+    qubits: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
+    weights_per_outcome: PerOutcome = None,
+    device: Device = None,
+    shots: Annotated[int | None, typer.Option(help="Shots of each circuit.")] = None,
+    gradient: Annotated[
+        str, typer.Option(help="parameter-shift, random-shift or spsa.")
+    ] = "parameter-shift",
+    steps: Annotated[
+        int, typer.Option(help="Gradient steps; 0: what `submit` costs, one evaluation.")
+    ] = 100,
+    n_shifts: Shifts = None,
+    mitigate_readout: Mitigate = None,
+    profile: Profile = None,
+    region: Region = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a run on a device would cost, and whether it can work. Costs nothing."""
+    from ..braket.cost._estimate import estimate as estimated
+    from ..braket.cost._estimate import suggest
+
+    circuit, n_weights = _circuit(
+        directory,
+        {
+            "dataset": dataset,
+            "ansatz": ansatz,
+            "layers": layers,
+            "qubits": qubits,
+            "weights_per_outcome": weights_per_outcome,
+        },
+    )
+    with naming_options():
+        if shots is None:
+            raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
+        if steps:
+            positive_int("--steps", steps)
+        check_estimator(gradient, n_shifts)
+        target = Account(profile, region).find(device)
+        told = estimated(
+            circuit,
+            target,
+            shots=shots,
+            gradient=cast(Any, gradient),
+            n_outcomes=n_weights,
+            steps=steps,
+            evaluations=1,
+            n_shifts=n_shifts,
+            mitigate_readout=bool(mitigate_readout),
+        )
+    fitting = suggest(target, n_weights, shots=shots)[:_FITTING] if told.warnings else []
+    if as_json:
+        result = told.to_json() | {"suggestions": [asdict(one) for one in fitting]}
+        print(json.dumps(result, sort_keys=True))
+        return
+    for line in told.lines():
+        print(line)
+    for one in fitting:
+        print(f"fits               {one.options}")
+
+
+def _circuit(directory: Path | None, run: Mapping[str, Any]) -> tuple[Circuit, int]:
+    """Return the circuit of a run, or of a new one, and how many weights it makes."""
+    from ..data import DATASETS
+    from ..recipes import default_circuit, target_for
+
+    if run["dataset"] not in DATASETS:
+        expected = f"one of {', '.join(DATASETS)}"
+        raise ValueError(must_be("--dataset", expected, repr(run["dataset"])))
+    if directory is not None:
+        run = _run.stored_options(directory)
+    n_weights = sum(p.numel() for p in target_for(run["dataset"]).parameters())
+    _, circuit = default_circuit(
+        run["dataset"],
+        n_weights,
+        ansatz=run["ansatz"],
+        n_layers=run["layers"],
+        n_qubits=run["qubits"],
+        weights_per_outcome=run["weights_per_outcome"] or 1,
+    )
+    return circuit, n_weights
+
+
+@app.command()
+def submit(
+    directory: RunDir,
+    device: Device = None,
+    shots: Annotated[int | None, typer.Option(help="Shots of each circuit.")] = None,
+    mitigate_readout: Mitigate = None,
+    native: Native = None,
+    placement: Placement = None,
+    budget_usd: Budget = None,
+    profile: Profile = None,
+    region: Region = None,
+    bucket: Bucket = None,
+    yes: Yes = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Send, and pay, again what has failed for good.")
+    ] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Leave it to `collect`.")] = False,
+    journal: JournalPath = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate a trained run's circuit on a device. Once submitted, the device may be left out."""
+    path = journal or directory / SUBMISSION
+    given = {
+        "device": device,
+        "shots": shots,
+        "mitigate_readout": mitigate_readout,
+        "native": native,
+        "placement": placement,
+    }
+    asked = _asked(path, given)
+    account = Account(profile, region, bucket, budget_usd, yes)
+
+    def opened(circuit: Circuit, n_weights: int, data: Dataset) -> Engine:
+        if asked["shots"] is None:
+            raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
+        options = {**run, **asked, "gradient": None, "n_shifts": None}
+        more: dict[str, Any] = {"steps": 0, "resume": resume, "wait": not no_wait}
+        return open_engine(options, account, circuit, n_weights, path, **more)
+
+    run = {**_run.stored_options(directory), "torch_device": "cpu"}
+    _run.use_threads(run["threads"])
+    data, model = _run.build(run, data_dir, opened)
+    command = ["qtn-train", "braket", "submit", str(directory), "--resume"]
+    if journal is not None:
+        command += ["--journal", str(journal)]
+    with closing(cast("BraketEngine", _generator(model).engine)):
+        try:
+            with telling(command, account):
+                result = _evaluation(directory, run, data, model, path)
+        except KeyboardInterrupt as error:
+            text = f"interrupted; nothing is lost. Go on with: {shlex.join(command[:-1])}"
+            raise TasksPending(text) from error
+        except TasksPending:
+            if not no_wait or _uncreated(path):
+                raise
+            result = _standing(path)
+    if as_json:
+        print(json.dumps(result, sort_keys=True))
+    else:
+        _show(result)
+
+
+def _asked(journal: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to be submitted: what is not given is as in the journal, if there is one."""
+    from ..braket.run._journal import read_journal
+
+    settings = dict(read_journal(journal)[0]) if journal.exists() else {}
+    if settings.get("placement") is not None:
+        settings["placement"] = ",".join(map(str, settings["placement"]))
+    return {k: settings.get(k) if value is None else value for k, value in given.items()}
+
+
+def _generator(model: QuantumTrain) -> CircuitGenerator:
+    return cast("CircuitGenerator", model.generator)
+
+
+def _evaluation(
+    directory: Path, run: dict[str, Any], data: Dataset, model: QuantumTrain, journal: Path
+) -> dict[str, Any]:
+    """Evaluate a trained run's network on what its engine counts, and on a simulator."""
+    from ..training import evaluate, read_checkpoint, restore_model
+
+    restore_model(model, *read_checkpoint(directory))
+    generator = _generator(model)
+    engine = cast("BraketEngine | RecordedEngine", generator.engine)
+    generator.position = 0
+    counted = evaluate(model, data.x_test, data.y_test)
+    generator.position = 0  # the same counts again
+    path = journal.with_name(f"{journal.stem}-{WEIGHTS}")
+    _run.write_weights(model, run, path)
+    generator.engine = engine.simulator
+    exact = evaluate(model, data.x_test, data.y_test)
+    names = ("test_loss", "test_accuracy")
+    return {
+        **(_standing(journal) if journal.exists() else {"device": engine.config()["device"]}),
+        **dict(zip(names, counted, strict=True)),
+        "simulator": dict(zip(names, exact, strict=True)),
+        "weights": str(path),
+    }
+
+
+def _journals(directory: Path, journal: Path | None) -> list[Path]:
+    """Return the journal that was named, or all of a run's folder."""
+    found = sorted(directory.glob("*.sqlite")) if journal is None else [journal]
+    if not found:
+        hint = f"Submit it first: qtn-train braket submit {shlex.quote(str(directory))}"
+        raise JournalError(must_be(str(directory), "a folder that holds a journal", "none", hint))
+    return found
+
+
+def _uncreated(journal: Path) -> bool:
+    """Whether some tasks do not exist yet, as far as the journal knows."""
+    from ..braket.run._journal import read_journal
+
+    return any(task.state in ("planned", "sent") for task in read_journal(journal)[1])
+
+
+def _standing(journal: Path) -> dict[str, Any]:
+    """Return where the tasks of a journal stand, as JSON data."""
+    from ..braket.run._journal import read_journal
+    from ..engines.counting._recorded import bill
+
+    failed = [
+        {"task": task.name, "arn": task.arn, "reason": task.reason}
+        for task in read_journal(journal)[1]
+        if task.reason is not None
+    ]
+    return {"journal": str(journal), **bill(journal), "failed": failed}
+
+
+def _session(journal: Path, account: Account) -> Any:
+    """Open a session in the region of a journal's device; None where no task is open."""
+    from ..braket.run._journal import read_journal
+
+    settings, tasks = read_journal(journal)
+    if not any(task.state in ("sent", "created") for task in tasks):
+        return None
+    with naming_options():
+        return account.session(settings.get("region"))
+
+
+@app.command()
+def status(
+    directory: RunDir,
+    profile: Profile = None,
+    region: Region = None,
+    journal: JournalPath = None,
+    as_json: Json = False,
+) -> None:
+    """Say where a run's tasks stand: their states, places in the queue, and reasons of failure."""
+    from ..braket.run._manage import look
+
+    results = []
+    for path in _journals(directory, journal):
+        session = _session(path, Account(profile, region))
+        open_ = [] if session is None else look(path, session)
+        results.append(_standing(path) | {"open": open_})
+    _print(results, as_json)
+
+
+@app.command()
+def collect(
+    directory: RunDir,
+    profile: Profile = None,
+    region: Region = None,
+    journal: JournalPath = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch what is finished; once all is, evaluate the network that a submission gave."""
+    from ..braket.run import _manage
+
+    results = []
+    for path in _journals(directory, journal):
+        session = _session(path, Account(profile, region))
+        if session is not None:
+            _manage.collect(path, session=session, say=lambda line: None)
+        if path.name == JOURNAL:
+            results.append(_standing(path))
+            continue
+        command = ["qtn-train", "braket", "submit", str(directory), "--resume", "--yes"]
+        with telling(command, Account()):
+            if _uncreated(path):
+                raise TasksPending(must_be("tasks", "created", "some that are not"))
+            run = {**_run.stored_options(directory), "torch_device": "cpu"}
+            data, model = _run.build(run, data_dir, _run.recorded(path))
+            results.append(_evaluation(directory, run, data, model, path))
+    _print(results, as_json)
+
+
+@app.command()
+def cancel(
+    directory: RunDir,
+    profile: Profile = None,
+    region: Region = None,
+    yes: Yes = False,
+    journal: JournalPath = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel the tasks of a run that are not at an end."""
+    from ..braket.run import _manage
+
+    if not yes:
+        hint = "What runs already may be charged."
+        raise ValueError(must_be("--yes", "given to cancel tasks", "nothing", hint))
+    arns = []
+    for path in _journals(directory, journal):
+        session = _session(path, Account(profile, region))
+        if session is not None:
+            arns += _manage.cancel(path, session=session)
+    told = json.dumps({"cancelled": arns}) if as_json else f"cancelled {len(arns)} tasks"
+    print(told)
+
+
+@app.command()
+def limit(
+    device: Device = None,
+    usd: Annotated[str, typer.Option(help="The cap in USD.")] = "",
+    profile: Profile = None,
+    region: Region = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Set the service's own cap on what may be spent on a device, by whatever program."""
+    from ..braket.cost._money import set_spending_limit
+
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation as error:
+        raise ValueError(must_be("--usd", "an amount of USD", repr(usd))) from error
+    if not yes:
+        raise ValueError(must_be("--yes", "given to change the account's limit", "nothing"))
+    with naming_options():
+        target = Account(profile, region).find(device)
+    arn = set_spending_limit(target, amount)
+    told = {"device": target.name, "usd": str(amount), "spending_limit": arn}
+    print(json.dumps(told) if as_json else f"{target.name}: at most ${amount:,.2f} ({arn})")
+
+
+def _print(results: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"journals": results}, sort_keys=True))
+    else:
+        for result in results:
+            _show(result)
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    """Print where a journal stands, and what came out of it."""
+    device = result["device"].rpartition("/")[2]
+    if "journal" in result:
+        states = ", ".join(f"{count} {state}" for state, count in result["states"].items())
+        print(
+            f"{result['journal']}: {device}, {result['tasks']:,} tasks ({states}), "
+            f"{result['shots']:,} shots, ${Decimal(result['spent_usd']):,.2f}"
+        )
+    for one in (*result.get("failed", ()), *result.get("open", ())):
+        place = one.get("queue_position")
+        queue = "" if place is None else f", position {place} in the queue"
+        reason = "" if one["reason"] is None else f": {one['reason']}"
+        print(f"task {one['task']} {one.get('status', 'failed')}{queue}{reason} ({one['arn']})")
+    if "simulator" in result:
+        print(
+            f"test accuracy {100 * result['test_accuracy']:.2f} % on {device}, "
+            f"{100 * result['simulator']['test_accuracy']:.2f} % on a simulator; "
+            f"network in {result['weights']}"
+        )

@@ -1,0 +1,358 @@
+"""Engines that count shots: probabilities as relative frequencies, gradients from counts.
+
+    CountingEngine ── forward: 1 batch, 1 circuit ──► frequencies ──► v over the outcomes
+          ▲                                                                │
+          └──────── backward: 1 batch, all circuits of a Plan ◄────────────┘
+
+A subclass says how a batch of circuits is executed, and nothing else. All randomness is a function
+of ``seed`` and ``position``, the number of batches before: ``position`` alone is the state to save.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ... import _html as html
+from ..._random import raw_bits
+from ..._types import ComplexDtype
+from ...circuits import Circuit
+from ...errors import must_be, positive_int
+from ...measurements._counts import Counts, Program
+from ...measurements._estimators import GradientMethod, check_options, make_plan, n_circuits
+from ...measurements._readout import Readout, calibration_programs, check_size
+from .._base import MAX_BLOCK, Engine, State
+
+__all__ = ["CountingEngine", "Counts", "EstimatedState", "Program", "SampledEngine"]
+
+
+@final
+class EstimatedState(State):
+    """Relative frequencies of the first outcomes, as counted.
+
+    Attributes:
+        frequencies: Shape ``(n_outcomes,)``; counts divided by the shots, not smoothed;
+            differentiable where the engine is.
+        counts: All that was counted, other outcomes included; with readout mitigation the
+            corrected distribution.
+        shots: The number of shots behind them.
+    """
+
+    def __init__(
+        self, frequencies: Float[Tensor, " outcomes"], counts: Counts, shots: int, n_qubits: int
+    ) -> None:
+        self.frequencies = frequencies
+        self.counts = counts
+        self.shots = shots
+        self._n_qubits = n_qubits
+
+    @property
+    def n_qubits(self) -> int:
+        """Number of qubits."""
+        return self._n_qubits
+
+    def _probs(self, start: int, stop: int) -> Tensor:
+        if stop > len(self.frequencies):
+            hint = "Give prepare() a larger n_outcomes."
+            expected = f"at most n_outcomes = {len(self.frequencies)}"
+            raise ValueError(must_be("stop", expected, stop, hint))
+        return self.frequencies[start:stop]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return the shots, and how many different outcomes they showed."""
+        return {"shots": float(self.shots), "outcomes_seen": float(len(self.counts.outcomes))}
+
+    def _picture(self) -> str:
+        frequencies = self.frequencies.detach()[:64].tolist()
+        return html.bars(frequencies, f"frequencies of the first {len(frequencies)} outcomes")
+
+    def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
+        """Return outcome numbers drawn again from all that was counted (a bootstrap sample).
+
+        Args:
+            shots: How many, at least 1.
+            rng: A seeded generator on the CPU.
+
+        Returns:
+            int64 outcome numbers on the CPU.
+
+        Raises:
+            ValueError: ``shots`` is below 1.
+        """
+        positive_int("shots", shots)
+        weights = self.counts.counts.double()
+        return self.counts.outcomes[torch.multinomial(weights, shots, True, generator=rng)]
+
+
+class CountingEngine(Engine):
+    """Base of the engines that estimate probabilities and gradients from counted shots.
+
+    ``prepare`` executes one batch that holds the circuit (with ``mitigate_readout`` also two
+    calibration circuits); a backward pass executes one batch that holds the circuits of the
+    gradient estimate. Nothing else is executed. An implementer defines :meth:`_measure`,
+    ``max_qubits`` and ``simulator``.
+
+    Readout mitigation inverts the confusion matrices. Forward probabilities are projected on the
+    simplex afterwards; the gradient takes the inverse alone, which is linear in the counts, so that
+    it stays unbiased, up to the calibration's own error of order 1/shots.
+
+    Args:
+        shots: Shots of each execution.
+        gradient: How a backward pass estimates Jᵀv (see :func:`make_plan`): ``"parameter-shift"``,
+            ``"random-shift"``, ``"spsa"``, or None: no gradient reaches the angles.
+        seed: Seed of all that is random.
+        step: Length of SPSA's step in every angle, in radians; its bias is O(step²).
+        n_shifts: Places that ``"random-shift"`` takes; a fourth of them by default.
+        mitigate_readout: Whether errors of the readout are measured and inverted, for circuits of
+            at most 20 qubits.
+        dtype: Precision; the probabilities have the real type of the same width.
+
+    Raises:
+        TypeError: ``shots``, ``seed`` or ``n_shifts`` is not an integer.
+        ValueError: One of them is out of its range, or the estimator is unknown.
+    """
+
+    #: A subclass that takes 0 shots gives probabilities in place of counts then.
+    _least_shots: ClassVar[int] = 1
+
+    #: Counts added to those of every outcome, unless probabilities are exact.
+    smoothing = 0.0
+
+    def __init__(
+        self,
+        shots: int,
+        *,
+        gradient: GradientMethod | None = None,
+        seed: int = 0,
+        step: float = 0.1,
+        n_shifts: int | None = None,
+        mitigate_readout: bool = False,
+        dtype: ComplexDtype = "complex64",
+    ) -> None:
+        super().__init__(dtype=dtype)
+        if self._least_shots or shots != 0:
+            shots = positive_int("shots", shots)
+        check_options(gradient, step, n_shifts)
+        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+            raise TypeError(must_be("seed", "an integer", repr(seed)))
+        self.shots = shots
+        self.gradient: GradientMethod | None = gradient
+        self.seed = int(seed)
+        self.step = step
+        self.n_shifts = n_shifts
+        self.mitigate_readout = mitigate_readout
+        self._position = 0
+
+    @property
+    def exact(self) -> bool:
+        """False: probabilities are estimates."""
+        return False
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient estimator was chosen."""
+        return self.gradient is not None
+
+    @property
+    def needs_shots(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def position(self) -> int:
+        """Batches executed so far; with the seed, it decides all that is random in the next one."""
+        return self._position
+
+    @position.setter
+    def position(self, value: int) -> None:
+        if type(value) is not int or value < 0:
+            raise ValueError(must_be("position", "an integer of at least 0", repr(value)))
+        self._position = value
+
+    def options(self) -> dict[str, Any]:
+        """Return the options that all counting engines share, as JSON data."""
+        names = ("shots", "gradient", "seed", "step", "n_shifts", "mitigate_readout")
+        return {name: getattr(self, name) for name in names}
+
+    @abstractmethod
+    def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
+        """Execute a batch: for each program, for each row of its angles, the counts.
+
+        Args:
+            programs: What to execute, all with ``self.shots`` shots.
+            position: The batch's number. The same number is executed again only where a run is
+                repeated from there.
+
+        Returns:
+            The counts in the order of the programs and their rows.
+        """
+
+    def _batch(self, programs: Sequence[Program]) -> list[list[Counts]]:
+        measured = self._measure(programs, self._position)
+        self._position += 1
+        return measured
+
+    def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> EstimatedState:
+        wants_gradient = (
+            self.differentiable
+            and circuit.n_angles > 0
+            and angles.requires_grad
+            and torch.is_grad_enabled()
+        )
+        self._check(circuit, n_outcomes, wants_gradient)
+        row = angles.detach().to("cpu", torch.float64)
+        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
+        executed = self._batch([Program(circuit, row[None]), *calibrations])
+        counts, *calibration = [rows[0] for rows in executed]
+        readout = None
+        if calibration:
+            zeros, ones = calibration
+            readout = Readout.measured(zeros, ones, circuit.n_qubits)
+            counts = readout.corrected(counts)
+        frequencies = counts.dense(n_outcomes)
+        if wants_gradient:
+            estimate = partial(self._gradient, circuit, row, readout)
+            frequencies = _Estimate.apply(angles, frequencies, estimate)  # type: ignore[no-untyped-call]
+        if self.smoothing and self.shots:
+            added = self.smoothing / self.shots
+            frequencies = (frequencies + added) / (1 + added * 2**circuit.n_qubits)
+        frequencies = frequencies.to(angles.device, self.real_dtype)
+        return EstimatedState(frequencies, counts, self.shots, circuit.n_qubits)
+
+    def _check(self, circuit: Circuit, n_outcomes: int, wants_gradient: bool) -> None:
+        """Refuse, before anything is executed, what would fail later."""
+        if n_outcomes > MAX_BLOCK:
+            hint = "Give prepare() the number of outcomes that you read."
+            raise ValueError(must_be("n_outcomes", "at most 2**31 with shots", n_outcomes, hint))
+        if wants_gradient:
+            n_circuits(circuit, self.gradient, self.n_shifts)
+        if self.mitigate_readout:
+            check_size(circuit.n_qubits)
+
+    def _gradient(
+        self, circuit: Circuit, angles: Tensor, readout: Readout | None, cotangent: Tensor
+    ) -> Tensor:
+        """Execute the circuits of a gradient estimate; return Jᵀv, float64 on the CPU."""
+        assert self.gradient is not None
+        plan = make_plan(
+            self.gradient,
+            circuit,
+            angles,
+            seed=self.seed,
+            position=self._position,
+            step=self.step,
+            n_shifts=self.n_shifts,
+        )
+        if not len(plan.program.angles):  # no gate takes an angle
+            return torch.zeros_like(angles)
+        if readout is not None:
+            beyond = 2**circuit.n_qubits - len(cotangent)
+            cotangent = readout.pull_back(torch.nn.functional.pad(cotangent, (0, beyond)))
+        (executed,) = self._batch([plan.program])
+        means = [counts.mean(cotangent) for counts in executed]
+        return plan.gradient(torch.tensor(means, dtype=torch.float64))
+
+
+class _Estimate(torch.autograd.Function):
+    """Frequencies whose backward pass asks for an estimate of Jᵀv.
+
+    They stay on the CPU here, so that the backward pass runs in the thread that asked for it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, angles: Tensor, frequencies: Tensor, estimate: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        ctx.estimate, ctx.like = estimate, (angles.device, angles.dtype)
+        return frequencies.view_as(frequencies)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.estimate(cotangent).to(*ctx.like), None, None
+
+
+@final
+class SampledEngine(CountingEngine):
+    """Another engine's circuit, seen through a finite number of shots.
+
+    Args:
+        engine: The simulator to draw from.
+        shots: Shots of each execution.
+        gradient: As for :class:`CountingEngine`; None by default.
+        seed: Seed of the shots, and of the estimator's random choices.
+        step: As for :class:`CountingEngine`.
+        n_shifts: As for :class:`CountingEngine`.
+        mitigate_readout: As for :class:`CountingEngine`; a simulator reads without error, so this
+            serves to try what mitigation costs.
+
+    Raises:
+        TypeError: ``shots``, ``seed`` or ``n_shifts`` is not an integer.
+        ValueError: A number is out of its range, the estimator is unknown, or ``engine`` itself
+            counts shots.
+
+    Example:
+        >>> from qtn_train.engines import StatevectorEngine
+        >>> engine = SampledEngine(StatevectorEngine(), shots=100, seed=1)
+        >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+        >>> probs = engine.prepare(bell, torch.zeros(0)).probs(0, 4)
+        >>> float(probs[1] + probs[2])
+        0.0
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        shots: int,
+        *,
+        gradient: GradientMethod | None = None,
+        seed: int = 0,
+        step: float = 0.1,
+        n_shifts: int | None = None,
+        mitigate_readout: bool = False,
+    ) -> None:
+        super().__init__(
+            shots,
+            gradient=gradient,
+            seed=seed,
+            step=step,
+            n_shifts=n_shifts,
+            mitigate_readout=mitigate_readout,
+            dtype=engine.dtype,
+        )
+        if engine.needs_shots:
+            raise ValueError(must_be("engine", "a simulator without shots", repr(engine)))
+        self.engine = engine
+
+    @property
+    def simulator(self) -> Engine:
+        """The engine that it draws from."""
+        return self.engine
+
+    @property
+    def max_qubits(self) -> int:
+        """As for the engine that it draws from."""
+        return self.engine.max_qubits
+
+    def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
+        rows = [(program.circuit, row) for program in programs for row in program.angles]
+        seeds = raw_bits(self.seed, f"shots/{position}", len(rows)).tolist()
+        drawn = []
+        with torch.no_grad():
+            for (circuit, row), seed in zip(rows, seeds, strict=True):
+                state = self.engine.prepare(circuit, row)
+                rng = torch.Generator().manual_seed(seed)
+                drawn.append(Counts.of(state.sample(self.shots, rng)))
+        remaining = iter(drawn)
+        return [[next(remaining) for _ in program.angles] for program in programs]
+
+    def __repr__(self) -> str:
+        gradient = "" if self.gradient is None else f", gradient={self.gradient!r}"
+        return f"SampledEngine({self.engine!r}, shots={self.shots}{gradient}, seed={self.seed})"

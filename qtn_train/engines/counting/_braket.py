@@ -1,0 +1,272 @@
+"""The engine that runs circuits on Amazon Braket: local simulators, emulators, SV1, DM1 and QPUs.
+
+CountingEngine's batches ──► here:   local simulators, emulators     ──► counts
+                         ──► there:  journal ──► tasks ──► journal   ──► counts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from ..._types import ComplexDtype
+from ...braket.cost._money import Prices, cost_of, current_prices
+from ...braket.device._devices import asking, resolve
+from ...braket.device._target import Target, check
+from ...braket.run._batch import Batch, Execution
+from ...braket.run._journal import Journal
+from ...braket.run._local import RESULT, draws_here, execute, from_json, to_json
+from ...braket.run._programs import check_gradient
+from ...braket.run._records import PAYER, Task
+from ...braket.run._tasks import TaskService, say_on_terminal
+from ...circuits import Circuit
+from ...errors import must_be
+from ...measurements._counts import Counts, Program
+from ...measurements._estimators import GradientMethod
+from ..statevector._engine import StatevectorEngine
+from ._base import CountingEngine
+
+_FIVE_DAYS = 432_000.0
+
+
+@final
+class BraketEngine(CountingEngine):
+    """Runs circuits on a device of Amazon Braket, or on its local simulators.
+
+    A device that costs money needs a journal and a budget. The journal holds what was asked for and
+    what came back; with it, a run that was killed anywhere goes on without paying for anything
+    twice. Nothing is sent a second time by itself. On ``local:sv`` and ``local:dm`` the exact
+    probabilities are sampled here, as a function of ``seed`` and ``position``; 0 shots give the
+    probabilities themselves. Emulators, and local simulators with a noise model, draw their own
+    shots, which cannot be seeded.
+
+    Args:
+        device: ``"local:sv"``, ``"local:dm"``, ``"emulator:<properties.json>"``, a device's name
+            or ARN, or a Braket ``Device``.
+        shots: Shots of each circuit.
+        gradient: As for :class:`CountingEngine`.
+        seed: As for :class:`CountingEngine`; a device's own shots have no seed.
+        step: As for :class:`CountingEngine`.
+        n_shifts: As for :class:`CountingEngine`.
+        mitigate_readout: As for :class:`CountingEngine`.
+        journal: The run's file; on a local device it is not needed.
+        budget_usd: What the whole run may cost, checked before each task is created.
+        placement: The physical label of each qubit; found on the device by default.
+        native: Whether to send the device's native gates verbatim.
+        session: A Braket ``AwsSession``; one from the environment by default.
+        poll_seconds: First pause between two looks at a task; later ones are longer.
+        timeout_seconds: How long to wait for the tasks of a batch. Then they stay pending.
+        resend_failed: Whether tasks that had failed for good before may be sent, and paid, again.
+        prices: The price list; the current one by default.
+        say: Called with a line while it waits; by default it is shown where standard error is a
+            terminal.
+        dtype: As for :class:`CountingEngine`.
+
+    Raises:
+        ImportError: The extra ``braket`` is not installed.
+        ValueError: A device that cannot be used; shots outside its range; a device that costs
+            money without a journal or a positive budget; an option that the device does not have.
+        JournalError: The journal is of another run, in use, or not a journal.
+
+    Example:
+        >>> import torch
+        >>> engine = BraketEngine("local:sv", shots=100, seed=1)
+        >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+        >>> probs = engine.prepare(bell, torch.zeros(0)).probs(0, 4)
+        >>> float(probs[1] + probs[2])
+        0.0
+    """
+
+    _least_shots: ClassVar[int] = 0
+
+    def __init__(
+        self,
+        device: object,
+        shots: int,
+        *,
+        gradient: GradientMethod | None = None,
+        seed: int = 0,
+        step: float = 0.1,
+        n_shifts: int | None = None,
+        mitigate_readout: bool = False,
+        journal: str | Path | None = None,
+        budget_usd: Decimal | float | str | None = None,
+        placement: Sequence[int] | None = None,
+        native: bool = False,
+        session: Any = None,
+        poll_seconds: float = 1.0,
+        timeout_seconds: float = _FIVE_DAYS,
+        resend_failed: bool = False,
+        prices: Prices | None = None,
+        say: Callable[[str], None] = say_on_terminal,
+        dtype: ComplexDtype = "complex64",
+    ) -> None:
+        check_gradient(gradient)
+        super().__init__(
+            shots,
+            gradient=gradient,
+            seed=seed,
+            step=step,
+            n_shifts=n_shifts,
+            mitigate_readout=mitigate_readout,
+            dtype=dtype,
+        )
+        self.target = resolve(device, session=session)
+        self.native = native
+        self.placement = None if placement is None else tuple(placement)
+        self.budget_usd: Decimal | None = None
+        self.journal: Journal | None = None
+        self._execution: Execution | None = None
+        self._draws_here = draws_here(self.target)
+        check(self.target, Circuit(1, (), 0), self.shots)
+        _check_seconds(poll_seconds, timeout_seconds)
+        _check_readout(self.target, mitigate_readout, native)
+        if self.billed:
+            self.budget_usd = _check_money(self.target, journal, budget_usd)
+            prices = prices or current_prices()
+            cost_of(self.target, 1, self.shots, prices=prices)  # a price that is not known
+        if journal is not None:
+            self.journal = Journal(journal, self._settings() | self._payer())
+        if self.budget_usd is not None and prices is not None and self.journal is not None:
+            service = TaskService(
+                self.target,
+                self.journal,
+                budget=self.budget_usd,
+                prices=prices,
+                poll_seconds=poll_seconds,
+                timeout_seconds=timeout_seconds,
+                say=say,
+            )
+            self._execution = Execution(self.journal, service, prices, resend_failed)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it gives probabilities in place of counts: with 0 shots."""
+        return self.shots == 0
+
+    @property
+    def needs_shots(self) -> bool:
+        """Whether it counts shots."""
+        return self.shots > 0
+
+    @property
+    def billed(self) -> bool:
+        """Whether each execution costs money."""
+        return self.target.billed
+
+    @property
+    def max_qubits(self) -> int:
+        """The device's qubits."""
+        return self.target.n_qubits
+
+    @cached_property
+    def simulator(self) -> StatevectorEngine:
+        """An exact simulator of this machine."""
+        return StatevectorEngine(dtype=self.dtype)
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """What the run has cost so far, by its journal."""
+        return Decimal(0) if self.journal is None else self.journal.spent()
+
+    def close(self) -> None:
+        """Let go of the journal, so that another engine may open it."""
+        if self.journal is not None:
+            self.journal.close()
+
+    def config(self) -> dict[str, Any]:
+        """Return what describes this engine, as JSON data: neither journal nor budget."""
+        return {**self._settings(), "dtype": self.dtype}
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what must stay the same as long as a run goes on."""
+        placement = None if self.placement is None else list(self.placement)
+        own = {"device": self._device_name(), "native": self.native, "placement": placement}
+        return own | self.options()
+
+    def _payer(self) -> dict[str, str]:
+        """Return whose tasks they are, and where: tokens and tags count there alone."""
+        if not self.billed:
+            return {}
+        session = self.target.device.aws_session
+        with asking(self.target.name):
+            return dict(zip(PAYER, (session.region, session.account_id), strict=True))
+
+    def _device_name(self) -> str:
+        return self.target.arn or self.target.name
+
+    def _too_large(self, n_qubits: int) -> str:
+        expected = f"at most {self.max_qubits} on {self.target.name}"
+        return must_be("n_qubits", expected, n_qubits, "Take a larger device.")
+
+    def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
+        batch = Batch(
+            programs,
+            position,
+            self.target,
+            0 if self._draws_here else self.shots,
+            native=self.native,
+            placement=self.placement,
+        )
+        if self._execution is not None:
+            return self._execution.run(batch)
+        if self.journal is not None:
+            return batch.regroup(self._recorded(batch, self.journal))
+        return batch.regroup(execute(batch, self.shots, self.seed))
+
+    def _recorded(self, batch: Batch, journal: Journal) -> list[Counts]:
+        """Execute a batch on this machine, or read from the journal what it gave."""
+        recorded = journal.evaluation(batch.position)
+        if recorded is None:
+            members = tuple(range(len(batch.members)))
+            task = Task(batch.position, 0, 0, members, (), Decimal(0))
+            journal.plan(batch.evaluation, [task])
+        else:
+            batch.recall(recorded)
+        (task,) = journal.tasks(batch.position)
+        if task.result is not None:
+            return from_json(task.result[RESULT])
+        counts = execute(batch, self.shots, self.seed)
+        journal.done(task, {RESULT: to_json(counts)})
+        return counts
+
+    def __repr__(self) -> str:
+        gradient = "" if self.gradient is None else f", gradient={self.gradient!r}"
+        return f"BraketEngine({self.target.name!r}, shots={self.shots}{gradient}, seed={self.seed})"
+
+
+def _check_money(
+    target: Target, journal: str | Path | None, budget_usd: Decimal | float | str | None
+) -> Decimal:
+    """Refuse to spend without a limit, or without writing it down."""
+    name = f"{target.name}, which costs money"
+    if budget_usd is None:
+        hint = "Give the USD that the whole run may cost."
+        raise ValueError(must_be("budget_usd", f"given for {name}", "none", hint))
+    try:
+        budget = Decimal(str(budget_usd))
+    except InvalidOperation as error:
+        raise ValueError(must_be("budget_usd", "an amount of USD", repr(budget_usd))) from error
+    if not budget.is_finite() or budget <= 0:
+        raise ValueError(must_be("budget_usd", "more than 0", budget_usd))
+    if journal is None:
+        hint = "It is the file that keeps what was paid for."
+        raise ValueError(must_be("journal", f"given for {name}", "none", hint))
+    return budget
+
+
+def _check_seconds(poll_seconds: float, timeout_seconds: float) -> None:
+    if not poll_seconds > 0:
+        raise ValueError(must_be("poll_seconds", "more than 0", poll_seconds))
+    if not timeout_seconds >= 0:
+        raise ValueError(must_be("timeout_seconds", "at least 0", timeout_seconds))
+
+
+def _check_readout(target: Target, mitigate_readout: bool, native: bool) -> None:
+    if mitigate_readout and target.kind == "qpu" and not native:
+        expected = f"False on {target.name} without native=True"
+        hint = "Otherwise the service chooses other qubits for each circuit."
+        raise ValueError(must_be("mitigate_readout", expected, True, hint))

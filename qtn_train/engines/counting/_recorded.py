@@ -1,0 +1,124 @@
+"""What a journal holds, read without a device: counts for an engine, and what was paid."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+from ..._types import ComplexDtype
+from ...braket.device._target import Target
+from ...braket.run._batch import Batch, Execution
+from ...braket.run._journal import Journal, read_journal
+from ...braket.run._local import RESULT, from_json
+from ...braket.run._records import PAYER, Task
+from ...errors import JournalError, TaskFailed, TasksPending, must_be
+from ...measurements._counts import Counts, Program
+from ..statevector._engine import StatevectorEngine
+from ._base import CountingEngine
+
+
+@final
+class RecordedEngine(CountingEngine):
+    """Gives the counts that a journal holds: nothing is executed, and nobody is asked.
+
+    Args:
+        path: The journal of a run on a device or an emulator.
+        dtype: As for :class:`CountingEngine`.
+
+    Raises:
+        JournalError: There is no such file, or it is no journal.
+    """
+
+    _least_shots: ClassVar[int] = 0
+
+    def __init__(self, path: str | Path, *, dtype: ComplexDtype = "complex64") -> None:
+        self.path = Path(path)
+        self.settings, _ = read_journal(path)
+        own = ("device", "native", "placement", *PAYER)
+        shared = {name: value for name, value in self.settings.items() if name not in own}
+        super().__init__(**shared, dtype=dtype)
+
+    @property
+    def max_qubits(self) -> int:
+        """As many as an exact simulator of this machine has: what ran there has run."""
+        return self.simulator.max_qubits
+
+    @cached_property
+    def simulator(self) -> StatevectorEngine:
+        """An exact simulator of this machine."""
+        return StatevectorEngine(dtype=self.dtype)
+
+    def config(self) -> dict[str, Any]:
+        """Return what describes the engine that wrote the journal, as JSON data."""
+        written = {name: value for name, value in self.settings.items() if name not in PAYER}
+        return {**written, "dtype": self.dtype}
+
+    def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
+        placement = self.settings["placement"]
+        batch = Batch(
+            programs,
+            position,
+            _NOWHERE,
+            self.shots,
+            native=self.settings["native"],
+            placement=None if placement is None else tuple(placement),
+        )
+        with closing(Journal(self.path)) as journal:
+            recorded = journal.evaluation(position)
+            tasks = journal.tasks(position)
+        if recorded is None:
+            hint = "Go on with the run first."
+            raise JournalError(must_be(f"evaluation {position}", "in the journal", "none", hint))
+        batch.recall(recorded)
+        _check_ended(tasks)
+        if not self.settings["device"].startswith("arn:"):
+            (task,) = tasks
+            return batch.regroup(from_json((task.result or {})[RESULT]))
+        counts, failed = Execution._collect(tasks)
+        for task, why in failed:
+            actual = f"{len(why)} of {len(task.members)} circuits without"
+            reason = next(iter(why.values()))
+            raise TaskFailed(must_be(f"task {task.name}", "with counts", f"{actual} ({reason})"))
+        return batch.regroup([counts[member] for member in range(len(batch.members))])
+
+
+_NOWHERE = Target(device=None, name="journal", arn=None, kind="local")
+
+
+def _check_ended(tasks: Sequence[Task]) -> None:
+    """Refuse an evaluation some of whose tasks do not exist yet, or are not at an end."""
+    left = [t for t in tasks if t.state in ("planned", "sent", "created") and t.reason is None]
+    if left:
+        actual = f"{len(left)} of {len(tasks)} tasks that are not"
+        raise TasksPending(must_be("tasks", "at an end", actual, "Collect them first."))
+
+
+def bill(path: str | Path) -> dict[str, Any]:
+    """Say what a run has asked for and paid so far, by its journal.
+
+    Args:
+        path: The journal; it may be in use.
+
+    Returns:
+        ``device``, ``tasks`` (all that exist or may exist), ``attempts`` (those of them that the
+        user let be sent again), ``shots``, ``spent_usd`` (a string), and ``states``: how many tasks
+        stand where.
+
+    Raises:
+        JournalError: There is no such file, or it is no journal.
+    """
+    settings, tasks = read_journal(path)
+    sent = [task for task in tasks if task.state != "planned"]
+    return {
+        "device": settings["device"],
+        "tasks": len(sent),
+        "attempts": sum(task.attempt > 0 for task in sent),
+        "shots": settings["shots"] * sum(len(task.members) for task in sent),
+        "spent_usd": f"{sum((task.usd for task in sent), Decimal(0)):f}",
+        "states": dict(Counter(task.state for task in tasks)),
+    }

@@ -1,0 +1,396 @@
+"""Evolution of a matrix product state, gate by gate.
+
+    ─l─[A₀]─┬─[A₁]─┬─ … ─[A_{N−1}]─        A_i: (left, 2, right), the outer bonds have dimension 1
+        │       │              │
+        s₀      s₁             s_{N−1}
+
+    sites < lo are left isometries, sites > hi are right isometries
+
+A bond grows without any decomposition while it fits ``max_bond``: either the gate is written as a
+sum over ``rank`` pairs of one-qubit operators, which multiplies the bond by ``rank``, or the two
+tensors become one and fall apart into the identity and the rest, whichever bond is smaller. Both
+are exact at every rank, in value and derivative. Only where a bond would pass ``max_bond`` the
+chain is brought into canonical form around it, as far as it is not, and cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...circuits import Circuit
+from ...errors import QtnTrainError
+from .._slots import ONE, ZERO, gate_matrices
+from ._split import Cut, SvdGradient, cut, is_finite, orthogonalize
+
+_IDENTITY = np.array([[ONE, ZERO], [ZERO, ONE]])
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A two-qubit gate of a circuit, seen from the chain.
+
+    Attributes:
+        gate: Its position in the circuit.
+        left: The lower one of its qubits.
+        right: The higher one.
+        rank: Number of pairs of one-qubit operators that it is a sum of.
+        rightward: Whether the next gate lies to the right.
+    """
+
+    gate: int
+    left: int
+    right: int
+    rank: int
+    rightward: bool
+
+
+@dataclass(frozen=True)
+class Program:
+    """A circuit as two-qubit gates, the one-qubit gates joined to them.
+
+    Attributes:
+        pairs: The two-qubit gates in order.
+        terms: ``(n_pairs, 2, rank, 2, 2)`` slots: the operators on the left and the right qubit.
+        before: ``(depth, n_pairs, 2, 2, 2)`` slots: one-qubit gates before each, first one first.
+        after: ``(depth, n_qubits, 2, 2)`` slots: one-qubit gates after all.
+        touched: The qubits that ``after`` changes.
+    """
+
+    pairs: tuple[Pair, ...]
+    terms: NDArray[np.int64]
+    before: NDArray[np.int64]
+    after: NDArray[np.int64]
+    touched: tuple[int, ...]
+
+
+@lru_cache(maxsize=64)
+def program(circuit: Circuit) -> Program:
+    """Return a circuit's two-qubit gates with all others joined to them."""
+    slots = gate_matrices(circuit).slots
+    waiting: list[list[NDArray[np.int64]]] = [[] for _ in range(circuit.n_qubits)]
+    gates, terms, before = [], [], []
+    for index, gate in enumerate(circuit.gates):
+        if len(gate.qubits) == 1:
+            waiting[gate.qubits[0]].append(slots[index])
+            continue
+        left, right = sorted(gate.qubits)
+        terms.append(_terms(slots[index], swapped=gate.qubits[0] > gate.qubits[1]))
+        gates.append((index, left, right, len(terms[-1][0])))
+        before += [waiting[left], waiting[right]]
+        waiting[left], waiting[right] = [], []
+    rank = max((gate[3] for gate in gates), default=1)
+    chains = _stacked(before)
+    padded = np.full((len(gates), 2, rank, 2, 2), ZERO)
+    for number, pair_terms in enumerate(terms):
+        padded[number, :, : pair_terms.shape[1]] = pair_terms
+    lefts = [gate[1] for gate in gates]
+    rightward = [after > here for here, after in zip(lefts, [*lefts[1:], 0], strict=False)]
+    return Program(
+        pairs=tuple(Pair(*gate, toward) for gate, toward in zip(gates, rightward, strict=True)),
+        terms=padded,
+        before=chains.reshape(len(chains), len(gates), 2, 2, 2),
+        after=_stacked(waiting),
+        touched=tuple(qubit for qubit, list_ in enumerate(waiting) if list_),
+    )
+
+
+def _terms(slots: NDArray[np.int64], *, swapped: bool) -> NDArray[np.int64]:
+    """Write a gate as Σₖ Oₖ ⊗ Pₖ: ``(2, rank, 2, 2)`` slots of O (left qubit) and P (right)."""
+    first, second = [], []
+    blocks = slots.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3)  # [s, t] is a matrix on the second
+    for s in range(2):
+        for t in range(2):
+            if not np.all(blocks[s, t] == ZERO):
+                operator = np.full((2, 2), ZERO)
+                operator[s, t] = ONE
+                first.append(operator)
+                second.append(blocks[s, t])
+    return np.array([second, first] if swapped else [first, second])
+
+
+def _stacked(lists: Sequence[Sequence[NDArray[np.int64]]]) -> NDArray[np.int64]:
+    """Fill lists of gates up with identities: ``(depth, len(lists), 2, 2)``."""
+    depth = max(map(len, lists), default=0)
+    out = np.empty((depth, len(lists), 2, 2), dtype=np.int64)
+    for number, gates in enumerate(lists):
+        out[:, number] = _IDENTITY
+        for position, gate in enumerate(gates):
+            out[position, number] = gate
+    return out
+
+
+@dataclass
+class Chain:
+    """A matrix product state under construction.
+
+    Attributes:
+        tensors: One for each qubit, shape ``(left, 2, right)``.
+        max_bond: Largest bond; None does not limit it.
+        cutoff: Share of the squared norm that each cut may discard besides; above 0 every gate
+            is followed by a cut.
+        gradient: Derivative of a cut.
+        low: All sites before this one are left isometries.
+        high: All sites after this one are right isometries.
+        weights: Weight discarded by each cut, relative to the state before it.
+    """
+
+    tensors: list[Tensor]
+    max_bond: int | None
+    cutoff: float
+    gradient: SvdGradient
+    low: int = 0
+    high: int = 0
+    weights: list[float] = field(default_factory=list)
+
+    def apply(self, pair: Pair, gate: Tensor, terms: Tensor) -> None:
+        """Apply a two-qubit gate.
+
+        Args:
+            pair: Where it stands.
+            gate: Its ``(4, 4)`` matrix, the left qubit more significant.
+            terms: Its ``(2, rank, 2, 2)`` operators on the left and on the right qubit.
+        """
+        if pair.right > pair.left + 1:
+            self._far(pair, terms)
+            return
+        site = pair.left
+        left, _, bond = self.tensors[site].shape
+        most = 2 * min(left, self.tensors[site + 1].shape[2])
+        if self._too_large(min(most, pair.rank * bond)):
+            self.center(site, site + 1)
+            self._cut(site, self._joined(site, gate), rightward=pair.rightward)
+        elif pair.rank * bond < most:
+            self._spread(site, site + 1, terms)
+        else:
+            self._exact(site, self._joined(site, gate))
+
+    def center(self, first: int, last: int) -> None:
+        """Make every site before ``first`` a left isometry and every one after ``last`` a right."""
+        while self.low < first:
+            self._move_right(self.low)
+        while self.high > last:
+            self._move_left(self.high)
+
+    def _too_large(self, bond: int) -> bool:
+        return self.cutoff > 0 or (self.max_bond is not None and bond > self.max_bond)
+
+    def _joined(self, site: int, gate: Tensor) -> Tensor:
+        """Two neighboring tensors and a gate on them, as a ``(2·left, 2·right)`` matrix."""
+        a, b = self.tensors[site], self.tensors[site + 1]
+        left, _, bond = a.shape
+        both = (a.reshape(2 * left, bond) @ b.reshape(bond, -1)).view(left, 4, -1)
+        return torch.matmul(gate, both).reshape(2 * left, -1)
+
+    def _put(self, site: int, x: Tensor, y: Tensor) -> None:
+        """Store the factors of two neighboring tensors."""
+        self.tensors[site] = x.reshape(-1, 2, x.shape[1])
+        self.tensors[site + 1] = y.reshape(y.shape[0], 2, -1)
+
+    def _exact(self, site: int, joined: Tensor) -> None:
+        """Split two tensors into the identity, on the side of the smaller bond, and the rest."""
+        rows, columns = joined.shape
+        one = torch.eye(min(rows, columns), dtype=joined.dtype, device=joined.device)
+        # A site that was an isometry stays one if the identity takes its place or joins it.
+        if rows <= columns:
+            self._put(site, one, joined)
+            self.low = max(self.low, site + 1) if self.low >= site else self.low
+            self.high = max(self.high, site + 1)
+        else:
+            self._put(site, joined, one)
+            self.low = min(self.low, site)
+            self.high = min(self.high, site) if self.high <= site + 1 else self.high
+
+    def _cut(self, site: int, joined: Tensor, *, rightward: bool) -> None:
+        """Split two tensors, the canonical center, by their singular values."""
+        x, y = self._factor(joined if rightward else joined.mT)
+        self._put(site, *((x, y) if rightward else (y.mT, x.mT)))
+        self.low = self.high = site + 1 if rightward else site
+
+    def _factor(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        result: Cut = cut(matrix, self.max_bond, self.cutoff, self.gradient)
+        self.weights.append(result.weight)
+        # A constant that keeps the norm: many cuts would run out of the range of the numbers.
+        return result.isometry, result.rest * (1 - result.weight) ** -0.5
+
+    def _move_right(self, site: int) -> None:
+        a, b = self.tensors[site], self.tensors[site + 1]
+        x, rest = orthogonalize(a.reshape(-1, a.shape[2]))
+        self._put(site, x, rest @ b.reshape(b.shape[0], -1))
+        self.low = site + 1 if self.low == site else self.low
+        self.high = max(self.high, site + 1)
+
+    def _move_left(self, site: int) -> None:
+        a, b = self.tensors[site - 1], self.tensors[site]
+        x, rest = orthogonalize(b.reshape(b.shape[0], -1).mT)
+        self._put(site - 1, a.reshape(-1, a.shape[2]) @ rest.mT, x.mT)
+        self.low = min(self.low, site - 1)
+        self.high = site - 1 if self.high == site else self.high
+
+    def _spread(self, first: int, last: int, terms: Tensor) -> None:
+        """Apply Σₖ Oₖ ⊗ Pₖ by an index k along all bonds between the two sites."""
+        rank = terms.shape[1]
+        a, b = self.tensors[first], self.tensors[last]
+        a = torch.einsum("kst,ltr->lsrk", terms[0], a).reshape(a.shape[0], 2, -1)
+        b = torch.einsum("kst,ltr->lksr", terms[1], b).reshape(-1, 2, b.shape[2])
+        self.tensors[first], self.tensors[last] = a, b
+        one = torch.eye(rank, dtype=a.dtype, device=a.device).view(1, rank, 1, 1, rank)
+        for site in range(first + 1, last):
+            inner = self.tensors[site]
+            wide = inner[:, None, :, :, None] * one
+            self.tensors[site] = wide.reshape(inner.shape[0] * rank, 2, -1)
+        self.low, self.high = min(self.low, first), max(self.high, last)
+
+    def _far(self, pair: Pair, terms: Tensor) -> None:
+        """Apply a gate on qubits that are not neighbors.
+
+        For a moment each bond between them is ``rank`` (2 for a controlled gate, 4 for a swap)
+        times as large; the cost is that of a sweep with such bonds over the sites between them.
+        """
+        first, last = pair.left, pair.right
+        large = any(map(self._too_large, self._bonds_after(pair)))
+        if large:  # outside the two sites it is cheaper to move before the bonds grow
+            self.center(first, last)
+        self._spread(first, last, terms)
+        self._trim(first, last)
+        if large:
+            self.center(first, first)
+            for site in range(first, last):
+                a, b = self.tensors[site], self.tensors[site + 1]
+                if self._too_large(a.shape[2]):
+                    x, rest = self._factor(a.reshape(-1, a.shape[2]))
+                    self._put(site, x, rest @ b.reshape(b.shape[0], -1))
+                    self.low = self.high = site + 1
+                else:
+                    self._move_right(site)
+
+    def _bonds_after(self, pair: Pair) -> list[int]:
+        """The bonds between the qubits of a gate after it, each at most twice its neighbor."""
+        inside = [t.shape[2] * pair.rank for t in self.tensors[pair.left : pair.right]]
+        bonds = [self.tensors[pair.left].shape[0], *inside, self.tensors[pair.right].shape[2]]
+        for i in range(1, len(bonds) - 1):
+            bonds[i] = min(bonds[i], 2 * bonds[i - 1])
+        for i in reversed(range(1, len(bonds) - 1)):
+            bonds[i] = min(bonds[i], 2 * bonds[i + 1])
+        return bonds[1:-1]
+
+    def _trim(self, first: int, last: int) -> None:
+        """Cut bonds down, exactly, to twice their neighbors."""
+        for site in range(first, last):
+            left, _, right = self.tensors[site].shape
+            if right > 2 * left:
+                self._move_right(site)
+        for site in range(last, first, -1):
+            left, _, right = self.tensors[site].shape
+            if left > 2 * right:
+                self._move_left(site)
+
+
+def evolve(circuit: Circuit, angles: Tensor, chain: Chain) -> None:
+    """Apply a circuit to a chain that holds |0…0⟩, and normalize it where it was cut.
+
+    Args:
+        circuit: The circuit.
+        angles: Its angles.
+        chain: Changed in place.
+
+    Raises:
+        QtnTrainError: A tensor became NaN or infinite; the message names the gate and the bond.
+    """
+    steps = program(circuit)
+    values = gate_matrices(circuit).values(angles, chain.tensors[0].dtype)
+    if steps.pairs:
+        terms = values[_on(steps.terms, values)]
+        if len(steps.before):
+            terms = terms @ _product(values[_on(steps.before, values)])[:, :, None]
+        gates = torch.einsum("nkst,nkuv->nsutv", terms[:, 0], terms[:, 1]).reshape(-1, 4, 4)
+        for pair, gate, operators in zip(steps.pairs, gates.unbind(), terms.unbind(), strict=True):
+            try:
+                chain.apply(pair, gate, operators[:, : pair.rank])
+                finite = all(is_finite(chain.tensors[site]) for site in (pair.left, pair.right))
+            except QtnTrainError:
+                finite = False
+            if not finite:
+                raise QtnTrainError(_non_finite(circuit, pair))
+    if steps.touched:
+        last = _product(values[_on(steps.after, values)]).unbind()
+        for site in steps.touched:
+            chain.tensors[site] = torch.matmul(last[site], chain.tensors[site])
+    if chain.weights:
+        _normalize(chain)
+
+
+def _on(slots: NDArray[np.int64], values: Tensor) -> Tensor:
+    return torch.from_numpy(slots).to(values.device)
+
+
+def _product(matrices: Tensor) -> Tensor:
+    """Multiply ``(depth, …, 2, 2)`` matrices, the first one applied first."""
+    product, *others = matrices.unbind()
+    for matrix in others:
+        product = matrix @ product
+    return product
+
+
+def _non_finite(circuit: Circuit, pair: Pair) -> str:
+    gate = circuit.gates[pair.gate]
+    where = f"gates[{pair.gate}] ({gate.name} on qubits {gate.qubits})"
+    bonds = f"bonds {pair.left + 1}…{pair.right}"
+    if pair.right == pair.left + 1:
+        bonds = f"bond {pair.right}"
+    return f"the tensors at {bonds} must be finite after {where}; got NaN or infinity."
+
+
+def _normalize(chain: Chain) -> None:
+    """Divide by the norm, which sits between ``low`` and ``high``."""
+    environment = None
+    for tensor in chain.tensors[chain.low : chain.high + 1]:
+        environment = transfer(environment, tensor)
+    assert environment is not None  # low ≤ high
+    norm = environment.diagonal().sum().real.sqrt()
+    chain.tensors[chain.high] = chain.tensors[chain.high] / norm
+
+
+def transfer(environment: Tensor | None, tensor: Tensor, other: Tensor | None = None) -> Tensor:
+    """Carry an environment over one site to the right.
+
+        ┌──r'        ┌─l'─[Ā]──r'
+        E'      =    E     │            (None for E: the identity)
+        └──r         └─l──[B]──r
+
+    Args:
+        environment: E, shape ``(left, left)``.
+        tensor: A, whose conjugate stands above.
+        other: B; A itself by default.
+
+    Returns:
+        E', shape ``(right, right)``.
+    """
+    below = tensor if other is None else other
+    left, _, right = below.shape
+    if environment is not None:
+        below = (environment @ below.reshape(left, -1)).view(-1, 2, right)
+    return tensor.reshape(-1, tensor.shape[2]).mH @ below.reshape(-1, right)
+
+
+def zero_state(n_qubits: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    """Return the tensors of |0…0⟩."""
+    zero = torch.zeros((1, 2, 1), dtype=dtype, device=device)
+    zero[0, 0, 0] = 1
+    return [zero] * n_qubits
+
+
+def discarded(weights: Sequence[float]) -> tuple[float, float]:
+    """Return Σ√w, with w relative to the norm at the start, and ∏(1 − w)."""
+    error, kept = 0.0, 1.0
+    for weight in weights:
+        error += math.sqrt(weight * kept)
+        kept *= 1 - weight
+    return error, kept

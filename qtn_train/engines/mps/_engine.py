@@ -1,0 +1,505 @@
+"""The engine of matrix product states: any number of qubits, at the price of bounded entanglement.
+
+    ─1─[A₀]─χ₁─[A₁]─χ₂─ … ─χ_{N−1}─[A_{N−1}]─1─        A_i: (left, 2, right)
+        │       │                   │
+        s₀      s₁                  s_{N−1}            s₀: the most significant bit
+
+    amplitudes of a block = left half (rows, χ) × right half (χ, columns)
+
+The tensors are torch's and differentiable, truncated or not; :attr:`MPSState.mps` is the same state
+as a quimb ``MatrixProductState``, so that all of quimb is at hand. quimb is imported when that is
+first asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, final, get_args
+
+import torch
+from jaxtyping import Complex, Float, Int, UInt8
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ... import _html as html
+from ..._types import ComplexDtype
+from ...circuits import Circuit
+from ...errors import QtnTrainError, UnsupportedByEngine, must_be, positive_int
+from .._base import MAX_BLOCK, Engine, State
+from ._chain import Chain, discarded, evolve, transfer, zero_state
+from ._split import SvdGradient, cut
+
+_MAX_QUBITS = 4096
+# More qubits than this do not fit the int64 number of an outcome.
+_INT64_QUBITS = 63
+# Shots drawn at once: the memory of a step is that many rows of 2·χ numbers.
+_SHOTS_AT_ONCE = 2**14
+
+
+@final
+class MPSState(State):
+    """A normalized matrix product state.
+
+    Attributes:
+        tensors: One for each qubit, complex, shape ``(left, 2, right)``, differentiable.
+        norm: Norm before it was normalized: 1 where nothing was cut.
+        truncation_error: Σ√w over all cuts, w the weight cut off: it bounds the trace distance
+            to the exact state, and with it the total variation between the probabilities.
+        fidelity_estimate: ∏(1 − w) with w relative to the state before each cut.
+    """
+
+    def __init__(self, tensors: list[Tensor], weights: list[float] | None = None) -> None:
+        self.tensors = tensors
+        self.truncation_error, self.fidelity_estimate = discarded(weights or [])
+        self.norm = self.fidelity_estimate**0.5
+
+    @property
+    def n_qubits(self) -> int:
+        """Number of qubits."""
+        return len(self.tensors)
+
+    @property
+    def bond_dims(self) -> list[int]:
+        """The N − 1 bond dimensions, that between the qubits 0 and 1 first."""
+        return [tensor.shape[2] for tensor in self.tensors[:-1]]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return ``truncation_error`` and ``fidelity_estimate``."""
+        return {
+            "truncation_error": self.truncation_error,
+            "fidelity_estimate": self.fidelity_estimate,
+        }
+
+    def _picture(self) -> str:
+        names = [f"left of qubit {bond}: {dim}" for bond, dim in enumerate(self.bond_dims, 1)]
+        return html.bars(self.bond_dims, "bond dimensions along the chain", names)
+
+    def amplitude_block(self, start: int, stop: int) -> Complex[Tensor, " outcomes"]:
+        """Return the amplitudes of the outcomes start … stop−1, differentiable.
+
+        Args:
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number, at most 2**n_qubits.
+
+        Returns:
+            Complex amplitudes of the normalized state.
+
+        Raises:
+            ValueError: The range is empty, outside the outcomes, or too long for one tensor.
+        """
+        if not 0 <= start < stop <= 2**self.n_qubits or stop - start > MAX_BLOCK:
+            expected = f"0 <= start < stop <= 2**{self.n_qubits}, at most 2**31 apart"
+            raise ValueError(must_be("start, stop", expected, (start, stop)))
+        left, right, skip = self._halves(start, stop)
+        return (left @ right).reshape(-1)[skip : skip + stop - start]
+
+    def _probs(self, start: int, stop: int) -> Tensor:
+        left, right, skip = self._halves(start, stop)
+        squares: Tensor = _Squares.apply(left, right)  # type: ignore[no-untyped-call]
+        return squares.view(-1)[skip : skip + stop - start]
+
+    def _halves(self, start: int, stop: int) -> tuple[Tensor, Tensor, int]:
+        """Return the rows of the left half that the range touches, the right half, and the offset.
+
+        The two are chosen of about equal size, and nothing is larger than the range asked for.
+        """
+        bits = min((stop - start - 1).bit_length() // 2, self.n_qubits)
+        rows = self._rows(self.n_qubits - bits, start >> bits, (stop - 1) >> bits)
+        columns = torch.ones_like(rows[:1, :1])
+        for tensor in reversed(self.tensors[self.n_qubits - bits :]):
+            left, _, right = tensor.shape
+            columns = (tensor.reshape(2 * left, right) @ columns).view(left, -1)
+        return rows, columns, start - ((start >> bits) << bits)
+
+    def _rows(self, n_sites: int, first: int, last: int) -> Tensor:
+        """Return the vectors of the outcomes first … last of the leftmost qubits."""
+        rows = torch.ones_like(self.tensors[0][:1, 0, :1])
+        begin = 0
+        for site, tensor in enumerate(self.tensors[:n_sites]):
+            left, _, right = tensor.shape
+            rows = (rows @ tensor.reshape(left, 2 * right)).view(-1, right)
+            shift = n_sites - 1 - site
+            low, high = first >> shift, last >> shift
+            rows = rows[low - 2 * begin : high + 1 - 2 * begin]
+            begin = low
+        return rows
+
+    def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
+        """Return outcome numbers drawn from the distribution.
+
+        Args:
+            shots: How many, at least 1; each costs N·χ² operations.
+            rng: A seeded generator on the CPU; the same seed gives the same outcomes.
+
+        Returns:
+            int64 outcome numbers on the CPU, in the order drawn.
+
+        Raises:
+            ValueError: ``shots`` is below 1.
+            UnsupportedByEngine: Outcome numbers of more than 63 qubits do not fit; take
+                :meth:`sample_bits`.
+        """
+        if self.n_qubits > _INT64_QUBITS:
+            expected = f"at most {_INT64_QUBITS} for outcome numbers in int64"
+            hint = "Take sample_bits(shots, rng) instead."
+            raise UnsupportedByEngine(must_be("n_qubits", expected, self.n_qubits, hint))
+        bits = self.sample_bits(shots, rng)
+        outcomes = torch.zeros(shots, dtype=torch.int64)
+        for qubit in range(self.n_qubits):
+            outcomes = 2 * outcomes + bits[:, qubit]
+        return outcomes
+
+    def sample_bits(self, shots: int, rng: torch.Generator) -> UInt8[Tensor, "shots n_qubits"]:
+        """Return bit strings drawn from the distribution, for any number of qubits.
+
+        Args:
+            shots: How many, at least 1; each costs N·χ² operations.
+            rng: A seeded generator on the CPU; the same seed gives the same bit strings.
+
+        Returns:
+            uint8 bits on the CPU, qubit 0 first.
+
+        Raises:
+            ValueError: ``shots`` is below 1.
+
+        Example:
+            >>> ghz = Circuit.builder(3).h(0).cx(0, 1).cx(1, 2).build()
+            >>> state = MPSEngine().prepare(ghz, torch.zeros(0))
+            >>> bits = state.sample_bits(100, torch.Generator().manual_seed(0))
+            >>> sorted(set(map(tuple, bits.tolist())))
+            [(0, 0, 0), (1, 1, 1)]
+        """
+        positive_int("shots", shots)
+        pieces = [
+            self._draw(min(_SHOTS_AT_ONCE, shots - done), rng)
+            for done in range(0, shots, _SHOTS_AT_ONCE)
+        ]
+        return torch.cat(pieces)
+
+    @torch.no_grad()
+    def _draw(self, shots: int, rng: torch.Generator) -> Tensor:
+        tensors = self._right_canonical
+        device = tensors[0].device
+        rows = torch.ones((shots, 1), dtype=tensors[0].dtype, device=device)
+        bits = torch.empty((shots, self.n_qubits), dtype=torch.uint8)
+        for site, tensor in enumerate(tensors):
+            left, _, right = tensor.shape
+            both = (rows @ tensor.reshape(left, 2 * right)).view(shots, 2, right)
+            weights = torch.view_as_real(both).square().sum((2, 3))
+            draws = torch.rand(shots, generator=rng, dtype=torch.float64).to(device)
+            bit = (draws * weights.sum(1) >= weights[:, 0]).long()
+            chosen = torch.arange(shots, device=device), bit
+            # Divided by its length, which the draws above do not depend on, so that none runs out.
+            rows = both[chosen] / weights[chosen].sqrt()[:, None]
+            bits[:, site] = bit.cpu()
+        return bits
+
+    @cached_property
+    def _right_canonical(self) -> list[Tensor]:
+        """The same state, constant, with every site but the first a right isometry."""
+        chain = Chain([tensor.detach() for tensor in self.tensors], None, 0.0, "tangent")
+        chain.high = self.n_qubits - 1
+        chain.center(0, 0)
+        return chain.tensors
+
+    @cached_property
+    @torch.no_grad()
+    def _entropies(self) -> list[float]:
+        chain = Chain(list(self._right_canonical), None, 0.0, "tangent")
+        entropies = []
+        for bond in range(1, self.n_qubits):
+            chain.center(bond, bond)
+            center = chain.tensors[bond]
+            values = torch.linalg.svdvals(center.reshape(center.shape[0], -1)).double().square()
+            shares = values / values.sum()
+            entropies.append(float(-torch.xlogy(shares, shares).sum()) / math.log(2))
+        return entropies
+
+    def entropy(self, bond: int) -> float:
+        """Return the entanglement entropy across a bond, in bits.
+
+        Args:
+            bond: From 1 to N − 1: the qubits 0 … bond−1 against the rest, as in quimb.
+
+        Returns:
+            Between 0 and log2 of the bond dimension; all bonds are computed together.
+
+        Raises:
+            ValueError: There is no such bond.
+
+        Example:
+            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+            >>> round(MPSEngine().prepare(bell, torch.zeros(0)).entropy(1), 4)
+            1.0
+        """
+        if not 1 <= bond < self.n_qubits:
+            raise ValueError(must_be("bond", f"from 1 to {self.n_qubits - 1}", bond))
+        return self._entropies[bond - 1]
+
+    def expectation(self, terms: Mapping[str, float] | str) -> Float[Tensor, ""]:
+        """Return the expectation of a sum of Pauli strings, differentiable.
+
+        Args:
+            terms: Pauli strings such as ``"ZZI"``, qubit 0 leftmost, with their coefficients; or
+                one string.
+
+        Returns:
+            A real scalar.
+
+        Raises:
+            ValueError: No term, or one that is not N letters out of I, X, Y and Z.
+
+        Example:
+            >>> flipped = Circuit.builder(2).x(0).build()
+            >>> MPSEngine().prepare(flipped, torch.zeros(0)).expectation({"ZI": 2.0}).item()
+            -2.0
+        """
+        sums = {terms: 1.0} if isinstance(terms, str) else dict(terms)
+        for string in sums or ("",):
+            if len(string) != self.n_qubits or set(string) - set("IXYZ"):
+                expected = f"Pauli strings of {self.n_qubits} letters out of IXYZ"
+                raise ValueError(must_be("terms", expected, repr(string)))
+        return _expectation(self.tensors, sums)
+
+    @property
+    def mps(self) -> Any:
+        """The state as a quimb ``MatrixProductState`` on the same torch tensors, qubit 0 first."""
+        from quimb.tensor import MatrixProductState
+
+        arrays = list(self.tensors)
+        arrays[0] = arrays[0][0]
+        arrays[-1] = arrays[-1][..., 0]
+        return MatrixProductState(arrays, shape="lpr")
+
+
+class _Squares(torch.autograd.Function):
+    """|left × right|² in real arithmetic: (2, rows, columns) real and imaginary parts, squared."""
+
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
+        a, b = _real_rows(left), torch.cat((right.real, right.imag))
+        parts = a @ b
+        ctx.save_for_backward(a, b, parts)
+        ctx.inner = left.shape[1]
+        real, imag = parts.chunk(2)
+        return torch.addcmul(real.square(), imag, imag)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, parts = ctx.saved_tensors
+        inner = ctx.inner
+        grads = (parts.view(2, *grad.shape) * (2 * grad)).view(parts.shape)
+        grad_a, grad_b = grads @ b.mT, a.mT @ grads
+        top, bottom = grad_a.chunk(2)
+        left = torch.complex(top[:, :inner] + bottom[:, inner:], bottom[:, :inner] - top[:, inner:])
+        return left, torch.complex(grad_b[:inner], grad_b[inner:])
+
+
+def _real_rows(left: Tensor) -> Tensor:
+    """[[Re, −Im], [Im, Re]]: times (Re; Im) of a matrix it gives the parts of the product."""
+    real, imag = left.real, left.imag
+    return torch.cat((torch.cat((real, -imag), 1), torch.cat((imag, real), 1)))
+
+
+def _expectation(tensors: list[Tensor], terms: dict[str, float]) -> Tensor:
+    """Contract the sites that each term touches between environments that all of them share."""
+    spans = {s: [i for i, letter in enumerate(s) if letter != "I"] for s in terms}
+    total = torch.zeros((), dtype=tensors[0].real.dtype, device=tensors[0].device)
+    for string in [s for s, sites in spans.items() if not sites]:
+        total = total + terms[string]
+    touched = [(min(sites), max(sites)) for sites in spans.values() if sites]
+    if not touched:
+        return total
+    one = torch.ones((1, 1), dtype=tensors[0].dtype, device=tensors[0].device)
+    lefts, rights = [one], [one]
+    for tensor in tensors[: max(first for first, _ in touched)]:
+        lefts.append(transfer(lefts[-1], tensor))
+    for tensor in reversed(tensors[min(last for _, last in touched) + 1 :]):
+        rights.append(transfer(rights[-1], tensor.transpose(0, 2)))
+    for string, sites in spans.items():
+        if sites:
+            environment = lefts[sites[0]]
+            for site in range(sites[0], sites[-1] + 1):
+                tensor = tensors[site]
+                environment = transfer(environment, tensor, _pauli(string[site], tensor))
+            right = rights[len(tensors) - 1 - sites[-1]]
+            total = total + terms[string] * (environment * right).sum().real
+    return total
+
+
+def _pauli(letter: str, tensor: Tensor) -> Tensor:
+    """Apply I, X, Y or Z to the middle leg."""
+    if letter == "I":
+        return tensor
+    zero, one = tensor.unbind(1)
+    if letter == "X":
+        return torch.stack((one, zero), 1)
+    if letter == "Y":
+        return torch.stack((-1j * one, 1j * zero), 1)
+    return torch.stack((zero, -one), 1)
+
+
+@final
+class MPSEngine(Engine):
+    """Simulation by matrix product states, on the device of the angles.
+
+    Bonds grow gate by gate: each two-qubit gate across a bond multiplies it by 2 (a swap by 4), and
+    no bond passes 2**min(i, N − i). While that count fits ``max_bond`` nothing is decomposed, and
+    values and gradients are exact. Where it does not, the bond is cut to its largest singular
+    values. A gate on distant qubits multiplies all bonds between them, cuts them in one sweep,
+    and so costs about 8 times a gate on neighbors for each qubit in between.
+
+    A cut leaves out of the gradient what the discarded part would have answered. On
+    ``u3_cu3_chain(8, 6)``, where 16 is exact, the cosine to the gradient of the exact function is
+    0.9999, 0.997 and 0.91 at ``max_bond`` 12, 8 and 4, in the mean over four random starts.
+
+    One more thing is left out where a state's true rank is below ``max_bond`` while the count above
+    passes it (say, all CU3 at the identity): nothing is discarded, yet a bond cannot answer to
+    what would raise its rank. On ``u3_cu3_ring(8, 3)`` so, at ``max_bond`` 8, it is 4 to 24 % of
+    the gradient over twenty random starts, with a cosine of at least 0.97.
+
+    Args:
+        max_bond: Largest bond dimension χ; None cuts nothing. Time grows as χ³.
+        cutoff: Share of the squared norm that a cut may discard besides. Above 0 every gate is
+            followed by a cut, and the gradient loses what would raise the rank: leave it at 0 to
+            train.
+        svd_gradient: ``"tangent"`` is nearer to the gradient of the untruncated function;
+            ``"exact"`` is the derivative of what is computed.
+        dtype: ``"complex64"`` for speed, ``"complex128"`` for checks.
+
+    Raises:
+        TypeError: ``max_bond`` is not an integer.
+        ValueError: ``max_bond`` is below 1, ``cutoff`` is outside [0, 1), or an unknown
+            ``svd_gradient`` or ``dtype``.
+
+    Source:
+        Canonical form and truncation: arXiv 1008.3477; the derivative: ours, see
+        ``engines/mps/_split.py``.
+
+    Example:
+        >>> import torch
+        >>> from qtn_train.circuits import ansatz
+        >>> circuit = ansatz.u3_cu3_chain(40, 2)
+        >>> state = MPSEngine(max_bond=16).prepare(circuit, torch.zeros(circuit.n_angles))
+        >>> state.probs(0, 2).tolist(), max(state.bond_dims)
+        ([1.0, 0.0], 4)
+    """
+
+    def __init__(
+        self,
+        max_bond: int | None = None,
+        *,
+        cutoff: float = 0.0,
+        svd_gradient: SvdGradient = "tangent",
+        dtype: ComplexDtype = "complex64",
+    ) -> None:
+        super().__init__(dtype=dtype)
+        hint = "Leave it out to cut nothing."
+        self.max_bond = None if max_bond is None else positive_int("max_bond", max_bond, hint)
+        if not 0 <= cutoff < 1:
+            raise ValueError(must_be("cutoff", "at least 0 and below 1", cutoff))
+        if svd_gradient not in get_args(SvdGradient):
+            raise ValueError(must_be("svd_gradient", "'tangent' or 'exact'", repr(svd_gradient)))
+        self.cutoff = float(cutoff)
+        self.svd_gradient: SvdGradient = svd_gradient
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is ever cut: no ``max_bond`` and no ``cutoff``."""
+        return self.max_bond is None and not self.cutoff
+
+    @property
+    def differentiable(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def needs_shots(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def max_qubits(self) -> int:
+        """4096: without ``max_bond``, entanglement ends much earlier what fits the memory."""
+        return _MAX_QUBITS
+
+    def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> MPSState:
+        tensors = zero_state(circuit.n_qubits, self.complex_dtype, angles.device)
+        chain = Chain(tensors, self.max_bond, self.cutoff, self.svd_gradient)
+        evolve(circuit, angles, chain)
+        return MPSState(chain.tensors, chain.weights)
+
+    def _too_large(self, n_qubits: int) -> str:
+        return must_be("n_qubits", f"at most {self.max_qubits} for MPSEngine", n_qubits)
+
+    def __repr__(self) -> str:
+        return (
+            f"MPSEngine(max_bond={self.max_bond}, cutoff={self.cutoff}, "
+            f"svd_gradient={self.svd_gradient!r}, dtype={self.dtype!r})"
+        )
+
+
+def register_quimb_driver(name: str = "svd:tangent") -> None:
+    """Make quimb's own circuits on torch arrays differentiable: register :func:`cut` as a driver.
+
+    An unchanged ``quimb.tensor.CircuitMPS`` then takes ``gate_opts={"method": "svd:tangent"}``.
+    Its moves of the center remain quimb's QR, whose derivative is not finite at low rank.
+
+    Args:
+        name: The driver's name in quimb.
+
+    Raises:
+        QtnTrainError: This version of quimb does not take drivers.
+
+    Source:
+        Ours.
+
+    Example:
+        >>> register_quimb_driver()
+        >>> from quimb.tensor.decomp import array_split
+        >>> left, _, right = array_split(torch.eye(4) + 0j, method="svd:tangent", max_bond=2)
+        >>> left.shape, right.shape
+        (torch.Size([4, 2]), torch.Size([2, 4]))
+    """
+    from quimb.tensor import decomp
+
+    if not hasattr(decomp, "register_split_driver"):
+        raise QtnTrainError(
+            must_be("quimb", "of a version that takes split drivers", "an older one")
+        )
+
+    @decomp.register_split_driver(name)  # type: ignore[untyped-decorator]
+    def split(
+        x: Tensor,
+        cutoff: float = -1.0,
+        cutoff_mode: int = decomp.cutoff_mode_rsum2,
+        max_bond: int = -1,
+        absorb: int | None = decomp.get_Usq_sqVH,
+        renorm: int = 0,
+        info: dict[str, Any] | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        if cutoff > 0 and cutoff_mode != decomp.cutoff_mode_rsum2:
+            raise UnsupportedByEngine(must_be("cutoff_mode", f"'rsum2' for {name}", cutoff_mode))
+        leftward = absorb in (decomp.get_Us_VH, decomp.get_Us, decomp.get_VH)
+        limit = max_bond if max_bond > 0 else None
+        result = cut(x.mT if leftward else x, limit, max(cutoff, 0.0), "tangent")
+        if info is not None and "error" in info:
+            kept = float(result.values.double().square().sum())
+            info["error"] = (kept * result.weight / (1 - result.weight)) ** 0.5
+        scale = (1 - result.weight) ** -0.5 if renorm else 1.0
+        isometry, rest = result.isometry, result.rest * scale
+        if leftward:
+            isometry, rest = rest.mT, isometry.mT
+            left = None if absorb == decomp.get_VH else isometry
+            return left, None, None if absorb == decomp.get_Us else rest
+        if absorb in (decomp.get_U_sVH, decomp.get_U, decomp.get_sVH):
+            left = None if absorb == decomp.get_sVH else isometry
+            return left, None, None if absorb == decomp.get_U else rest
+        # A share of the singular values that is constant: the product keeps its derivative.
+        values = scale * result.values.clamp_min(torch.finfo(x.dtype).tiny)
+        if absorb is None:
+            return isometry, values, rest / values[:, None]
+        return isometry * values.sqrt(), None, rest / values.sqrt()[:, None]

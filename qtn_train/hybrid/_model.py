@@ -1,0 +1,554 @@
+"""QuantumTrain: any ``torch.nn.Module`` whose parameters are generated.
+
+    generator() − origin ──► deal ──► per tensor: start + scale · dealt ──► functional_call
+    (M,), from few           fixed                fixed   fixed             (target, weights, x)
+    trained numbers
+
+What is fixed comes from the seed alone; what is trained is the generator, and those parameters of
+the target that are not generated.
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .. import _html as html
+from .._files import read_tensors, write_tensors
+from .._random import permutation, sha256, uniform
+from ..circuits import Circuit, ansatz
+from ..engines import Engine
+from ..errors import CheckpointError, must_be
+from ..generators import CircuitGenerator, WeightGenerator, generator_from_config, qubits_needed
+from ..mapping import MappingModel, MLPMapping
+
+# Simulators agree on what the initial parameters generate to much better than this, a weight.
+_ORIGIN_TOLERANCE = 1e-3
+# Tensors that start as a constant (the weights of normalization layers) move by this much.
+_CONSTANT_SCALE = 0.1
+
+# Weights for each angle of the circuit that is taken where none is given, and its fewest and most
+# layers.
+_COMPRESSION, _LAYERS = 5, (4, 110)
+
+_Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How generated numbers become weights.
+
+    Attributes:
+        start: ``"random"``: weights are a change to a fixed random start, drawn as torch draws
+            initial weights. ``"zeros"``: generated weights stand alone, as published.
+        scale: ``"fan_in"``: 1/√fan_in of each tensor times ``gain``; ``"one"``: 1, as published.
+        shuffle: Whether a fixed random permutation with random signs deals outcomes to weight
+            positions; published: no. Without the signs, a shift of the mapping's output moves
+            all weights of a layer together, and training is unstable.
+        center: Whether what the initial parameters generate is subtracted, so that training
+            begins at the start itself; published: no.
+        gain: Factor on every scale. The larger it is, the less the angles have to move.
+    """
+
+    start: Literal["random", "zeros"] = "random"
+    scale: Literal["fan_in", "one"] = "fan_in"
+    shuffle: bool = True
+    center: bool = True
+    gain: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.start not in ("random", "zeros"):
+            raise ValueError(must_be("start", "'random' or 'zeros'", repr(self.start)))
+        if self.scale not in ("fan_in", "one"):
+            raise ValueError(must_be("scale", "'fan_in' or 'one'", repr(self.scale)))
+        if not (math.isfinite(self.gain) and self.gain > 0):
+            raise ValueError(must_be("gain", "a positive number", self.gain))
+
+
+#: The arrangement of arXiv 2402.16465.
+PUBLISHED_LAYOUT = Layout(start="zeros", scale="one", shuffle=False, center=False, gain=1.0)
+
+
+@final
+class QuantumTrain(nn.Module):
+    """A network whose weights are generated from a few trained numbers.
+
+    Args:
+        target: Any module. It is copied; parameters that are frozen stay as they are.
+        generator: Where the weights come from; built from ``circuit``, ``engine`` and ``mapping``
+            by default, and these have sensible defaults too (:meth:`summary` names them).
+        seed: Seed of all that is random: start, shuffle, initial angles and mapping.
+        generated: Name pattern, or patterns, of the parameters to generate (``"features.*"``).
+            The others are trained directly.
+        layout: How generated numbers become weights.
+        circuit: Shortcut, passed on to :class:`CircuitGenerator`.
+        engine: Shortcut, passed on to :class:`CircuitGenerator`; ``"auto"`` by default.
+        mapping: Shortcut, passed on to :class:`CircuitGenerator`.
+
+    Raises:
+        TypeError: ``target`` is not a module, or both a generator and a shortcut are given.
+        ValueError: No parameter matches ``generated``, or the generator gives another number.
+
+    Source:
+        arXiv 2402.16465; start, scale and shuffle are ours.
+
+    Example:
+        >>> model = QuantumTrain(nn.Linear(4, 3), circuit=ansatz.ry_cx_chain(4, 2), seed=0)
+        >>> model(torch.zeros(5, 4)).shape
+        torch.Size([5, 3])
+        >>> model.n_weights
+        15
+    """
+
+    def __init__(
+        self,
+        target: nn.Module,
+        generator: WeightGenerator | None = None,
+        *,
+        seed: int = 0,
+        generated: str | Sequence[str] = "*",
+        layout: Layout = Layout(),
+        circuit: Circuit | None = None,
+        engine: Engine | Literal["auto"] | None = None,
+        mapping: MappingModel | None = None,
+    ) -> None:
+        super().__init__()
+        if not isinstance(target, nn.Module):
+            raise TypeError(must_be("target", "a torch.nn.Module", type(target).__name__))
+        self.seed = seed
+        self.layout = layout
+        self.generated = (generated,) if isinstance(generated, str) else tuple(generated)
+        self.target = copy.deepcopy(target)
+        self._tensors = _describe(self.target, self.generated, layout)
+        self.n_weights = sum(tensor.count for tensor in self._tensors)
+        if generator is None:
+            generator = _default_generator(self.n_weights, seed, circuit, engine, mapping)
+        elif circuit is not None or engine is not None or mapping is not None:
+            actual = "both"
+            expected = "given without circuit, engine and mapping"
+            raise TypeError(must_be("generator", expected, actual))
+        self._check(generator)
+        self.generator = generator
+        self._fix()
+        self._kept: tuple[object, dict[str, Tensor]] | None = None
+        self._held: dict[str, Tensor] | None = None
+
+    def _fix(self) -> None:
+        """Make the fixed random things, and turn generated parameters into plain buffers."""
+        order, signs, starts = drawn = self._drawn()
+        dealt = (order, signs) if self.layout.shuffle else ()
+        self.fixed_sha256 = sha256(*dealt, *starts)
+        device = next(self.generator.parameters()).device
+        if self.layout.shuffle:
+            self.register_buffer("_order", torch.from_numpy(order).to(device), persistent=False)
+            self.register_buffer("_signs", torch.from_numpy(signs).to(device), persistent=False)
+        self._begin(*drawn)
+        owners = {name.rpartition(".")[0] for tensor in self._tensors for name in tensor.names}
+        self._leaves = {path: list(self.target.get_submodule(path)._parameters) for path in owners}
+        for tensor, start in zip(self._tensors, starts, strict=True):
+            values = torch.from_numpy(start).view(tensor.shape)
+            shared: Tensor | None = None
+            for name in tensor.names:
+                module, leaf = _owner(self.target, name)
+                shared = values.to(getattr(module, leaf)) if shared is None else shared
+                delattr(module, leaf)
+                module.register_buffer(leaf, shared, persistent=False)
+
+    def _drawn(self) -> tuple[_Array, _Array, list[_Array]]:
+        """Return the shuffle's order and signs, and the start of each tensor."""
+        order = permutation(self.seed, "shuffle", self.n_weights)
+        signs = np.where(uniform(self.seed, "signs", self.n_weights) < 0, -1, 1).astype(np.float32)
+        return order, signs, [tensor.start_values(self.seed) for tensor in self._tensors]
+
+    def _begin(self, order: _Array, signs: _Array, starts: list[_Array]) -> None:
+        """Tell the generator the start, and note what it gives before training."""
+        start = np.concatenate([a / t.scale for a, t in zip(starts, self._tensors, strict=True)])
+        if self.layout.shuffle:
+            start[order] = start * signs
+        device = next(self.generator.parameters()).device
+        self.generator.start_at(torch.from_numpy(start).to(device))
+        self.origin_sum = 0.0
+        if self.layout.center:
+            origin = self.generator.origin()
+            self.origin_sum = float((origin * torch.from_numpy(signs).to(origin)).sum())
+            self.register_buffer("_origin", origin, persistent=False)
+
+    def with_generator(self, generator: WeightGenerator) -> QuantumTrain:
+        """Return a copy whose weights come from another generator: the way to compare two.
+
+        Args:
+            generator: Another generator of as many weights; it is used as it is.
+
+        Returns:
+            A model with the same target, start, scales and shuffle, on the generator's device.
+
+        Raises:
+            ValueError: The generator gives another number of weights.
+
+        Example:
+            >>> from qtn_train.generators import control
+            >>> model = QuantumTrain(nn.Linear(4, 3), circuit=ansatz.ry_cx_chain(4, 2), seed=0)
+            >>> plain = model.with_generator(control("direct", model.generator))
+            >>> plain.n_trainable
+            15
+        """
+        self._check(generator)
+        # The copy refers to the new generator wherever this model refers to its own.
+        twin = copy.deepcopy(self, {id(self.generator): generator})
+        twin._kept = None
+        twin._begin(*twin._drawn())
+        return twin.to(next(generator.parameters()).device)
+
+    def _check(self, generator: WeightGenerator) -> None:
+        if generator.n_weights != self.n_weights:
+            expected = f"{self.n_weights}, the number of weights to generate"
+            raise ValueError(must_be("generator.n_weights", expected, generator.n_weights))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Generate the weights and call the target with them.
+
+        Args:
+            *args: Passed to the target.
+            **kwargs: Passed to the target.
+
+        Returns:
+            What the target returns.
+        """
+        return functional_call(self.target, self._weights(), args, kwargs)
+
+    def generate(self) -> dict[str, Tensor]:
+        """Return the generated weights by parameter name, differentiable."""
+        numbers = self.generator()
+        if self.layout.center:
+            numbers = numbers - self._origin
+        if self.layout.shuffle:
+            numbers = numbers[self._order] * self._signs
+        weights = {}
+        pieces = numbers.split([tensor.count for tensor in self._tensors])
+        for tensor, piece in zip(self._tensors, pieces, strict=True):
+            module, leaf = _owner(self.target, tensor.names[0])
+            start: Tensor = getattr(module, leaf)
+            change = piece.view(tensor.shape).to(start.dtype)
+            made = torch.add(start, change, alpha=tensor.scale)
+            # All names: moved to another device or type, shared buffers are no longer one tensor.
+            weights.update(dict.fromkeys(tensor.names, made))
+        return weights
+
+    def _weights(self) -> dict[str, Tensor]:
+        if self._held is not None:
+            return self._held
+        if self.training or torch.is_grad_enabled():
+            return self.generate()
+        version = self.generator.version()
+        if self._kept is None or self._kept[0] != version:
+            self._kept = (version, self.generate())
+        return self._kept[1]
+
+    @contextmanager
+    def cached(self) -> Iterator[None]:
+        """Generate the weights once for all forward calls inside the ``with`` block.
+
+        With gradients on, the calls share one graph: add their losses and go back once.
+        """
+        outer = self._held
+        self._held = self._held or self.generate()
+        try:
+            yield
+        finally:
+            self._held = outer
+
+    def export(self) -> nn.Module:
+        """Return the trained network: a plain module of the target's class, on the same device."""
+        with torch.no_grad():
+            weights = self.generate()
+        net = copy.deepcopy(self.target)
+        for tensor in self._tensors:
+            parameter = nn.Parameter(weights[tensor.names[0]].detach().clone())
+            for name in tensor.names:
+                module, leaf = _owner(net, name)
+                delattr(module, leaf)
+                module.register_parameter(leaf, parameter)
+        for path, leaves in self._leaves.items():
+            parameters = net.get_submodule(path)._parameters
+            ordered = {leaf: parameters.pop(leaf) for leaf in leaves}
+            parameters.update(ordered)
+        return net.train(self.training)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Return the trainable parameters by role: ``angles``, ``mapping`` and ``other``."""
+        parts: dict[str, list[nn.Parameter]] = {"angles": [], "mapping": [], "other": []}
+        for role, parameters in self.generator.parts().items():
+            parts[role].extend(parameters)
+        parts["other"].extend(p for p in self.target.parameters() if p.requires_grad)
+        return parts
+
+    @property
+    def n_trainable_by_part(self) -> dict[str, int]:
+        """Counted trainable parameters by role."""
+        return {role: sum(p.numel() for p in ps) for role, ps in self.parts().items()}
+
+    @property
+    def n_trainable(self) -> int:
+        """Counted trainable parameters."""
+        return sum(self.n_trainable_by_part.values())
+
+    @property
+    def compression(self) -> float:
+        """Trainable parameters of the plain target over trainable parameters of this model."""
+        return (self.n_weights + self._n_direct) / self.n_trainable
+
+    @property
+    def _n_direct(self) -> int:
+        """Counted parameters of the target that are trained directly."""
+        return sum(p.numel() for p in self.target.parameters() if p.requires_grad)
+
+    def effective_parameters(self) -> dict[str, int]:
+        """Return the rank of ∂weights/∂part for each part, at the present point.
+
+        Computed in double precision from as many vector–Jacobian products as the part has
+        parameters and eight more: for 1,497 parameters about a minute.
+
+        Returns:
+            The rank by role; for parameters that are trained directly, their number.
+
+        Source:
+            Ours: a randomized range finder (arXiv 0909.4061) on the transposed Jacobian.
+        """
+        twin = self.generator.in_double()
+        weights = twin()
+        ranks = {}
+        for role, parameters in twin.parts().items():
+            n = sum(p.numel() for p in parameters)
+            directions = uniform(self.seed, f"rank/{role}", (n + 8) * self.n_weights)
+            rows = []
+            for direction in torch.from_numpy(directions).view(n + 8, -1).to(weights.device):
+                if not parameters:
+                    break
+                grads = torch.autograd.grad(
+                    weights, parameters, direction, retain_graph=True, materialize_grads=True
+                )
+                rows.append(torch.cat([grad.reshape(-1) for grad in grads]))
+            ranks[role] = int(torch.linalg.matrix_rank(torch.stack(rows), rtol=1e-9)) if rows else 0
+        return {**ranks, "other": ranks.get("other", 0) + self._n_direct}
+
+    def summary(self) -> str:
+        """Return a few lines that say what is generated from what, and how many numbers that is."""
+        parts = ", ".join(f"{n:,} {role}" for role, n in self.n_trainable_by_part.items() if n)
+        return "\n".join(
+            (
+                f"QuantumTrain of {type(self.target).__name__}, seed {self.seed}",
+                f"  generator   {self.generator.describe()}",
+                f"  layout      start {self.layout.start}, scale {self.layout.scale} × "
+                f"{self.layout.gain:g}, signed shuffle {'on' if self.layout.shuffle else 'off'}, "
+                f"centered {'on' if self.layout.center else 'off'}",
+                f"  generated   {self.n_weights:,} weights in {len(self._tensors)} tensors",
+                f"  trainable   {self.n_trainable:,} ({parts})",
+                f"  compression {self.compression:.2f}",
+            )
+        )
+
+    def __repr__(self) -> str:
+        name = type(self.target).__name__
+        return f"QuantumTrain({name}, {self.n_weights:,} weights from {self.n_trainable:,} numbers)"
+
+    def _repr_html_(self) -> str:
+        return html.summary(self.summary())
+
+    def config(self) -> dict[str, Any]:
+        """Return all that, with the target, builds an equal model, as JSON data."""
+        return {
+            "seed": self.seed,
+            "generated": list(self.generated),
+            "layout": asdict(self.layout),
+            "generator": self.generator.config(),
+            "tensors": [[tensor.names[0], list(tensor.shape)] for tensor in self._tensors],
+            "fixed_sha256": self.fixed_sha256,
+            "origin": self.origin_sum,
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Store the few trained numbers and the recipe, not the generated weights.
+
+        Args:
+            path: The file to write (safetensors).
+
+        Raises:
+            OSError: The folder is not writable.
+        """
+        write_tensors(Path(path), self.state_dict(), "model", self.config())
+
+    @classmethod
+    def load(
+        cls, path: str | Path, target: nn.Module, generator: WeightGenerator | None = None
+    ) -> QuantumTrain:
+        """Read what :meth:`save` wrote. Nothing is unpickled.
+
+        Args:
+            path: The file.
+            target: A module of the same shape as the one that was trained.
+            generator: Needed only for a generator that is not of this package.
+
+        Returns:
+            An equal model.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            CheckpointError: It is damaged, of a newer format, or of another target.
+        """
+        tensors, info = read_tensors(Path(path), "model")
+        try:
+            generator = generator or generator_from_config(info["generator"])
+            layout = Layout(**info["layout"])
+            model = cls(
+                target, generator, seed=info["seed"], generated=info["generated"], layout=layout
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            text = f"`target` must be the module stored in {path}; got another. {error}"
+            raise CheckpointError(text) from error
+        model.load_trained(tensors, info, str(path))
+        return model
+
+    def load_trained(self, tensors: dict[str, Tensor], info: dict[str, Any], source: str) -> None:
+        """Take over trained numbers, after checking that they belong to this very model.
+
+        Args:
+            tensors: A state dict.
+            info: The :meth:`config` of the model that it came from.
+            source: Where it came from, for messages.
+
+        Raises:
+            CheckpointError: It belongs to another model.
+        """
+        own = self.config()
+        same = {
+            "target": info.get("tensors") == own["tensors"],
+            "layout": info.get("layout") == own["layout"],
+            "seed": info.get("fixed_sha256") == own["fixed_sha256"],
+            "circuit, mapping or seed": _essence(info.get("generator"))
+            == _essence(own["generator"]),
+            "generator at its initial parameters": abs(info.get("origin", 0.0) - own["origin"])
+            <= _ORIGIN_TOLERANCE * self.n_weights**0.5,
+        }
+        for name, is_same in same.items():
+            if not is_same:
+                text = f"`{source}` must hold this model; got one with another {name}."
+                raise CheckpointError(f"{text} Build the model as it was built then.")
+        try:
+            self.load_state_dict(tensors)
+        except RuntimeError as error:
+            first = str(error).splitlines()[-1].strip()
+            raise CheckpointError(f"`{source}` must hold this model; got: {first}") from error
+
+
+@dataclass(frozen=True)
+class _GeneratedTensor:
+    """One generated tensor: all names that share it, and how its weights are made."""
+
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    bound: float
+    constant: float
+    scale: float
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.shape)
+
+    def start_values(self, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        if self.bound == 0.0:
+            return np.full(self.count, self.constant, dtype=np.float32)
+        values = self.bound * uniform(seed, f"start/{self.names[0]}", self.count)
+        return values.astype(np.float32)
+
+
+def _essence(config: Any) -> Any:
+    """A generator's description without what does not change its weights' meaning."""
+    if not isinstance(config, dict):
+        return config
+    return {k: v for k, v in config.items() if k not in ("engine", "chunk_size")}
+
+
+def _describe(
+    target: nn.Module, patterns: Sequence[str], layout: Layout
+) -> tuple[_GeneratedTensor, ...]:
+    names: dict[int, list[str]] = {}
+    found: dict[int, nn.Parameter] = {}
+    for name, parameter in target.named_parameters(remove_duplicate=False):
+        if parameter.requires_grad:
+            names.setdefault(id(parameter), []).append(name)
+            found[id(parameter)] = parameter
+    tensors = []
+    for key, aliases in names.items():
+        if any(fnmatch.fnmatchcase(name, p) for name in aliases for p in patterns):
+            tensors.append(_tensor(target, found[key], tuple(aliases), layout))
+    if not tensors:
+        expected = "a pattern that matches a trainable parameter of the target"
+        known = ", ".join(aliases[0] for aliases in names.values()) or "none"
+        hint = f"Its trainable parameters: {known}."
+        raise ValueError(must_be("generated", expected, list(patterns), hint))
+    return tuple(tensors)
+
+
+def _tensor(
+    target: nn.Module, parameter: nn.Parameter, names: tuple[str, ...], layout: Layout
+) -> _GeneratedTensor:
+    """Decide start and scale of one tensor.
+
+    A tensor that the target starts as a constant (the weights of a normalization layer) stays so.
+    """
+    values = parameter.detach()
+    constant = float(values.reshape(-1)[0])
+    is_constant = (values.numel() > 1 or values.ndim < 2) and bool((values == constant).all())
+    fan_in = _fan_in(target, parameter, names[0])
+    scale = layout.gain * (_CONSTANT_SCALE if is_constant else 1 / math.sqrt(fan_in))
+    if layout.scale == "one":
+        scale = layout.gain
+    bound = 0.0 if is_constant or layout.start == "zeros" else 1 / math.sqrt(fan_in)
+    constant = constant if is_constant and layout.start == "random" else 0.0
+    return _GeneratedTensor(names, tuple(parameter.shape), bound, constant, scale)
+
+
+def _fan_in(target: nn.Module, parameter: nn.Parameter, name: str) -> int:
+    """Numbers summed into one output; for a bias, those of the first matrix in its module."""
+    if parameter.ndim >= 2:
+        return max(1, parameter[0].numel())
+    module, _ = _owner(target, name)
+    matrices = [p for p in module.parameters(recurse=False) if p.ndim >= 2]
+    return max(1, matrices[0][0].numel() if matrices else parameter.numel())
+
+
+def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
+    path, _, leaf = name.rpartition(".")
+    return module.get_submodule(path), leaf
+
+
+def _default_generator(
+    n_weights: int,
+    seed: int,
+    circuit: Circuit | None,
+    engine: Engine | Literal["auto"] | None,
+    mapping: MappingModel | None,
+) -> WeightGenerator:
+    if circuit is None:
+        per_outcome = mapping.weights_per_outcome if mapping is not None else 1
+        n_qubits = qubits_needed(n_weights, per_outcome)
+        n_layers = n_weights // (_COMPRESSION * n_qubits)
+        circuit = ansatz.ry_cx_chain(n_qubits, min(max(n_layers, _LAYERS[0]), _LAYERS[1]))
+    return CircuitGenerator(
+        circuit,
+        engine or "auto",
+        mapping or MLPMapping(circuit.n_qubits, (4,), seed=seed),
+        n_weights=n_weights,
+        seed=seed,
+    )

@@ -1,0 +1,135 @@
+"""Probabilities counted from shots: the sampled engine and its state."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tolerances
+import torch
+from scipy.stats import chisquare
+
+from qtn_train.circuits import Circuit, ansatz
+from qtn_train.engines import EstimatedState, MPSEngine, SampledEngine, StatevectorEngine
+from qtn_train.engines.counting._base import Counts
+
+CIRCUIT = ansatz.u3_cu3_ring(4, 2)
+ANGLES = torch.from_numpy(np.random.default_rng(0).uniform(-np.pi, np.pi, CIRCUIT.n_angles))
+
+
+def sampled(shots: int = 1000, seed: int = 1) -> SampledEngine:
+    return SampledEngine(StatevectorEngine(dtype="complex128"), shots, seed=seed)
+
+
+def test_frequencies_are_counts_over_shots() -> None:
+    state = sampled(1000).prepare(CIRCUIT, ANGLES)
+    assert isinstance(state, EstimatedState)
+    assert (state.shots, state.counts.shots, state.n_qubits) == (1000, 1000, 4)
+    seen = len(state.counts.outcomes)
+    assert state.diagnostics() == {"shots": 1000.0, "outcomes_seen": float(seen)}
+    counts = state.probs(0, 16) * 1000
+    torch.testing.assert_close(counts, counts.round(), atol=1e-9, rtol=0)
+    assert int(counts.round().sum()) == 1000
+
+
+def test_frequencies_follow_the_probabilities() -> None:
+    exact = StatevectorEngine(dtype="complex128").prepare(CIRCUIT, ANGLES).probs(0, 16).numpy()
+    counts = (sampled(20_000).prepare(CIRCUIT, ANGLES).probs(0, 16) * 20_000).round().numpy()
+    assert chisquare(counts, 20_000 * exact / exact.sum()).pvalue > tolerances.P_VALUE
+
+
+def test_only_the_first_outcomes_are_kept_and_none_is_added_to_them() -> None:
+    few = sampled().prepare(CIRCUIT, ANGLES, n_outcomes=5)
+    torch.testing.assert_close(few.probs(0, 5), sampled().prepare(CIRCUIT, ANGLES).probs(0, 5))
+    with pytest.raises(
+        ValueError, match=r"`stop` must be at most n_outcomes = 5; got 6. Give prep"
+    ):
+        few.probs(0, 6)
+
+
+def test_each_preparation_draws_anew_from_its_position() -> None:
+    engine, twin, other = sampled(), sampled(), sampled(seed=2)
+    first, second = (engine.prepare(CIRCUIT, ANGLES).probs(0, 16) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(twin.prepare(CIRCUIT, ANGLES).probs(0, 16), first)
+    assert torch.equal(twin.prepare(CIRCUIT, ANGLES).probs(0, 16), second)
+    assert not torch.equal(other.prepare(CIRCUIT, ANGLES).probs(0, 16), first)
+
+
+def test_no_gradient_reaches_the_angles() -> None:
+    angles = ANGLES.clone().requires_grad_()
+    assert not sampled().prepare(CIRCUIT, angles).probs(0, 16).requires_grad
+
+
+def test_capabilities_and_repr() -> None:
+    engine = sampled()
+    assert (engine.exact, engine.differentiable, engine.needs_shots) == (False, False, True)
+    assert (engine.billed, engine.simulator) == (False, engine.engine)
+    spsa = SampledEngine(StatevectorEngine(), 7, gradient="spsa")
+    assert spsa.differentiable
+    assert "shots=7, gradient='spsa', seed=0" in repr(spsa)
+    assert engine.max_qubits == engine.engine.max_qubits
+    assert (
+        repr(engine) == "SampledEngine(StatevectorEngine(dtype='complex128'), shots=1000, seed=1)"
+    )
+
+
+def test_resampling_draws_from_the_frequencies() -> None:
+    counts = Counts(torch.tensor([1, 6]), torch.tensor([1, 3]))
+    state = EstimatedState(counts.dense(2), counts, shots=4, n_qubits=3)
+    drawn = state.sample(4000, torch.Generator().manual_seed(0))
+    assert set(drawn.tolist()) == {1, 6}, "also outcomes that were not asked for"
+    observed = np.bincount(drawn.numpy())[[1, 6]]
+    assert chisquare(observed, [1000, 3000]).pvalue > tolerances.P_VALUE
+
+
+def test_counts() -> None:
+    counts = Counts.of(torch.tensor([5, 0, 5, 2]))
+    assert counts.outcomes.tolist() == [0, 2, 5]
+    assert counts.counts.tolist() == [1, 1, 2]
+    assert (counts.shots, counts.frequencies.tolist()) == (4, [0.25, 0.25, 0.5])
+    assert counts.dense(3).tolist() == [0.25, 0, 0.25]
+    assert counts.mean(torch.tensor([4.0, 100.0, 8.0]).double()) == 3
+    exact = Counts(torch.tensor([0, 1]), torch.tensor([0.25, 0.75]))
+    assert (exact.shots, exact.frequencies.tolist()) == (0, [0.25, 0.75])
+
+
+@pytest.mark.parametrize("gradient", [None, "spsa"])
+def test_forty_qubits(gradient: Any) -> None:
+    circuit = ansatz.ry_cx_chain(40, 1)
+    engine = SampledEngine(MPSEngine(max_bond=8), 200, gradient=gradient, seed=0)
+    angles = torch.linspace(0.05, 0.2, 40).requires_grad_()
+    state = engine.prepare(circuit, angles, n_outcomes=1000)
+    assert isinstance(state, EstimatedState)
+    assert state.counts.shots == 200
+    assert int(state.sample(50, torch.Generator().manual_seed(0)).max()) >= 2**30
+    probs = state.probs(0, 1000)
+    assert 0 < float(probs.detach()[0]) <= 1
+    if gradient is not None:
+        probs[0].backward()
+        assert angles.grad is not None
+        assert float(angles.grad.abs().max()) > 0
+    with pytest.raises(ValueError, match=r"`n_outcomes` must be at most 2\*\*31 .*Give prepare"):
+        engine.prepare(circuit, angles)
+
+
+def test_one_shot_is_one_outcome() -> None:
+    probs = sampled(1).prepare(CIRCUIT, ANGLES).probs(0, 16)
+    assert sorted(probs.tolist())[-2:] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("shots", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("9", TypeError)]
+)
+def test_messages_of_shots(shots: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="`shots` must be a positive integer; got"):
+        SampledEngine(StatevectorEngine(), shots)
+
+
+def test_shots_of_shots_are_refused() -> None:
+    with pytest.raises(ValueError, match="`engine` must be a simulator without shots; got Sampled"):
+        SampledEngine(sampled(), 10)
+
+
+def test_the_inner_engine_checks_its_input() -> None:
+    with pytest.raises(ValueError, match=r"`angles` must be of shape \(1,\); got \(2,\)"):
+        sampled().prepare(Circuit.builder(1).rx(0).build(), torch.zeros(2))
