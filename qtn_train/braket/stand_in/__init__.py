@@ -50,6 +50,8 @@ what is charged (FAILED and CANCELLED tasks, and lost shots of a program set, ar
 ``usd_created`` what the creation could cost at most. A task runs at its first poll.
 """
 
+from __future__ import annotations
+
 import http.client
 import json
 import os
@@ -58,7 +60,7 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from ._devices import find
 from ._shell import ask, kill_at_creation, shell
@@ -180,7 +182,7 @@ class BraketService(Control):
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> BraketService:
         from ._http import Server
 
         self._server = Server(self._seed)
@@ -199,7 +201,7 @@ class BraketProcess(Control):
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> BraketProcess:
         command = [sys.executable, "-m", __name__, "--seed", str(self._seed)]
         root = Path(__file__).parents[__name__.count(".") + 1]
         self._process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
