@@ -26,7 +26,7 @@ from qtn_train._random import permutation
 from qtn_train.data import load
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import control
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.recipes import build_model, default_circuit, fit_config
 
 SETS = ("mnist", "fashion-mnist")

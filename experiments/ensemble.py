@@ -19,7 +19,7 @@ from torch import Tensor
 
 from experiments.batched import Numbers, batched, image_cnn
 from qtn_train._random import permutation
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.training import FitConfig
 
 

@@ -39,7 +39,7 @@ from qtn_train.circuits import ANSATZE, Circuit, Gate
 from qtn_train.data import Dataset, load
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import CircuitGenerator, WeightGenerator
-from qtn_train.hybrid._model import Layout, QuantumTrain
+from qtn_train.hybrid import Layout, QuantumTrain
 from qtn_train.mapping import MappingModel, MLPMapping, TensorTrainMapping
 from qtn_train.recipes import ImageCNN
 from qtn_train.training import FitConfig, evaluate, fit

@@ -18,7 +18,7 @@ from qtn_train._random import raw_bits, uniform
 from qtn_train.circuits import ANSATZE, Circuit
 from qtn_train.data import Dataset, load
 from qtn_train.engines import CountingEngine, Engine, NoisyEngine, StatevectorEngine
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.mapping import MLPMapping
 from qtn_train.mapping._base import amplitude_feature
 from qtn_train.measurements._counts import Counts, Program

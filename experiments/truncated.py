@@ -19,7 +19,7 @@ from tqdm import tqdm
 from qtn_train.circuits import ansatz
 from qtn_train.data import load
 from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.recipes import build_model, fit_config
 from qtn_train.training import evaluate, fit
 

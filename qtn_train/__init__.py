@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         StatevectorEngine,
     )
     from .generators import CircuitGenerator, WeightGenerator, qubits_needed
-    from .hybrid._model import PUBLISHED_LAYOUT, Layout, QuantumTrain
+    from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
     from .mapping import MappingModel, MLPMapping, TensorTrainMapping
     from .training import FitConfig, History, evaluate, fit
 

@@ -12,7 +12,7 @@ from qtn_train.circuits import ansatz
 from qtn_train.data import load
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import CircuitGenerator
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.mapping import MLPMapping
 from qtn_train.training import FitConfig, _loop, fit
 from qtn_train.training._distributed import Processes, joined

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ..engines import BraketEngine, Engine
     from ..engines.counting._recorded import RecordedEngine
     from ..generators import CircuitGenerator
-    from ..hybrid._model import QuantumTrain
+    from ..hybrid import QuantumTrain
 
 SUBMISSION = "submission.sqlite"
 _FITTING = 3

@@ -20,7 +20,7 @@ from ._run import say
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
-    from ..hybrid._model import QuantumTrain
+    from ..hybrid import QuantumTrain
 
 COMPARISON, FIGURE, TABLE = "compare.json", "compare.png", "table.json"
 

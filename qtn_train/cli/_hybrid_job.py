@@ -29,7 +29,7 @@ from ..errors import must_be
 if TYPE_CHECKING:
     from ..braket.run._job import HybridJob
     from ..engines.counting._braket import BraketEngine
-    from ..hybrid._model import QuantumTrain
+    from ..hybrid import QuantumTrain
 
 
 def _flag(text: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..circuits import Circuit
     from ..data import Dataset
     from ..engines import Engine
-    from ..hybrid._model import QuantumTrain
+    from ..hybrid import QuantumTrain
     from ..mapping import MappingModel
     from ..training import FitConfig
 

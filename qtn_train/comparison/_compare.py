@@ -25,7 +25,7 @@ from .._random import permutation
 from ..data import Dataset
 from ..errors import CheckpointError, NonFiniteLoss, RunError, must_be, positive_int
 from ..generators import control
-from ..hybrid._model import QuantumTrain
+from ..hybrid import QuantumTrain
 from ..training import FitConfig, fit, step_seconds
 from ._comparison import COMPARISON, GENERATORS, Comparison, read_comparison
 

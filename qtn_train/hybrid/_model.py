@@ -11,11 +11,9 @@ the target that are not generated.
 from __future__ import annotations
 
 import copy
-import fnmatch
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -32,52 +30,17 @@ from ..engines import Engine
 from ..errors import CheckpointError, must_be
 from ..generators import CircuitGenerator, WeightGenerator, generator_from_config, qubits_needed
 from ..mapping import MappingModel, MLPMapping
+from ._layout import Layout
+from ._tensors import describe, owner
 
 # Simulators agree on what the initial parameters generate to much better than this, a weight.
 _ORIGIN_TOLERANCE = 1e-3
-# Tensors that start as a constant (the weights of normalization layers) move by this much.
-_CONSTANT_SCALE = 0.1
 
 # Weights for each angle of the circuit that is taken where none is given, and its fewest and most
 # layers.
 _COMPRESSION, _LAYERS = 5, (4, 110)
 
 _Array = np.ndarray[Any, np.dtype[Any]]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How generated numbers become weights.
-
-    Attributes:
-        start: ``"random"``: weights are a change to a fixed random start, drawn as torch draws
-            initial weights. ``"zeros"``: generated weights stand alone, as published.
-        scale: ``"fan_in"``: 1/√fan_in of each tensor times ``gain``; ``"one"``: 1, as published.
-        shuffle: Whether a fixed random permutation with random signs deals outcomes to weight
-            positions; published: no. Without the signs, a shift of the mapping's output moves
-            all weights of a layer together, and training is unstable.
-        center: Whether what the initial parameters generate is subtracted, so that training
-            begins at the start itself; published: no.
-        gain: Factor on every scale. The larger it is, the less the angles have to move.
-    """
-
-    start: Literal["random", "zeros"] = "random"
-    scale: Literal["fan_in", "one"] = "fan_in"
-    shuffle: bool = True
-    center: bool = True
-    gain: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.start not in ("random", "zeros"):
-            raise ValueError(must_be("start", "'random' or 'zeros'", repr(self.start)))
-        if self.scale not in ("fan_in", "one"):
-            raise ValueError(must_be("scale", "'fan_in' or 'one'", repr(self.scale)))
-        if not (math.isfinite(self.gain) and self.gain > 0):
-            raise ValueError(must_be("gain", "a positive number", self.gain))
-
-
-#: The arrangement of arXiv 2402.16465.
-PUBLISHED_LAYOUT = Layout(start="zeros", scale="one", shuffle=False, center=False, gain=1.0)
 
 
 @final
@@ -118,7 +81,7 @@ class QuantumTrain(nn.Module):
         *,
         seed: int = 0,
         generated: str | Sequence[str] = "*",
-        layout: Layout = Layout(),
+        layout: Layout = Layout(),  # noqa: B008
         circuit: Circuit | None = None,
         engine: Engine | Literal["auto"] | None = None,
         mapping: MappingModel | None = None,
@@ -130,7 +93,7 @@ class QuantumTrain(nn.Module):
         self.layout = layout
         self.generated = (generated,) if isinstance(generated, str) else tuple(generated)
         self.target = copy.deepcopy(target)
-        self._tensors = _describe(self.target, self.generated, layout)
+        self._tensors = describe(self.target, self.generated, layout)
         self.n_weights = sum(tensor.count for tensor in self._tensors)
         if generator is None:
             generator = _default_generator(self.n_weights, seed, circuit, engine, mapping)
@@ -160,7 +123,7 @@ class QuantumTrain(nn.Module):
             values = torch.from_numpy(start).view(tensor.shape)
             shared: Tensor | None = None
             for name in tensor.names:
-                module, leaf = _owner(self.target, name)
+                module, leaf = owner(self.target, name)
                 shared = values.to(getattr(module, leaf)) if shared is None else shared
                 delattr(module, leaf)
                 module.register_buffer(leaf, shared, persistent=False)
@@ -237,7 +200,7 @@ class QuantumTrain(nn.Module):
         weights = {}
         pieces = numbers.split([tensor.count for tensor in self._tensors])
         for tensor, piece in zip(self._tensors, pieces, strict=True):
-            module, leaf = _owner(self.target, tensor.names[0])
+            module, leaf = owner(self.target, tensor.names[0])
             start: Tensor = getattr(module, leaf)
             change = piece.view(tensor.shape).to(start.dtype)
             made = torch.add(start, change, alpha=tensor.scale)
@@ -276,7 +239,7 @@ class QuantumTrain(nn.Module):
         for tensor in self._tensors:
             parameter = nn.Parameter(weights[tensor.names[0]].detach().clone())
             for name in tensor.names:
-                module, leaf = _owner(net, name)
+                module, leaf = owner(net, name)
                 delattr(module, leaf)
                 module.register_parameter(leaf, parameter)
         for path, leaves in self._leaves.items():
@@ -451,86 +414,11 @@ class QuantumTrain(nn.Module):
             raise CheckpointError(f"`{source}` must hold this model; got: {first}") from error
 
 
-@dataclass(frozen=True)
-class _GeneratedTensor:
-    """One generated tensor: all names that share it, and how its weights are made."""
-
-    names: tuple[str, ...]
-    shape: tuple[int, ...]
-    bound: float
-    constant: float
-    scale: float
-
-    @property
-    def count(self) -> int:
-        return math.prod(self.shape)
-
-    def start_values(self, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        if self.bound == 0.0:
-            return np.full(self.count, self.constant, dtype=np.float32)
-        values = self.bound * uniform(seed, f"start/{self.names[0]}", self.count)
-        return values.astype(np.float32)
-
-
 def _essence(config: Any) -> Any:
     """A generator's description without what does not change its weights' meaning."""
     if not isinstance(config, dict):
         return config
     return {k: v for k, v in config.items() if k not in ("engine", "chunk_size")}
-
-
-def _describe(
-    target: nn.Module, patterns: Sequence[str], layout: Layout
-) -> tuple[_GeneratedTensor, ...]:
-    names: dict[int, list[str]] = {}
-    found: dict[int, nn.Parameter] = {}
-    for name, parameter in target.named_parameters(remove_duplicate=False):
-        if parameter.requires_grad:
-            names.setdefault(id(parameter), []).append(name)
-            found[id(parameter)] = parameter
-    tensors = []
-    for key, aliases in names.items():
-        if any(fnmatch.fnmatchcase(name, p) for name in aliases for p in patterns):
-            tensors.append(_tensor(target, found[key], tuple(aliases), layout))
-    if not tensors:
-        expected = "a pattern that matches a trainable parameter of the target"
-        known = ", ".join(aliases[0] for aliases in names.values()) or "none"
-        hint = f"Its trainable parameters: {known}."
-        raise ValueError(must_be("generated", expected, list(patterns), hint))
-    return tuple(tensors)
-
-
-def _tensor(
-    target: nn.Module, parameter: nn.Parameter, names: tuple[str, ...], layout: Layout
-) -> _GeneratedTensor:
-    """Decide start and scale of one tensor.
-
-    A tensor that the target starts as a constant (the weights of a normalization layer) stays so.
-    """
-    values = parameter.detach()
-    constant = float(values.reshape(-1)[0])
-    is_constant = (values.numel() > 1 or values.ndim < 2) and bool((values == constant).all())
-    fan_in = _fan_in(target, parameter, names[0])
-    scale = layout.gain * (_CONSTANT_SCALE if is_constant else 1 / math.sqrt(fan_in))
-    if layout.scale == "one":
-        scale = layout.gain
-    bound = 0.0 if is_constant or layout.start == "zeros" else 1 / math.sqrt(fan_in)
-    constant = constant if is_constant and layout.start == "random" else 0.0
-    return _GeneratedTensor(names, tuple(parameter.shape), bound, constant, scale)
-
-
-def _fan_in(target: nn.Module, parameter: nn.Parameter, name: str) -> int:
-    """Numbers summed into one output; for a bias, those of the first matrix in its module."""
-    if parameter.ndim >= 2:
-        return max(1, parameter[0].numel())
-    module, _ = _owner(target, name)
-    matrices = [p for p in module.parameters(recurse=False) if p.ndim >= 2]
-    return max(1, matrices[0][0].numel() if matrices else parameter.numel())
-
-
-def _owner(module: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, leaf = name.rpartition(".")
-    return module.get_submodule(path), leaf
 
 
 def _default_generator(

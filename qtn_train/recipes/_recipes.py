@@ -13,7 +13,7 @@ from ..circuits import ANSATZE, Circuit
 from ..engines import Engine
 from ..errors import must_be, positive_int
 from ..generators import CircuitGenerator, qubits_needed
-from ..hybrid._model import PUBLISHED_LAYOUT, Layout, QuantumTrain
+from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
 from ..mapping import MappingModel, MLPMapping
 from ..training._config import FitConfig
 

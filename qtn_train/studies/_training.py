@@ -16,7 +16,7 @@ from ..recipes import build_model, default_circuit, fit_config, target_for
 from ..training import evaluate, fit
 
 if TYPE_CHECKING:
-    from ..hybrid._model import QuantumTrain
+    from ..hybrid import QuantumTrain
     from ..training import FitConfig
 
 Row = dict[str, Any]

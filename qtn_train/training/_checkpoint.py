@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .._files import read_tensors, write_tensors
 from ..errors import CheckpointError
-from ..hybrid._model import QuantumTrain
+from ..hybrid import QuantumTrain
 from ._config import FitConfig, History
 
 CHECKPOINT = "checkpoint.safetensors"

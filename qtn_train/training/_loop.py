@@ -21,7 +21,7 @@ from .._progress import progress_bar as bar_for
 from .._random import permutation
 from ..data import Dataset
 from ..errors import NonFiniteLoss, RunError, TruncationWarning, UnsupportedByEngine, must_be
-from ..hybrid._model import QuantumTrain
+from ..hybrid import QuantumTrain
 from ._checkpoint import CHECKPOINT, Progress, read_checkpoint, restore, save_checkpoint
 from ._config import FitConfig, History
 from ._distributed import Processes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import Dataset
-from ..hybrid._model import QuantumTrain
+from ..hybrid import QuantumTrain
 from ._config import FitConfig
 from ._loop import make_optimizer, training_step
 

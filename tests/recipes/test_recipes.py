@@ -9,7 +9,7 @@ from torch import nn
 from qtn_train.circuits import ansatz
 from qtn_train.data import DATASETS
 from qtn_train.engines import StatevectorEngine
-from qtn_train.hybrid._model import PUBLISHED_LAYOUT
+from qtn_train.hybrid import PUBLISHED_LAYOUT
 from qtn_train.mapping import MLPMapping
 from qtn_train.recipes import ImageCNN, build_model, default_circuit, fit_config, mlp, target_for
 from qtn_train.training import FitConfig

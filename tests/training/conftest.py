@@ -8,7 +8,7 @@ from torch import nn
 
 from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset, load
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 
 
 def noisy_net() -> nn.Sequential:

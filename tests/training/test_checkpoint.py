@@ -17,7 +17,7 @@ from qtn_train._files import FORMAT
 from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
 from qtn_train.errors import CheckpointError
-from qtn_train.hybrid._model import Layout, QuantumTrain
+from qtn_train.hybrid import Layout, QuantumTrain
 from qtn_train.training import (
     CHECKPOINT,
     FitConfig,

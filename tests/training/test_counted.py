@@ -17,7 +17,7 @@ from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
 from qtn_train.engines import SampledEngine, StatevectorEngine
 from qtn_train.engines.counting._base import Counts, Program
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.recipes import fit_config
 from qtn_train.training import (
     CHECKPOINT,

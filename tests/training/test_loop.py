@@ -19,7 +19,7 @@ from qtn_train._random import permutation
 from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
 from qtn_train.errors import NonFiniteLoss, RunError
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.training import (
     CHECKPOINT,
     FitConfig,

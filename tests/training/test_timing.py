@@ -12,7 +12,7 @@ from torch import nn
 from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
 from qtn_train.engines import SampledEngine, StatevectorEngine
-from qtn_train.hybrid._model import QuantumTrain
+from qtn_train.hybrid import QuantumTrain
 from qtn_train.training import FitConfig, _timing, seconds_per_step, step_seconds
 
 
