@@ -17,7 +17,6 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..errors import ProcessLost, must_be
 
@@ -57,20 +56,37 @@ def gathered(own: Float[Tensor, " part"], largest: int, total: int) -> Float[Ten
 
 
 class _Gather(torch.autograd.Function):
+    """One process's part to the whole; backward, :class:`_Scatter`."""
+
     @staticmethod
     def forward(ctx: Any, own: Tensor, largest: int) -> Tensor:
-        ctx.length, ctx.start = len(own), dist.get_rank() * largest
+        ctx.length, ctx.largest = len(own), largest
         padded = torch.nn.functional.pad(own, (0, largest - len(own)))
         parts = [torch.empty_like(padded) for _ in range(n_processes())]
         together(partial(dist.all_gather, parts, padded))
         return torch.cat(parts)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None]:
+        own: Tensor = _Scatter.apply(cotangent, ctx.length, ctx.largest)  # type: ignore[no-untyped-call]
+        return own, None
+
+
+class _Scatter(torch.autograd.Function):
+    """One process's part of the sum over all processes; backward, :class:`_Gather`."""
+
+    @staticmethod
+    def forward(ctx: Any, cotangent: Tensor, length: int, largest: int) -> Tensor:
+        ctx.largest = largest
         summed = cotangent.clone(memory_format=torch.contiguous_format)
         together(partial(dist.all_reduce, summed))
-        return summed[ctx.start : ctx.start + ctx.length], None
+        start = dist.get_rank() * largest
+        return summed[start : start + length]
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        whole: Tensor = _Gather.apply(grad, ctx.largest)  # type: ignore[no-untyped-call]
+        return whole, None, None
 
 
 def together(call: Callable[[], object]) -> None:

@@ -18,7 +18,6 @@ from typing import Any, ClassVar, final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ... import _html as html
 from ..._random import raw_bits
@@ -29,6 +28,7 @@ from ...measurements._counts import Counts, Program
 from ...measurements._estimators import GradientMethod, check_options, make_plan, n_circuits
 from ...measurements._readout import Readout, calibration_programs, check_size
 from .._base import MAX_BLOCK, Engine, State
+from .._once import once
 
 __all__ = ["CountingEngine", "Counts", "EstimatedState", "Program", "SampledEngine"]
 
@@ -268,15 +268,26 @@ class _Estimate(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, angles: Tensor, frequencies: Tensor, estimate: Callable[[Tensor], Tensor]
+        angles: Tensor, frequencies: Tensor, estimate: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        ctx.estimate, ctx.like = estimate, (angles.device, angles.dtype)
-        return frequencies.view_as(frequencies)
+        return frequencies.clone()
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        angles, _, ctx.estimate = inputs
+        ctx.save_for_backward(angles)
+
+    @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
-        return ctx.estimate(cotangent).to(*ctx.like), None, None
+        (angles,) = ctx.saved_tensors
+        grad = ctx.estimate(cotangent.detach()).to(angles.device, angles.dtype)
+        (grad,) = once(
+            grad,
+            inputs=(angles, cotangent),
+            engine="an engine that counts shots",
+            hint="Take its simulator, such as StatevectorEngine().",
+        )
+        return grad, None, None
 
 
 @final

@@ -21,7 +21,6 @@ from typing import Any, final, get_args
 import torch
 from jaxtyping import Complex, Float, Int, UInt8
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ... import _html as html
 from ..._types import ComplexDtype
@@ -97,7 +96,8 @@ class MPSState(State):
 
     def _probs(self, start: int, stop: int) -> Tensor:
         left, right, skip = self._halves(start, stop)
-        squares: Tensor = _Squares.apply(left, right)  # type: ignore[no-untyped-call]
+        b = torch.cat((right.real, right.imag))
+        squares: Tensor = _Squares.apply(_real_rows(left), b)[0]  # type: ignore[no-untyped-call]
         return squares.view(-1)[skip : skip + stop - start]
 
     def _halves(self, start: int, stop: int) -> tuple[Tensor, Tensor, int]:
@@ -278,24 +278,23 @@ class _Squares(torch.autograd.Function):
     """|left × right|² in real arithmetic: (2, rows, columns) real and imaginary parts, squared."""
 
     @staticmethod
-    def forward(ctx: Any, left: Tensor, right: Tensor) -> Tensor:
-        a, b = _real_rows(left), torch.cat((right.real, right.imag))
+    def forward(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         parts = a @ b
-        ctx.save_for_backward(a, b, parts)
-        ctx.inner = left.shape[1]
         real, imag = parts.chunk(2)
-        return torch.addcmul(real.square(), imag, imag)
+        return torch.addcmul(real.square(), imag, imag), parts
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         a, b, parts = ctx.saved_tensors
-        inner = ctx.inner
+        if torch.is_grad_enabled():  # to be differentiated again: from the inputs
+            parts = a @ b
         grads = (parts.view(2, *grad.shape) * (2 * grad)).view(parts.shape)
-        grad_a, grad_b = grads @ b.mT, a.mT @ grads
-        top, bottom = grad_a.chunk(2)
-        left = torch.complex(top[:, :inner] + bottom[:, inner:], bottom[:, :inner] - top[:, inner:])
-        return left, torch.complex(grad_b[:inner], grad_b[inner:])
+        return grads @ b.mT, a.mT @ grads
 
 
 def _real_rows(left: Tensor) -> Tensor:

@@ -23,11 +23,14 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ...errors import QtnTrainError
+from .._once import once
 
 SvdGradient = Literal["tangent", "exact"]
+
+# What a cut, and a move of the center, answer to whoever differentiates a gradient again.
+_EXACT = "Take StatevectorEngine(), or an MPSEngine whose max_bond cuts nothing."
 
 # Singular values below this many roundings of the largest one are noise, and not divided by.
 _NOISE = 64
@@ -110,8 +113,12 @@ def cut(matrix: Tensor, max_bond: int | None, cutoff: float, gradient: SvdGradie
     if cutoff:
         kept = min(kept, max(1, sum(weight > cutoff * tail[0] for weight in tail)))
     lost = tail[kept] if kept < len(tail) else 0.0
-    function = _Tangent if gradient == "tangent" else _Exact
-    isometry, rest = function.apply(matrix, u, s, vh, kept)  # type: ignore[no-untyped-call]
+    inverse = _inverse(s)[:kept]
+    if gradient == "tangent":
+        tangent = (u, s, vh, inverse[:, None] * vh[:kept], kept)
+        isometry, rest = _Tangent.apply(matrix, *tangent)  # type: ignore[no-untyped-call]
+    else:
+        isometry, rest = _Exact.apply(matrix, u, s, vh, inverse, kept)  # type: ignore[no-untyped-call]
     return Cut(isometry, rest, s[:kept], lost / tail[0] if tail[0] else 0.0)
 
 
@@ -145,16 +152,20 @@ class _QR(torch.autograd.Function):
     """A = Q R for a matrix with more rows than columns."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
         q, r = _robust(torch.linalg.qr, matrix)
-        ctx.save_for_backward(q, r)
         return q, r
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*output)
+
+    @staticmethod
     def backward(ctx: Any, grad_q: Tensor, grad_r: Tensor) -> Tensor:
         q, r = ctx.saved_tensors
-        return _vjp(q, _inverse_of_adjoint(r), grad_q, grad_r)
+        with torch.no_grad():
+            grad = _vjp(q, _inverse_of_adjoint(r), grad_q, grad_r)
+        return _once(grad, q, r, grad_q, grad_r)
 
 
 def _inverse_of_adjoint(r: Tensor) -> Tensor:
@@ -181,21 +192,27 @@ def _over(value: Tensor, noise: Tensor) -> Tensor:
 
 
 class _Tangent(torch.autograd.Function):
-    """U, S, Vᴴ of a matrix to its truncated factors, with the tangent-space derivative."""
+    """U, S, Vᴴ of a matrix to its truncated factors, with the tangent-space derivative.
+
+    ``inverse`` is (Y⁺)ᴴ, regularized.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, kept: int
+        matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, kept: int
     ) -> tuple[Tensor, Tensor]:
-        x, kept_s, kept_vh = u[:, :kept].contiguous(), s[:kept, None], vh[:kept]
-        ctx.save_for_backward(x, _inverse(s)[:kept, None] * kept_vh)
-        return x, kept_s * kept_vh
+        return u[:, :kept].contiguous(), s[:kept, None] * vh[:kept]
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(output[0], inputs[4])
+
+    @staticmethod
+    def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, ...]:
         x, inverse = ctx.saved_tensors
-        return _vjp(x, inverse, grad_x, grad_y), None, None, None, None
+        with torch.no_grad():
+            grad = _vjp(x, inverse, grad_x, grad_y)
+        return _once(grad, x, grad_x, grad_y), None, None, None, None, None
 
 
 class _Exact(torch.autograd.Function):
@@ -211,22 +228,34 @@ class _Exact(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, kept: int
+        matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, kept: int
     ) -> tuple[Tensor, Tensor]:
-        ctx.kept = kept
-        ctx.save_for_backward(u, s, vh)
         return u[:, :kept].contiguous(), s[:kept, None] * vh[:kept]
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor, None, None, None, None]:
-        u, s, vh = ctx.saved_tensors
-        k: int = ctx.kept
-        u1, u2, v1, v2 = u[:, :k], u[:, k:], vh[:k], vh[k:]
-        inverse, s2 = _inverse(s)[:k], s[k:, None]
-        grad = u1 @ grad_y + (grad_x - u @ (u.mH @ grad_x)) @ (inverse[:, None] * v1)
-        ratio = s2 / s[:k].clamp_min(torch.finfo(s.dtype).tiny)
-        width = torch.full_like(s[0], torch.finfo(s.dtype).eps ** 0.5)
-        turn = (u2.mH @ grad_x + s2 * (v2 @ grad_y.mH)) * _over(1 - ratio.square(), width) * inverse
-        grad = grad + u2 @ (turn @ v1) + u1 @ ((turn * ratio).mH @ v2)
-        return grad, None, None, None, None
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs[1:5], output[0])
+
+    @staticmethod
+    def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        u, s, vh, inverse, x = ctx.saved_tensors
+        with torch.no_grad():
+            grad = _exact_vjp(u, s, vh, inverse, grad_x, grad_y)
+        return _once(grad, x, grad_x, grad_y), None, None, None, None, None
+
+
+def _exact_vjp(
+    u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor
+) -> Tensor:
+    k = len(inverse)
+    u1, u2, v1, v2 = u[:, :k], u[:, k:], vh[:k], vh[k:]
+    s2 = s[k:, None]
+    grad = u1 @ grad_y + (grad_x - u @ (u.mH @ grad_x)) @ (inverse[:, None] * v1)
+    ratio = s2 / s[:k].clamp_min(torch.finfo(s.dtype).tiny)
+    width = torch.full_like(s[0], torch.finfo(s.dtype).eps ** 0.5)
+    turn = (u2.mH @ grad_x + s2 * (v2 @ grad_y.mH)) * _over(1 - ratio.square(), width) * inverse
+    return grad + u2 @ (turn @ v1) + u1 @ ((turn * ratio).mH @ v2)
+
+
+def _once(grad: Tensor, *inputs: Tensor) -> Tensor:
+    return once(grad, inputs=inputs, engine="a bond that was cut", hint=_EXACT)[0]

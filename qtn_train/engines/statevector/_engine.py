@@ -18,12 +18,12 @@ from typing import Any, final
 import torch
 from jaxtyping import Complex, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ..._types import ComplexDtype
 from ...circuits import Circuit
 from ...errors import UnsupportedByEngine, must_be, positive_int
 from .._base import Engine, State
+from .._once import once
 from ._blocks import BlockPlan, block_plan
 from ._layers import layer_plan
 from ._tiles import TilePlan, tile_plan
@@ -173,7 +173,6 @@ class _Gather(torch.autograd.Function):
         return values[_table(plan, "slots", values.device)]
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         padded = torch.cat((grad.reshape(-1), grad.new_zeros(1)))
         entries = padded[_table(ctx.plan, "copies", grad.device)].sum(1)
@@ -203,7 +202,9 @@ class _Evolve(torch.autograd.Function):
         return amplitudes
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         matrices, amplitudes = ctx.saved_tensors
-        return ctx.plan.backward(matrices, amplitudes, grad), None
+        with torch.no_grad():
+            made = ctx.plan.backward(matrices, amplitudes, grad)
+        hint = "Take MPSEngine()."
+        return once(made, inputs=(matrices, grad), engine="StatevectorEngine", hint=hint)[0], None

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ...circuits import Circuit
+from .._once import once
 
 # Fewer qubits are not worth it; of more, the state no longer stays in the second-level cache.
 FEWEST, MOST = 6, 16
@@ -71,19 +71,21 @@ class _Layers(torch.autograd.Function):
         _layer_kernels.run(state, pairs, plan.orders, plan.which)
         amplitudes = torch.from_numpy(state)
         ctx.plan, ctx.pairs = plan, pairs
-        ctx.save_for_backward(amplitudes)
+        ctx.save_for_backward(turns, amplitudes)
         return amplitudes
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         from . import _layer_kernels
 
-        (amplitudes,) = ctx.saved_tensors
-        state, cotangent = amplitudes.numpy().copy(), grad.contiguous().numpy().copy()
+        turns, amplitudes = ctx.saved_tensors
+        state = amplitudes.detach().numpy().copy()
+        cotangent = grad.detach().contiguous().numpy().copy()
         out = np.zeros(ctx.pairs.shape[:2], ctx.pairs.dtype)
         _layer_kernels.run_back(state, cotangent, ctx.pairs, ctx.plan.inverses, ctx.plan.which, out)
-        return torch.from_numpy(out) / 2, None
+        made = torch.from_numpy(out) / 2
+        hint = "Take MPSEngine()."
+        return once(made, inputs=(turns, grad), engine="StatevectorEngine", hint=hint)[0], None
 
 
 @lru_cache(maxsize=64)
