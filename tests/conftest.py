@@ -1,14 +1,14 @@
-"""What every test shares: checked shapes, seeded property tests, the folder of the full data."""
+"""What every test shares: checked shapes, seeded property tests, data and services."""
 
-import importlib
-import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.machinery import PathFinder
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jaxtyping
@@ -22,18 +22,18 @@ jaxtyping.install_import_hook(
 )
 
 
-def _load_plain(name: str) -> None:
-    """Import a module without these checks: numba compiles plain functions only."""
-    package = importlib.import_module(name.rpartition(".")[0])
-    spec = PathFinder.find_spec(name, package.__path__)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
+class _PlainFinder(MetaPathFinder):
+    """Find compiled modules without these checks: numba compiles plain functions only."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.startswith("qtn_train.") and fullname.endswith("_kernels"):
+            return PathFinder.find_spec(fullname, path, target)
+        return None
 
 
-_load_plain("qtn_train.engines.statevector._kernels")
-_load_plain("qtn_train.engines.statevector._layer_kernels")
+sys.meta_path.insert(0, _PlainFinder())
 
 settings.register_profile(
     "qtn_train", derandomize=True, deadline=None, max_examples=50, database=None
@@ -71,3 +71,48 @@ def data_dir() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("QTN_TRAIN_DATA names no folder with the full image sets")
     return Path(folder)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """Start the service and point the SDK and boto3 to it."""
+    pytest.importorskip("braket.aws", reason="the braket extra is not installed")
+    import boto3
+    from braket.tracking import pricing
+
+    from qtn_train.braket.stand_in import BraketService
+
+    with BraketService() as running:
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in running.env.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        monkeypatch.setattr(pricing._pricing, "_price_list", [])
+        pricing.Pricing.price_search.cache_clear()
+        yield running
+
+
+@pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """The address of a Dask scheduler with two workers, which are threads of this process."""
+    import torch
+    from distributed import LocalCluster
+
+    from qtn_train.studies import _runner
+
+    threads = torch.get_num_threads()
+    with (
+        _runner._event_loop() as loop,
+        LocalCluster(
+            loop=loop,
+            n_workers=2,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+    ):
+        yield cluster.scheduler_address
+    torch.set_num_threads(threads)

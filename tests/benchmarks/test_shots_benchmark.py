@@ -12,7 +12,7 @@ from experiments import shot_measures, shots
 from qtn_train.engines import StatevectorEngine
 from qtn_train.plots import save_shots
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NETWORK = shot_measures.Network("iris", "ry-cx-chain", 1, 1)
 
 
