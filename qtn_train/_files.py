@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError
+from .errors import CheckpointError, must_be
 
 FORMAT = 2
 _KEY = "qtn_train"
@@ -76,13 +76,12 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
 
     Raises:
         FileNotFoundError: There is no such file.
-        CheckpointError: It is damaged, of another kind, or of a newer format. Files of format 1
-            are read.
+        CheckpointError: It is damaged, of another kind, or of a another format.
     """
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise FileNotFoundError(f"`{path}` must be a {kind} file; got nothing there.")
+        raise FileNotFoundError(must_be(str(path), f"a {kind} file", "nothing there"))
     try:
         with safe_open(path, framework="pt") as file:
             info = json.loads((file.metadata() or {})[_KEY])
@@ -90,19 +89,17 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             number, actual = int(info["format"]), info["kind"]
             seal = info.pop("sha256", None)
     except (SafetensorError, LookupError, ArithmeticError, TypeError, ValueError, OSError) as error:
-        text = f"`{path}` must be a {kind} file of qtn_train; got a damaged or foreign file."
-        raise CheckpointError(text) from error
-    if number > FORMAT:
-        raise CheckpointError(
-            f"`{path}` must be of format {FORMAT} at most; got {number}. Update qtn_train."
-        )
+        expected = f"a {kind} file of qtn_train"
+        raise CheckpointError(must_be(str(path), expected, "a damaged or foreign file")) from error
+    if number != FORMAT:
+        hint = "Update qtn_train." if number > FORMAT else "Begin anew: it cannot be converted."
+        raise CheckpointError(must_be(str(path), f"of format {FORMAT}", number, hint))
     if actual != kind:
-        raise CheckpointError(f"`{path}` must be a {kind} file; got a {actual} file.")
-    if seal not in (_seal(tensors, info), *(_older_seals(tensors, info) if number == 1 else ())):
-        text = f"`{path}` must have the content that was written; got another checksum."
-        raise CheckpointError(
-            f"{text} The file is damaged: restore a copy, or begin anew elsewhere."
-        )
+        raise CheckpointError(must_be(str(path), f"a {kind} file", f"a {actual} file"))
+    if seal != _seal(tensors, info):
+        hint = "The file is damaged: restore a copy, or begin anew elsewhere."
+        expected = "as it was written"
+        raise CheckpointError(must_be(str(path), expected, "another checksum", hint))
     return tensors, info
 
 
@@ -110,15 +107,6 @@ def _seal(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
     """Return the SHA-256 over tensors and description."""
     text = json.dumps(info, sort_keys=True)
     return hashlib.sha256(f"{checksum(tensors)} {text}".encode()).hexdigest()
-
-
-def _older_seals(tensors: dict[str, Tensor], info: dict[str, Any]) -> tuple[str | None, ...]:
-    """Return what files of format 1 carried: each kind was sealed in its own way."""
-    if info["kind"] == "model":
-        return (checksum(tensors),)
-    if info["kind"] == "checkpoint":
-        return (_seal(tensors, {k: v for k, v in info.items() if k not in ("format", "kind")}),)
-    return (None,)
 
 
 def checksum(tensors: dict[str, Tensor]) -> str:

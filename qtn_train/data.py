@@ -95,8 +95,8 @@ _IRIS_TEST, _DIGITS_TEST = 10, 36  # test samples of each class
 
 _REPLACE = "Replace it by a fresh copy, or delete it."
 _FOLDER_HINT = (
-    "Put its four files into a folder and name it with --data-dir (in Python, data_dir=) or in the "
-    "environment variable QTN_TRAIN_DATA."
+    "Put its four files into a folder and name it (data_dir), or name it in the environment "
+    "variable QTN_TRAIN_DATA."
 )
 
 _Bytes = NDArray[np.uint8]

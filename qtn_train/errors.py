@@ -1,9 +1,12 @@
 """Everything this package raises or warns with, in one place.
 
-Every message has one form: "`name` must be ‹expected›; got ‹actual›. ‹what to do›."
-A wrong value is a :class:`ValueError` or a :class:`TypeError` of Python; the classes here
-name what those two cannot say.
+A message has one of two forms: of a wrong value, "`name` must be ‹expected›; got ‹actual›. ‹what to
+do›."; of an event, "‹what happened›. ‹what is safe›. ‹what to do›." A wrong value is a
+:class:`ValueError` or a :class:`TypeError` of Python; the classes here name what those two cannot
+say.
 """
+
+from __future__ import annotations
 
 
 class QtnTrainError(Exception):
@@ -50,6 +53,10 @@ class TaskFailed(QtnTrainError):
     """Tasks failed for good; only the user's word sends them again."""
 
 
+class MissingExtra(QtnTrainError, ImportError):
+    """An optional package is not installed; the message says how to install it."""
+
+
 class QtnTrainWarning(UserWarning):
     """Base of the warnings that are this package's own."""
 
@@ -58,14 +65,54 @@ class TruncationWarning(QtnTrainWarning):
     """A matrix product state was cut so hard that its probabilities are no longer trustworthy."""
 
 
-def must_be(name: str, expected: str, actual: object, hint: str = "") -> str:
+class Message(str):
+    """The one-line message of a wrong value; it knows the argument that the value was given for.
+
+    Attributes:
+        name: The argument, as Python code spells it.
+    """
+
+    name: str
+    _complaint: str
+
+    def __new__(cls, name: str, complaint: str) -> Message:
+        """Return the text "`name` complaint"."""
+        self = super().__new__(cls, f"`{name}` {complaint}")
+        self.name, self._complaint = name, complaint
+        return self
+
+    def __getnewargs__(self) -> tuple[str, str]:  # type: ignore[override]
+        return self.name, self._complaint
+
+    def about(self, name: str) -> Message:
+        """Return the same message about the same argument under another name.
+
+        Args:
+            name: The other name, such as that of an option of the command line.
+
+        Returns:
+            The message.
+
+        Example:
+            >>> must_be("n_layers", "a positive integer", 0).about("--layers")
+            '`--layers` must be a positive integer; got 0.'
+        """
+        return Message(name, self._complaint)
+
+
+class Event(str):
+    """The one-line message of something that happened, for which no argument is to blame."""
+
+
+def must_be(name: str, expected: str, actual: object, hint: str = "") -> Message:
     """Return the one-line message of a wrong value.
 
     Args:
-        name: The argument, as the caller wrote it.
+        name: The argument, as Python code spells it.
         expected: What it must be.
         actual: What came.
-        hint: A full sentence that says what to do, or nothing.
+        hint: A full sentence that says what to do, or nothing. Words that hold in Python and in a
+            shell: "Resume it", not an option of either.
 
     Returns:
         The message.
@@ -74,8 +121,43 @@ def must_be(name: str, expected: str, actual: object, hint: str = "") -> str:
         >>> must_be("n_layers", "a positive integer", 0)
         '`n_layers` must be a positive integer; got 0.'
     """
-    text = f"`{name}` must be {expected}; got {actual}."
-    return f"{text} {hint}" if hint else text
+    complaint = f"must be {expected}; got {actual}."
+    return Message(name, f"{complaint} {hint}" if hint else complaint)
+
+
+def event(happened: str, safe: str, hint: str) -> Event:
+    """Return the one-line message of something that happened to a network, a file or a device.
+
+    Args:
+        happened: What happened, a sentence.
+        safe: What is safe of that which was computed or paid for, a sentence.
+        hint: What to do: a sentence, or one that ends in the command to type.
+
+    Returns:
+        The message.
+
+    Example:
+        >>> event("The disk is full.", "The last checkpoint is whole.", "Make room, and resume.")
+        'The disk is full. The last checkpoint is whole. Make room, and resume.'
+    """
+    return Event(f"{happened} {safe} {hint}")
+
+
+def needs_extra(what: str, extra: str) -> str:
+    """Return the message of a :class:`MissingExtra`.
+
+    Args:
+        what: What needs it, with its verb.
+        extra: Name of the extra.
+
+    Returns:
+        The message, with the line to type.
+
+    Example:
+        >>> needs_extra("studies need", "studies")
+        "studies need the extra `studies`: pip install 'qtn_train[studies]'"
+    """
+    return f"{what} the extra `{extra}`: pip install 'qtn_train[{extra}]'"
 
 
 def positive_int(name: str, value: object, hint: str = "") -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
+import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +14,28 @@ import pytest
 
 import qtn_train
 from qtn_train import errors
-from qtn_train.errors import QtnTrainError, QtnTrainWarning, must_be, positive_int
+from qtn_train.errors import (
+    Event,
+    Message,
+    QtnTrainError,
+    QtnTrainWarning,
+    event,
+    must_be,
+    positive_int,
+)
 
 ROOT = Path(qtn_train.__file__).parent
-TREES = {path: ast.parse(path.read_text()) for path in sorted(ROOT.rglob("*.py"))}
-OWN = {name for name, kind in vars(errors).items() if inspect.isclass(kind)}
+# The stand-in of a service speaks as that service does.
+TREES = {
+    path: ast.parse(path.read_text())
+    for path in sorted(ROOT.rglob("*.py"))
+    if "stand_in" not in path.parts
+}
+OWN = {
+    name
+    for name, kind in vars(errors).items()
+    if inspect.isclass(kind) and not issubclass(kind, str)
+}
 CHECKED = OWN | {"ValueError", "TypeError"}
 
 #: What may be raised without a message: they carry none, in Python either.
@@ -196,3 +216,34 @@ def test_positive_int() -> None:
     for value in (1.0, "1", True, None):
         with pytest.raises(TypeError, match=rf"^`n` must be a positive integer; got {value!r}\.$"):
             positive_int("n", value)
+
+
+def test_a_message_knows_its_argument_also_after_a_journey() -> None:
+    message = must_be("n_layers", "positive", "`n_layers`", "Give one.")
+    assert message.name == "n_layers"
+    assert message.about("--layers") == "`--layers` must be positive; got `n_layers`. Give one."
+    for traveled in (pickle.loads(pickle.dumps(message)), copy.deepcopy(message)):
+        assert (type(traveled), traveled.name, str(traveled)) == (Message, "n_layers", message)
+    error = pickle.loads(pickle.dumps(ValueError(message)))
+    assert error.args[0].about("x") == "`x` must be positive; got `n_layers`. Give one."
+
+
+def test_the_form_of_an_event() -> None:
+    told = event("The disk is full.", "The checkpoint is whole.", "Go on with: make room")
+    assert type(told) is Event
+    assert told == "The disk is full. The checkpoint is whole. Go on with: make room"
+
+
+def test_the_library_does_not_speak_of_options() -> None:
+    """The command line alone knows how its options are called."""
+    found = {
+        f"{path.relative_to(ROOT)}:{node.lineno}": text
+        for path, tree in TREES.items()
+        if path.relative_to(ROOT).parts[0] != "cli"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).rpartition(".")[2] in ("must_be", "event", "positive_int")
+        for argument in node.args
+        if (text := text_of(argument)) and re.search(r"--[a-z]", text)
+    }
+    assert found == {}

@@ -11,33 +11,23 @@ import json
 import os
 import shlex
 import sys
+import traceback
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-from ..errors import (
-    CheckpointError,
-    DataError,
-    JournalError,
-    NonFiniteLoss,
-    QtnTrainError,
-    RunError,
-    UnsupportedByEngine,
-    must_be,
-)
+from ..errors import event, must_be
 from . import _braket as _braket
 from . import _compare as _compare
 from . import _device as _device
+from . import _failure as _failure
 from . import _run as _run
 from . import _study as _study
 from ._device import Account
 from ._run import CURVES, ENGINES, KEPT, MAPPINGS, WEIGHTS, say
-
-# Some versions of typer carry a click of their own: this is the base of its errors in all of them.
-_ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="qtn-train",
@@ -50,6 +40,19 @@ app = typer.Typer(
 app.add_typer(_braket.app, name="braket")
 app.add_typer(_study.app, name="study")
 app.command("compare")(_compare.command)
+
+#: Flags that may stand anywhere in the line.
+_GLOBAL = ("--debug",)
+
+
+@app.callback()
+def every_command(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of whatever ends the program.")
+    ] = False,
+) -> None:
+    """Train classical networks whose weights are read off a quantum circuit."""
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]
@@ -144,9 +147,9 @@ def train(
         say(model.summary())
         try:
             result = _run.train(model, data, run, out, resume)
-        except KeyboardInterrupt:
-            command = shlex.join([*again, *account.again()])
-            _fail(f"interrupted; nothing is lost. Go on with: {command}", 1)
+        except KeyboardInterrupt as error:
+            hint = f"Go on with: {shlex.join([*again, *account.again()])}"
+            raise InterruptedError(event("Interrupted.", "Nothing is lost.", hint)) from error
     if result is None:  # the first process tells
         return
     if as_json:
@@ -224,29 +227,20 @@ def info(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; wrong input ends in one line and exit status 2."""
+    command = typer.main.get_command(app)
+    words = _flags_first(sys.argv[1:])
     try:
-        app(standalone_mode=False, prog_name="qtn-train")
-    except NonFiniteLoss as error:
-        _fail(f"{error} The last good checkpoint was kept.", 1)
-    except (
-        CheckpointError, DataError, JournalError, RunError, UnsupportedByEngine, ValueError,
-        TypeError, ImportError, FileNotFoundError, PermissionError, NotADirectoryError,
-        IsADirectoryError,
-    ) as error:  # fmt: skip
-        if os.environ.get("QTN_TRAIN_DEBUG"):
-            raise
-        _fail(str(error), 2)
-    except (QtnTrainError, OSError) as error:
-        _fail(str(error), 1)
-    except _ClickException as error:
-        _fail(f"{error.format_message().rstrip('.')}. See --help.", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted", 1)
+        command.main(words, prog_name="qtn-train", standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        if "--debug" in words:
+            traceback.print_exception(error)
+        _failure.end(error, command, words)
 
 
-def _fail(message: str, status: int) -> NoReturn:
-    _run.tell_failure("qtn-train: " + " ".join(message.split()))
-    sys.exit(status)
+def _flags_first(words: list[str]) -> list[str]:
+    """Let the flags that hold for every command stand anywhere."""
+    given = [flag for flag in _GLOBAL if flag in words]
+    return given + [word for word in words if word not in _GLOBAL]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..errors import JournalError, TasksPending, must_be, positive_int
+from ..errors import JournalError, TasksPending, event, must_be, positive_int
 from . import _run as _run
 from ._device import (
     Account,
@@ -36,7 +36,7 @@ from ._device import (
     open_engine,
     telling,
 )
-from ._run import JOURNAL, WEIGHTS, naming_options
+from ._run import JOURNAL, WEIGHTS
 
 if TYPE_CHECKING:
     from ..circuits import Circuit
@@ -98,24 +98,23 @@ def estimate(
             "weights_per_outcome": weights_per_outcome,
         },
     )
-    with naming_options():
-        if shots is None:
-            raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
-        if steps:
-            positive_int("--steps", steps)
-        check_estimator(gradient, n_shifts)
-        target = Account(profile, region).find(device)
-        told = estimated(
-            circuit,
-            target,
-            shots=shots,
-            gradient=cast(Any, gradient),
-            n_outcomes=n_weights,
-            steps=steps,
-            evaluations=1,
-            n_shifts=n_shifts,
-            mitigate_readout=bool(mitigate_readout),
-        )
+    if shots is None:
+        raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
+    if steps:
+        positive_int("steps", steps)
+    check_estimator(gradient, n_shifts)
+    target = Account(profile, region).find(device)
+    told = estimated(
+        circuit,
+        target,
+        shots=shots,
+        gradient=cast(Any, gradient),
+        n_outcomes=n_weights,
+        steps=steps,
+        evaluations=1,
+        n_shifts=n_shifts,
+        mitigate_readout=bool(mitigate_readout),
+    )
     fitting = suggest(target, n_weights, shots=shots)[:_FITTING] if told.warnings else []
     if as_json:
         result = told.to_json() | {"suggestions": [asdict(one) for one in fitting]}
@@ -200,8 +199,8 @@ def submit(
             with telling(command, account):
                 result = _evaluation(directory, run, data, model, path)
         except KeyboardInterrupt as error:
-            text = f"interrupted; nothing is lost. Go on with: {shlex.join(command[:-1])}"
-            raise TasksPending(text) from error
+            hint = f"Go on with: {shlex.join(command[:-1])}"
+            raise TasksPending(event("Interrupted.", "Nothing is lost.", hint)) from error
         except TasksPending:
             if not no_wait or _uncreated(path):
                 raise
@@ -287,8 +286,7 @@ def _session(journal: Path, account: Account) -> Any:
     settings, tasks = read_journal(journal)
     if not any(task.state in ("sent", "created") for task in tasks):
         return None
-    with naming_options():
-        return account.session(settings.get("region"))
+    return account.session(settings.get("region"))
 
 
 @app.command()
@@ -382,8 +380,7 @@ def limit(
         raise ValueError(must_be("--usd", "an amount of USD", repr(usd))) from error
     if not yes:
         raise ValueError(must_be("--yes", "given to change the account's limit", "nothing"))
-    with naming_options():
-        target = Account(profile, region).find(device)
+    target = Account(profile, region).find(device)
     arn = set_spending_limit(target, amount)
     told = {"device": target.name, "usd": str(amount), "spending_limit": arn}
     print(json.dumps(told) if as_json else f"{target.name}: at most ${amount:,.2f} ({arn})")

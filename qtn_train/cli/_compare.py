@@ -14,7 +14,7 @@ import typer
 from tqdm import tqdm
 
 from .._files import write_atomically
-from ..errors import CheckpointError, must_be
+from ..errors import CheckpointError, event, must_be
 from . import _run as _run
 from ._run import say
 
@@ -104,8 +104,8 @@ def command(
     except KeyboardInterrupt as error:
         if not (out / COMPARISON).exists():
             raise
-        text = f"interrupted; nothing is lost. Go on with: {shlex.join(again)}"
-        raise InterruptedError(text) from error
+        hint = f"Go on with: {shlex.join(again)}"
+        raise InterruptedError(event("Interrupted.", "Nothing is lost.", hint)) from error
     from ..plots import save_comparison
 
     save_comparison(comparison.runs, out / FIGURE, _title(run, comparison))
@@ -154,15 +154,14 @@ def _compare(run: dict[str, Any], data_dir: Path | None, out: Path, resume: bool
     from ..comparison import GENERATORS, CompareConfig, compare
 
     names = GENERATORS if run["generators"] == "all" else run["generators"].split(",")
-    with _run.naming_options():
-        config = CompareConfig(
-            generators=tuple(name.strip() for name in names),
-            layers=tuple(run["layers"] or [1]),
-            seeds=run["seeds"],
-            fit=_run.fit_options(run),
-            tune=run["tune"],
-            effective=run["effective"],
-        )
+    config = CompareConfig(
+        generators=tuple(name.strip() for name in names),
+        layers=tuple(run["layers"] or [1]),
+        seeds=run["seeds"],
+        fit=_run.fit_options(run),
+        tune=run["tune"],
+        effective=run["effective"],
+    )
     first = {**run, "layers": config.layers[0] if run["layers"] else None}
     data, model = _run.build(first, data_dir)
     run |= {"ansatz": first["ansatz"], "qubits": first["qubits"]}

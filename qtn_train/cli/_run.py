@@ -6,7 +6,6 @@ import json
 import math
 import os
 import platform
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -106,20 +105,6 @@ def started(
         yield run, out
 
 
-def tell_failure(text: str) -> None:
-    """Print the line that ends a run, unless another of its processes has failed before."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        from ..training._distributed import first_to_fail
-
-        if first_to_fail():
-            who = "" if os.environ["RANK"] == "0" else f" (process {os.environ['RANK']})"
-            # Not sys.stderr, which leads nowhere in all processes but the first.
-            text = text.replace("qtn-train", f"qtn-train{who}", 1)
-            print(text, file=sys.__stderr__, flush=True)
-        return
-    say(text)
-
-
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -207,19 +192,6 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-@contextmanager
-def naming_options() -> Iterator[None]:
-    """Let messages about an argument name the option that it came from."""
-    names = {name: _option(name) for name in (*KEPT, "budget_usd", "profile", "region", "bucket")}
-    names |= {name: _option(name) for name in ("generators", "seeds")}
-    names |= {"n_qubits": "--qubits"}
-    try:
-        yield
-    except (TypeError, ValueError, UnsupportedByEngine) as error:
-        text = re.sub(r"`(\w+)`", lambda m: f"`{names.get(m[1], m[1])}`", str(error))
-        raise type(error)(text) from error
-
-
 def _engine(run: dict[str, Any], circuit: Circuit, n_weights: int) -> Engine | Literal["auto"]:
     from ..engines import BraketEngine, MPSEngine, SampledEngine, StatevectorEngine, choose_engine
 
@@ -303,12 +275,11 @@ def build(
         weights_per_outcome=run["weights_per_outcome"] or 1,
     )
     data = load(run["dataset"], data_dir=data_dir) if data is None else data
-    with naming_options():
-        mapping = _mapping(run, circuit.n_qubits)
-        if open_engine is None:
-            engine = _engine(run, circuit, n_weights)
-        else:
-            engine = open_engine(circuit, n_weights, data)
+    mapping = _mapping(run, circuit.n_qubits)
+    if open_engine is None:
+        engine = _engine(run, circuit, n_weights)
+    else:
+        engine = open_engine(circuit, n_weights, data)
     if engine != "auto" and circuit.n_qubits > engine.max_qubits:
         expected = f"at most {engine.max_qubits} for the engine {run['engine']} on this machine"
         hint = "Take --engine mps --max-bond 64 for more."

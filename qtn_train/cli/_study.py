@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import Event
+
 app = typer.Typer(
     help="Sweeps over the settings of a run or a measurement, on one machine or a cluster.",
     rich_markup_mode=None,
@@ -64,8 +66,8 @@ def run(
         again += ["--workers", str(workers)] if workers is not None else []
         again += ["--scheduler", scheduler] if scheduler is not None else []
         again += ["--memory-limit", memory_limit] if memory_limit is not None else []
-        why = str(error) or "interrupted; nothing is lost."
-        raise InterruptedError(f"{why} Go on with: {shlex.join(again)}") from error
+        why = str(error) or "Interrupted. All finished rows are kept."
+        raise InterruptedError(Event(f"{why} Go on with: {shlex.join(again)}")) from error
     failed = f", {result['failed']:,} failed" if result["failed"] else ""
     line = f"{result['done']:,} of {result['total']:,} tasks done{failed}; "
     line += f"see qtn-train study show {shlex.quote(str(out))}"

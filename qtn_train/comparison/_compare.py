@@ -346,9 +346,9 @@ def _opened(settings: dict[str, Any], place: Path, resume: bool) -> Comparison:
     found = Comparison(settings)
     if (place / COMPARISON).exists():
         if not resume:
-            hint = "Give --resume to go on with it, or another --out."
+            hint = "Resume it, or choose another folder."
             actual = f"{place}, which holds a comparison"
-            raise RunError(must_be("out", "an empty folder", actual, hint))
+            raise RunError(must_be("folder", "an empty folder", actual, hint))
         found = read_comparison(place)
         _check_same(found.settings, settings, place)
         models = found.settings["models"] | settings["models"]
@@ -358,7 +358,7 @@ def _opened(settings: dict[str, Any], place: Path, resume: bool) -> Comparison:
         found.save(place)
     except OSError as error:
         actual = f"{place} ({error.strerror or error})"
-        raise RunError(must_be("out", "a folder that can be written", actual)) from error
+        raise RunError(must_be("folder", "a folder that can be written", actual)) from error
     return found
 
 

@@ -98,6 +98,6 @@ def together(call: Callable[[], object]) -> None:
     try:
         call()
     except RuntimeError as error:
-        hint = "See what it said; then go on with --resume."
+        hint = "See what it said; then resume the run."
         text = must_be("processes", "all alive until the end", "one that ended", hint)
         raise ProcessLost(text) from error

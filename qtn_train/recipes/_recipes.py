@@ -149,16 +149,16 @@ def default_circuit(
     defaults = _defaults(dataset, recipe)
     ansatz = defaults.ansatz if ansatz is None else ansatz
     if ansatz not in ANSATZE:
-        raise ValueError(must_be("--ansatz", f"one of {', '.join(ANSATZE)}", repr(ansatz)))
+        raise ValueError(must_be("ansatz", f"one of {', '.join(ANSATZE)}", repr(ansatz)))
     needed = qubits_needed(n_weights, weights_per_outcome)
-    qubits = positive_int("--qubits", needed if n_qubits is None else n_qubits)
+    qubits = positive_int("n_qubits", needed if n_qubits is None else n_qubits)
     if qubits < needed:
         hint = f"{n_weights:,} weights need {needed} qubits."
-        raise ValueError(must_be("--qubits", f"at least {needed}", qubits, hint))
+        raise ValueError(must_be("n_qubits", f"at least {needed}", qubits, hint))
     if n_layers is None:
         n_angles = defaults.n_layers * ANSATZE[defaults.ansatz](qubits, 1).n_angles
         n_layers = max(1, n_angles // ANSATZE[ansatz](qubits, 1).n_angles)
-    return ansatz, ANSATZE[ansatz](qubits, positive_int("--layers", n_layers))
+    return ansatz, ANSATZE[ansatz](qubits, positive_int("n_layers", n_layers))
 
 
 def build_model(
@@ -246,7 +246,7 @@ def fit_config(
             seed=seed,
         )
     if recipe != "default":
-        raise ValueError(must_be("--recipe", "'default' or 'published'", repr(recipe)))
+        raise ValueError(must_be("recipe", "'default' or 'published'", repr(recipe)))
     defaults = _DEFAULTS[dataset]
     config = FitConfig(
         epochs=defaults.epochs,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._files import write_atomically
-from ..errors import RunError, must_be
+from ..errors import MissingExtra, RunError, must_be, needs_extra
 from ._format import Study, parse_study
 from ._tasks import columns
 
@@ -38,8 +38,7 @@ def need_extra() -> None:
         import pandas  # noqa: F401
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        text = "studies need the extra `studies`: pip install 'qtn_train[studies]'"
-        raise ImportError(text) from error
+        raise MissingExtra(needs_extra("studies need", "studies")) from error
 
 
 class Store:
@@ -155,14 +154,14 @@ def _begin(out: Path, study: Study, resume: bool) -> bool:
     if fresh:
         others = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
         if set(others) - {RESULTS, _UNFINISHED} or any((out / RESULTS).glob("*")):
-            raise RunError(must_be("--out", "an empty folder", f"{out}, which holds {others[0]}"))
+            raise RunError(must_be("out", "an empty folder", f"{out}, which holds {others[0]}"))
     elif not resume:
-        hint = "Give --resume to go on with it, or another --out."
-        raise RunError(must_be("--out", "an empty folder", f"{out}, which holds a study", hint))
+        hint = "Resume it, or choose another folder."
+        raise RunError(must_be("out", "an empty folder", f"{out}, which holds a study", hint))
     elif (found := read_study(out)).hash != study.hash:
         expected = f"a folder of the study {study.name}"
         actual = f"{out}, which holds another one ({found.measure.name}, {len(found)} tasks)"
-        raise RunError(must_be("--out", expected, actual, "Give another --out."))
+        raise RunError(must_be("out", expected, actual, "Choose another folder."))
     try:
         for name in (RESULTS, _UNFINISHED):
             (out / name).mkdir(exist_ok=True)
@@ -183,7 +182,7 @@ def _locked(out: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             actual = f"{out}, where a study is running"
-            raise RunError(must_be("--out", "a folder of its own", actual)) from error
+            raise RunError(must_be("out", "a folder of its own", actual)) from error
         yield
 
 
@@ -194,8 +193,8 @@ def _now() -> str:
 
 def _not_writable(out: Path, error: OSError) -> RunError:
     actual = f"{out} ({error.strerror or error})"
-    hint = "Nothing written so far is lost: mend that and go on with --resume."
-    return RunError(must_be("--out", "a folder that can be written", actual, hint))
+    hint = "Nothing written so far is lost: mend that and resume the study."
+    return RunError(must_be("out", "a folder that can be written", actual, hint))
 
 
 def _sync_folder(folder: Path) -> None:
@@ -269,7 +268,7 @@ def read_results(out: str | Path, columns_: list[str] | None = None) -> DataFram
         try:
             parts.append(pq.read_table(path, columns=columns_))
         except (pa.ArrowInvalid, OSError) as error:
-            hint = "Delete it, and run the study with --resume: its tasks run again."
+            hint = "Delete it, and resume the study: its tasks run again."
             raise RunError(must_be(str(path), "a whole Parquet file", "another", hint)) from error
     frame = pa.concat_tables(parts).to_pandas()
     if columns_ is not None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ..errors import RunError, must_be, positive_int
+from ..errors import RunError, event, must_be, positive_int
 from ._format import Study, Task
 from ._results import Store, need_extra, open_store
 from ._tasks import failure, identity, run_task
@@ -138,7 +138,7 @@ def _connected(
             reason = str(error).partition(" (")[0]
         actual = f"{scheduler} ({reason})"
         hint = "Start one with `dask scheduler`."
-        raise RunError(must_be("--scheduler", expected, actual, hint)) from error
+        raise RunError(must_be("scheduler", expected, actual, hint)) from error
     with client:
         _check_workers(client)
         yield client
@@ -196,8 +196,8 @@ def _address(scheduler: str) -> str:
     try:
         return str(json.loads(path.read_text())["address"])
     except (ValueError, LookupError, TypeError) as error:
-        expected = "a file that `dask scheduler --scheduler-file` wrote"
-        raise RunError(must_be("--scheduler", expected, scheduler)) from error
+        expected = "the file that a Dask scheduler wrote"
+        raise RunError(must_be("scheduler", expected, scheduler)) from error
 
 
 def _local_cluster(workers: int | None, memory_limit: str | None, loop: Any) -> Any:
@@ -214,7 +214,7 @@ def _local_cluster(workers: int | None, memory_limit: str | None, loop: Any) -> 
         except ValueError as error:
             hint = "For example 4GB."
             raise ValueError(
-                must_be("--memory-limit", "a number of bytes", repr(memory_limit), hint)
+                must_be("memory_limit", "a number of bytes", repr(memory_limit), hint)
             ) from error
     return LocalCluster(
         loop=loop,
@@ -357,9 +357,10 @@ class _Run:
         self.rows.append(identity(task) | failure(text))
 
     def _lost(self) -> None:
-        expected = "reachable until the study ends"
-        actual = f"{self.scheduler or 'one on this machine'}, which went away"
-        raise ConnectionError(must_be("the scheduler", expected, actual, "Nothing is lost."))
+        where = self.scheduler or "on this machine"
+        happened = f"The scheduler ({where}) went away."
+        hint = "Resume the study."
+        raise ConnectionError(event(happened, "All finished rows are kept.", hint))
 
     def _write(self, bar: tqdm[Any]) -> None:
         if self.rows:

@@ -45,11 +45,7 @@ def _circuit(settings: Row) -> Circuit:
     n_weights = _n_weights(settings["dataset"], settings.get("recipe", "default"))
     names = ("ansatz", "n_layers", "n_qubits")
     chosen: Any = {name: settings.get(name) for name in names}
-    try:
-        return default_circuit(settings["dataset"], n_weights, **chosen)[1]
-    except ValueError as error:  # which names the command line's options
-        text = str(error).replace("--qubits", "n_qubits")
-        raise ValueError(text) from error
+    return default_circuit(settings["dataset"], n_weights, **chosen)[1]
 
 
 @lru_cache

@@ -194,11 +194,11 @@ def take_device(processes: Processes, device: str) -> None:
     local, here = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if device != "cuda":
         hint = "Each process takes the GPU of its own number."
-        raise ValueError(must_be("--torch-device", "cpu or cuda with torchrun", device, hint))
+        raise ValueError(must_be("torch_device", "cpu or cuda with torchrun", device, hint))
     if torch.cuda.is_available() and torch.cuda.device_count() < here:
         expected = f"cpu, or cuda with {here} GPUs for {here} processes"
         actual = f"cuda with {torch.cuda.device_count()}"
-        raise ValueError(must_be("--torch-device", expected, actual))
+        raise ValueError(must_be("torch_device", expected, actual))
     if torch.cuda.is_available():
         torch.cuda.set_device(local)
 

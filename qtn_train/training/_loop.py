@@ -265,15 +265,17 @@ class _Loop:
             exists = (self.folder / CHECKPOINT).exists()
             if exists and not resume:
                 expected = "an empty folder"
-                hint = "Give --resume to go on with it, or another --out."
-                raise RunError(must_be("out", expected, f"{self.folder}, which holds a run", hint))
+                hint = "Resume it, or choose another folder."
+                raise RunError(
+                    must_be("folder", expected, f"{self.folder}, which holds a run", hint)
+                )
             if exists:
                 return read_checkpoint(self.folder)
             self.save()
             return None
         except OSError as error:
             reason = error.strerror or str(error)
-            text = must_be("out", "a folder that can be written", f"{self.folder} ({reason})")
+            text = must_be("folder", "a folder that can be written", f"{self.folder} ({reason})")
             raise RunError(text) from error
 
     def save(self) -> None:

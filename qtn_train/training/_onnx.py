@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .._files import write_atomically
-from ..errors import QtnTrainError
+from ..errors import MissingExtra, QtnTrainError, needs_extra
 
 TOLERANCE = 1e-5
 
@@ -29,7 +29,7 @@ def export_onnx(net: nn.Module, example: Tensor, path: str | Path) -> float:
         The largest difference between the scores of torch and of onnxruntime.
 
     Raises:
-        ImportError: The extra ``onnx`` is not installed.
+        MissingExtra: The extra ``onnx`` is not installed.
         QtnTrainError: The scores differ by more than 1e-5; nothing is written.
         OSError: The folder is not writable.
     """
@@ -37,8 +37,7 @@ def export_onnx(net: nn.Module, example: Tensor, path: str | Path) -> float:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        text = "ONNX export needs the extra `onnx`: pip install 'qtn_train[onnx]'"
-        raise ImportError(text) from error
+        raise MissingExtra(needs_extra("ONNX export needs", "onnx")) from error
     net = net.cpu().eval()
     example = example.cpu()
     batch = torch.export.Dim("batch")

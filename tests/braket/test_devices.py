@@ -242,7 +242,7 @@ def test_no_region(service: BraketService, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.delenv("AWS_REGION")
     with pytest.raises(
-        ValueError, match=r"^`region` must be an AWS region; got none. Give --region"
+        ValueError, match=r"^`region` must be an AWS region; got none. Name a region"
     ):
         resolve("SV1")
     assert open_session(region="us-west-2").region == "us-west-2"

@@ -310,7 +310,7 @@ def test_failed_tasks_are_sent_again_on_the_users_word(
     paid = len(service.ledger())
     n_tasks = 6 if device == "SV1" else 1
     service.fault(kind, value="laser off")
-    with pytest.raises(TaskFailed, match=f"without \\({word}: .*Only --resume .* for [0-9.]+ USD"):
+    with pytest.raises(TaskFailed, match=f"without \\({word}: .*Only resuming .* for [0-9.]+ USD"):
         run(start(device))
     with pytest.raises(TaskFailed, match=word):  # asked again without that word: nothing is sent
         run(start(device))

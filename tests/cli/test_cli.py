@@ -49,7 +49,6 @@ def elsewhere(
     monkeypatch.setattr(data, "MIRRORS", dict.fromkeys(data.MIRRORS, ()))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("QTN_TRAIN_DATA", raising=False)
-    monkeypatch.delenv("QTN_TRAIN_DEBUG", raising=False)
     yield
     torch.set_num_threads(threads)
 
@@ -578,7 +577,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_names_the_command(
     assert (status, out) == (1, "")
     assert "Traceback" not in err
     said, _, command = last_line(err).strip().partition(" Go on with: ")
-    assert said == "qtn-train: interrupted; nothing is lost."
+    assert said == "qtn-train: Interrupted. Nothing is lost."
     assert command == f"qtn-train train iris --out '{place}' --resume"
     assert [path.name for path in place.iterdir()] == [CHECKPOINT]
     progress = read_checkpoint(place)[1]["progress"]
@@ -696,8 +695,37 @@ def test_a_disk_that_is_full_is_not_bad_input(
     with pytest.raises(SystemExit) as ended:
         cli("train", "iris", *QUICK, "--out", "run")
     assert ended.value.code == 1
-    assert last_line(capsys.readouterr().err) == "qtn-train: [Errno 28] No space left on device"
+    said = "[Errno 28] No space left on device. Run again with --debug for the traceback."
+    assert last_line(capsys.readouterr().err) == f"qtn-train: {said}"
     assert read_checkpoint(tmp_path / "run")[1]["progress"]["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), ValueError("too wide"), TypeError(), OverflowError("y")]
+)
+def test_a_fault_of_the_program_is_not_bad_input(
+    error: Exception, fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(_cli_run, "versions", broken)
+    said = f"fault of the program ({type(error).__name__}: {error})."
+    expected = f"{said} Run again with --debug for the traceback."
+    assert fails("info", status=1) == expected
+
+
+@pytest.mark.parametrize("place", [0, 1, 4])
+def test_debug_shows_the_traceback_wherever_it_stands(
+    place: int, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["train", "iris", "--layers", "0"]
+    with pytest.raises(SystemExit) as ended:
+        cli(*argv[:place], "--debug", *argv[place:])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert last_line(err) == f"qtn-train: `--layers` {POSITIVE} 0."
 
 
 # --- data files -----------------------------------------------------------------------------------
@@ -749,10 +777,10 @@ def flipped(raw: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (flipped, "must have the content that was written; got another checksum. The file is dam"),
+        (flipped, "must be as it was written; got another checksum. The file is dam"),
         (lambda raw: raw[:-100], "must be a checkpoint file of qtn_train; got a damaged or foreig"),
         (lambda raw: b"", "must be a checkpoint file of qtn_train; got a damaged or foreign file."),
-        (newer, f"must be of format {FORMAT} at most; got 9. Update qtn_train."),
+        (newer, f"must be of format {FORMAT}; got 9. Update qtn_train."),
     ],
     ids=["flipped", "truncated", "empty", "newer"],
 )

@@ -273,7 +273,7 @@ def test_what_was_not_created_is_not_collected(
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "send", _interrupt)
         line = failed(cli(*submit(base, "--yes")), 1)
-    assert line.startswith("interrupted; nothing is lost. Go on with: qtn-train braket submit base")
+    assert line.startswith("Interrupted. Nothing is lost. Go on with: qtn-train braket submit base")
     line = failed(cli("braket", "collect", base), 1)
     words = line.partition(" Go on with: qtn-train ")[2]
     assert words == "braket submit base --resume --yes"

@@ -94,7 +94,7 @@ def test_ctrl_c_names_the_command_that_goes_on(tmp_path: Path) -> None:
         status, out, err = server.run(tmp_path, *PAIR, "--out", place, at=at)
         assert (status, out) == (1, "")
         said, _, command = err.splitlines()[-1].strip().partition(" Go on with: ")
-        assert said == "qtn-train: interrupted; nothing is lost."
+        assert said == "qtn-train: Interrupted. Nothing is lost."
         assert command == f"qtn-train compare iris --out '{place}' --resume"
         assert len(read_comparison(place).runs) == 1
         status, out, err = server.run(tmp_path, *shlex.split(command)[1:])

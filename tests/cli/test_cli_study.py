@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from qtn_train.cli._app import main
+from qtn_train.errors import event
 from qtn_train.studies import _runner
 
 FILE = 'study = {measure = "gradient-variance", repeats = 3}\n'
@@ -83,10 +84,10 @@ def test_failures_are_shown(
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (KeyboardInterrupt(), "interrupted; nothing is lost."),
+        (KeyboardInterrupt(), "Interrupted. All finished rows are kept."),
         (
-            ConnectionError("`the scheduler` must be there; got none."),
-            "`the scheduler` must be the",
+            ConnectionError(event("The scheduler went away.", "Rows are kept.", "Resume.")),
+            "The scheduler went away. Rows are kept. Resume. Go on",
         ),
     ],
 )
@@ -117,7 +118,7 @@ def test_interruptions_say_how_to_go_on(
             ["run", "mine.toml", "--out", "mine.toml"],
             r"`--out` must be a folder that can be writte",
         ),
-        (["run", "mine.toml", "--out", "d", "--workers", "0"], "`workers` must be a positive inte"),
+        (["run", "mine.toml", "--out", "d", "--workers", "0"], "`--workers` must be a positive i"),
         (["show", "."], r"`\.` must be a folder of `qtn-train study run`; got none"),
     ],
 )

@@ -84,19 +84,18 @@ def test_what_is_given_is_taken() -> None:
 
 
 def test_an_unknown_ansatz_lists_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"^`--ansatz` must be one of u3-cu3-ring, .*; got 'qft'"):
+    with pytest.raises(ValueError, match=r"^`ansatz` must be one of u3-cu3-ring, .*; got 'qft'"):
         default_circuit("iris", 131, ansatz="qft")
 
 
 @pytest.mark.parametrize("name", ["n_layers", "n_qubits"])
 def test_sizes_are_positive(name: str) -> None:
-    option = f"--{name.removeprefix('n_')}"
-    with pytest.raises(ValueError, match=rf"^`{option}` must be a positive integer; got 0\.$"):
+    with pytest.raises(ValueError, match=rf"^`{name}` must be a positive integer; got 0\.$"):
         default_circuit("iris", 131, **{name: 0})
 
 
 def test_too_few_qubits_says_how_many_are_needed() -> None:
-    expected = r"^`--qubits` must be at least 13; got 12\. 6,690 weights need 13 qubits\.$"
+    expected = r"^`n_qubits` must be at least 13; got 12\. 6,690 weights need 13 qubits\.$"
     with pytest.raises(ValueError, match=expected):
         default_circuit("mnist", 6690, n_qubits=12)
 
@@ -144,7 +143,7 @@ def test_the_default_recipe_passes_on_the_seed(name: str) -> None:
 
 
 def test_an_unknown_recipe_is_refused() -> None:
-    expected = r"^`--recipe` must be 'default' or 'published'; got 'secret'\.$"
+    expected = r"^`recipe` must be 'default' or 'published'; got 'secret'\.$"
     with pytest.raises(ValueError, match=expected):
         fit_config("iris", "secret")
 

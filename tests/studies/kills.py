@@ -107,7 +107,9 @@ def disturbed(file: Path, out: Path, rng: random.Random, say: Callable[[str], No
     _, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 1, errors
     line = errors.strip().splitlines()[-1]
-    assert "which went away. Nothing is lost. Go on with: qtn-train study run" in line
+    assert (
+        "went away. All finished rows are kept. Resume the study. Go on with: qtn-train s" in line
+    )
     for worker in workers:
         kill(worker)
     seen = n_parts(out)

@@ -110,13 +110,13 @@ def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Mo
         "tcp://127.0.0.1:1": "no answer within 0.5 s",
         "foo://127.0.0.1:1": "unknown address scheme",
     }.items():
-        message = f"^`--scheduler` must be the address of a .*; got {address} \\({actual}.*dask sch"
+        message = f"^`scheduler` must be the address of a .*; got {address} \\({actual}.*dask sch"
         with pytest.raises(RunError, match=message):
             run(tmp_path / "out", address)
     assert time.monotonic() - began < 30
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file.json").write_text("{}")
-    with pytest.raises(RunError, match=r"must be a file that `dask scheduler --scheduler-file` wr"):
+    with pytest.raises(RunError, match=r"must be the file that a Dask scheduler wr"):
         run(tmp_path / "out", str(tmp_path / "file.json"))
 
 
@@ -139,7 +139,7 @@ def test_options_that_make_no_sense(tmp_path: Path) -> None:
         run(tmp_path / "out", "tcp://127.0.0.1:1", memory_limit="1GB")
     with pytest.raises(ValueError, match="`workers` must be a positive integer; got 0"):
         run_study(STUDY, tmp_path / "out", workers=0)
-    with pytest.raises(ValueError, match="`--memory-limit` must be a number of bytes; got 'lots'"):
+    with pytest.raises(ValueError, match="`memory_limit` must be a number of bytes; got 'lots'"):
         run_study(STUDY, tmp_path / "out", workers=1, memory_limit="lots")
     assert list(tmp_path.iterdir()) == []
 

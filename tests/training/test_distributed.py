@@ -145,7 +145,7 @@ def test_interrupted_and_resumed(server: Server, tmp_path: Path) -> None:
     ended = server.group(tmp_path, *LONG, "--out", cut, at=(1, "step", 8, signal.SIGINT))
     assert {status for status, _, _ in ended} <= {1, -signal.SIGTERM}
     expected = (
-        f"interrupted; nothing is lost. Go on with: qtn-train train iris --out {cut} --resume"
+        f"Interrupted. Nothing is lost. Go on with: qtn-train train iris --out {cut} --resume"
     )
     assert only_line(ended) == f"qtn-train: {expected}"
     assert read_checkpoint(cut)[1]["progress"]["step"] == 2

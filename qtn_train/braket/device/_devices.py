@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, QtnTrainError, must_be
+from ...errors import DataError, MissingExtra, QtnTrainError, must_be, needs_extra
 from ._target import (
     Fidelities,
     Kind,
@@ -50,7 +50,7 @@ def resolve(device: object, *, session: Any = None) -> Target:
         The target.
 
     Raises:
-        ImportError: The extra ``braket`` is not installed.
+        MissingExtra: The extra ``braket`` is not installed.
         TypeError: ``device`` is neither a string nor a Braket device.
         ValueError: An unknown, analog, retired or offline device; no region; no credentials.
         DataError: The emulator's file is missing or holds no device properties.
@@ -86,8 +86,7 @@ def _classes() -> tuple[Any, Any, Any]:
         from braket.devices import Device, LocalSimulator
         from braket.emulation.local_emulator import LocalEmulator
     except ImportError as error:
-        text = "Amazon Braket needs the extra `braket`: pip install 'qtn_train[braket]'"
-        raise ImportError(text) from error
+        raise MissingExtra(needs_extra("Amazon Braket needs", "braket")) from error
     return Device, LocalEmulator, LocalSimulator
 
 
@@ -105,7 +104,7 @@ def open_session(
         A Braket ``AwsSession``.
 
     Raises:
-        ImportError: The extra ``braket`` is not installed.
+        MissingExtra: The extra ``braket`` is not installed.
         ValueError: An unknown profile, no region, or no credentials.
     """
     _classes()
@@ -123,12 +122,12 @@ def open_session(
         expected = f"one of {', '.join(boto3.Session().available_profiles) or 'none'}"
         raise ValueError(must_be("profile", expected, repr(profile))) from error
     except NoRegionError as error:
-        hint = "Give --region, or set AWS_DEFAULT_REGION."
+        hint = "Name a region, or set AWS_DEFAULT_REGION."
         raise ValueError(must_be("region", "an AWS region", "none", hint)) from error
 
 
 def _no_credentials() -> str:
-    hint = "Run `aws configure`, name a profile with --profile, or set AWS_ACCESS_KEY_ID."
+    hint = "Run `aws configure`, name a profile, or set AWS_ACCESS_KEY_ID."
     return must_be("credentials", "those of an AWS account", "none", hint)
 
 

@@ -250,7 +250,7 @@ class Execution:
                 reason = next(iter(why.values()))
                 actual = f"{len(why)} of {len(task.members)} circuits without ({reason})"
                 hint = (
-                    f"Only --resume (resend_failed=True) sends them again, for {show_usd(usd)} USD."
+                    f"Only resuming (resend_failed=True) sends them again, for {show_usd(usd)} USD."
                 )
                 raise TaskFailed(must_be(f"task {task.name}", "with counts", actual, hint))
         tasks = [self._task(batch, t.part, t.attempt + 1, sorted(why)) for t, why in failed]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, must_be
+from ...errors import DataError, MissingExtra, must_be, needs_extra
 
 _NAME, _DEVICE = "AMZN_BRAKET_JOB_NAME", "AMZN_BRAKET_DEVICE_ARN"
 _PARAMETERS = "AMZN_BRAKET_HP_FILE"
@@ -78,7 +78,7 @@ def current_job() -> HybridJob | None:
     """Return the hybrid job that this process runs in, or None outside of one.
 
     Raises:
-        ImportError: The extra ``braket`` is not installed.
+        MissingExtra: The extra ``braket`` is not installed.
         DataError: The job's file of hyperparameters cannot be read.
     """
     if not os.environ.get(_NAME):
@@ -86,8 +86,7 @@ def current_job() -> HybridJob | None:
     try:
         import braket.jobs  # noqa: F401
     except ImportError as error:
-        text = "Amazon Braket needs the extra `braket`: pip install 'qtn_train[braket]'"
-        raise ImportError(text) from error
+        raise MissingExtra(needs_extra("Amazon Braket needs", "braket")) from error
     device = os.environ.get(_DEVICE, "")
     # A job without a device of the service names one as "local:provider/name".
     if not device.startswith("arn:"):

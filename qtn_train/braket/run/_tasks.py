@@ -128,7 +128,7 @@ class TaskService:
         try:
             return self._patiently(self._session.default_bucket), "tasks"
         except (_Refused, ValueError) as error:
-            hint = "Name one with --bucket, or AwsSession(default_bucket=...)."
+            hint = "Name one (bucket), or give AwsSession(default_bucket=...)."
             text = must_be("bucket", "one that results can be written to", _text(error), hint)
             raise ValueError(text) from error
 
