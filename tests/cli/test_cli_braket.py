@@ -539,12 +539,18 @@ TRAIN = f"train iris --engine braket --out new {' '.join(SMALL)}"
         ("braket status base", "`base` must be a folder that holds a journal; got none. Submit it"),
         ("braket collect base", "`base` must be a folder that holds a journal; got none. Submit i"),
         ("braket cancel base --yes", "`base` must be a folder that holds a journal; got none."),
-        ("braket status base --journal no.sqlite", "`journal` must be an existing file; got no.sq"),
+        (
+            "braket status base --journal no.sqlite",
+            "`--journal` must be an existing file; got no.sq",
+        ),
         (
             "braket limit --device Garnet --usd x --yes",
             "`--usd` must be an amount of USD; got 'x'.",
         ),
-        ("braket limit --device SV1 --usd 3 --yes", "`device` must be a QPU, to set a spending l"),
+        (
+            "braket limit --device SV1 --usd 3 --yes",
+            "`--device` must be a QPU, to set a spending l",
+        ),
     ],
 )
 def test_wrong_input_is_one_line(
@@ -562,7 +568,7 @@ def test_wrong_input_is_one_line(
     ("names", "message"),
     [
         (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "`credentials` must be those of an AWS a"),
-        (("AWS_REGION", "AWS_DEFAULT_REGION"), "`--region` must be an AWS region; got none. Give"),
+        (("AWS_REGION", "AWS_DEFAULT_REGION"), "`--region` must be an AWS region; got none. Name"),
     ],
 )
 def test_an_account_that_is_not_told(
@@ -582,7 +588,7 @@ def test_no_bucket(service: Any, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(AwsSession, "default_bucket", refuse)
     argv = f"{TRAIN} --device Garnet --shots 9 {' '.join(PAY)}"
-    assert "`bucket` must be one that results can be written to" in failed(cli(*argv.split()), 2)
+    assert "`--bucket` must be one that results can be written to" in failed(cli(*argv.split()), 2)
     assert spent(service)[0] == 0
 
 

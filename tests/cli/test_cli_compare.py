@@ -158,7 +158,7 @@ def test_messages_of_folders(
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "compare.json").write_text(json.dumps(python))
     for more, message in (
-        (("--out", "a"), "`out` must be an empty folder; got a, which holds a comparison"),
+        (("--out", "a"), "`--out` must be an empty folder; got a, which holds a comparison"),
         (("--out", "a", "--resume", "--lr", "0.5"), "`--lr` must be 0.02 as in a; got 0.5. Resume"),
         (("--out", "b", "--resume"), "`b` must be a folder of `qtn-train compare`; got a compar"),
     ):
