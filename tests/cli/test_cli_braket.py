@@ -541,7 +541,7 @@ TRAIN = f"train iris --engine braket --out new {' '.join(SMALL)}"
         ("braket cancel base --yes", "`base` must be a folder that holds a journal; got none."),
         (
             "braket status base --journal no.sqlite",
-            "`--journal` must be an existing file; got no.sq",
+            "`--journal` must be an existing file; got no.",
         ),
         (
             "braket limit --device Garnet --usd x --yes",
@@ -549,7 +549,7 @@ TRAIN = f"train iris --engine braket --out new {' '.join(SMALL)}"
         ),
         (
             "braket limit --device SV1 --usd 3 --yes",
-            "`--device` must be a QPU, to set a spending l",
+            "`--device` must be a QPU, to set a spending",
         ),
     ],
 )

@@ -213,7 +213,7 @@ def test_results_that_went_with_their_worker() -> None:
     batch[:] = [(gone, None)]
     gone.status = "cancelled"
     run.scheduler = ""
-    with pytest.raises(ConnectionError, match="went away. All finished rows are kept. Resume"):
+    with pytest.raises(ConnectionError, match=r"went away\. All finished rows are kept\. Resume"):
         run._collect()
 
 
