@@ -55,7 +55,9 @@ def _find(
         if exact:
             docname, node_id, _ = exact[0]
             return make_refnode(app.builder, node["refdoc"], docname, node_id, child)
-    return child if parts != named else None  # what is private has no page
+    # What is private has no page, and a shape, "batch n_angles", is no class.
+    shape = node["reftype"] == "class" and len(named) == 1 and named[0] == named[0].lower()
+    return child if parts != named or shape else None
 
 
 def _protect(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -58,7 +58,7 @@ def tutorial_index(folder: Path) -> str:
 def _write_api(folder: Path) -> None:
     """Write a page for each public module, and the index of the public door."""
     found = {m.name for m in pkgutil.iter_modules(qtn_train.__path__)} - COMMANDS
-    public = {name for name in found if not name.startswith("_")}
+    public = {name for name in found if not name.startswith("_") and _has_door(name)}
     names = [name for name in FIRST if name in public] + sorted(public - set(FIRST))
     pages = {f"{name}.rst": _module_page(f"qtn_train.{name}") for name in names}
     pages["ansatz.rst"] = _ansatz_page()
@@ -66,6 +66,12 @@ def _write_api(folder: Path) -> None:
     pages["commands.rst"] = _commands_page()
     pages["index.rst"] = _index_page([*names, "commands"])
     _write(folder, pages)
+
+
+def _has_door(name: str) -> bool:
+    """Whether a module offers names: a package does so by its ``__all__``."""
+    module = importlib.import_module(f"qtn_train.{name}")
+    return hasattr(module, "__all__") or not hasattr(module, "__path__")
 
 
 def _write(folder: Path, pages: dict[str, str]) -> None:

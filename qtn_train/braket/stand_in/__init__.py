@@ -10,7 +10,7 @@ In a tutorial, beside which this folder lies::
     service = start()                            # from here on, "AWS" is this process
     shell("qtn-train braket estimate --device Garnet --shots 1000")
 
-In a test, the fixture `service` (tests/braket/conftest.py) starts it and sets the environment::
+In a test, the fixture `service` (tests/conftest.py) starts it and sets the environment::
 
     def test_it(service):
         device = AwsDevice(service.arn("SV1"))       # no other setting is needed
