@@ -106,7 +106,7 @@ class TwoBases(WeightGenerator):
 
     def forward(self) -> Tensor:
         size = 2 ** self.circuits[0].n_qubits
-        halves = [self.engine.prepare(c, self.angles, size).probs(0, size) for c in self.circuits]
+        halves = [self.engine.prepare(c, self.angles).probs(0, size) for c in self.circuits]
         weights: Tensor = self.mapping(0, torch.cat(halves)[: self.n_weights] / 2)
         return weights.reshape(-1)
 

@@ -124,7 +124,7 @@ def seen_through(model: QuantumTrain, engine: Engine) -> tuple[Tensor, Tensor]:
     generator: Any = model.generator
     generator.engine = engine
     with torch.no_grad():
-        state = engine.prepare(generator.circuit, generator.angles, generator.n_outcomes)
+        state = engine.prepare(generator.circuit, generator.angles)
         feature = amplitude_feature(
             state.probs(0, generator.n_outcomes), generator.circuit.n_qubits
         )

@@ -25,6 +25,12 @@ _PUBLIC = {
     "StatevectorEngine": "engines",
     "SampledEngine": "engines",
     "BraketEngine": "engines",
+    "NoisyEngine": "engines",
+    "RecordedEngine": "engines",
+    "register_engine": "engines",
+    "Measurement": "measurements",
+    "Probabilities": "measurements",
+    "Expectation": "measurements",
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
     "TensorTrainMapping": "mapping",
@@ -54,13 +60,17 @@ if TYPE_CHECKING:
         BraketEngine,
         Engine,
         MPSEngine,
+        NoisyEngine,
+        RecordedEngine,
         SampledEngine,
         State,
         StatevectorEngine,
+        register_engine,
     )
     from .generators import CircuitGenerator, WeightGenerator, qubits_needed
     from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
     from .mapping import MappingModel, MLPMapping, TensorTrainMapping
+    from .measurements import Expectation, Measurement, Probabilities
     from .training import FitConfig, History, evaluate, fit
 
 

@@ -46,7 +46,7 @@ EVERYTHING = {
     "statevector": lambda: qt.StatevectorEngine().prepare(BELL, NO_ANGLES),
     "mps": lambda: qt.MPSEngine(max_bond=4).prepare(BELL, NO_ANGLES),
     "counted": lambda: qt.SampledEngine(qt.StatevectorEngine(), shots=8, seed=0).prepare(
-        BELL, NO_ANGLES, 3
+        BELL, NO_ANGLES
     ),
     "model": model,
     "history": lambda: history(3),

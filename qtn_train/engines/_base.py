@@ -1,8 +1,8 @@
 """What every engine is: it runs a circuit once and hands back a state to read from.
 
-    engine.prepare(circuit, angles) ──► State ──► probs(start, stop)
-           the only costly,                     pure and cheap, may be
-           differentiable node                  repeated at will
+    engine.prepare(circuit, angles, reads) ──► State ──► probs, amplitudes, expectation, sample
+           the only costly,                            pure and cheap, may be
+           differentiable node                         repeated at will
 
 Conventions: qubit 0 is the most significant bit of an outcome; angles are in radians;
 probabilities are those of the normalized state.
@@ -11,26 +11,40 @@ probabilities are those of the normalized state.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int, UInt8
 from torch import Tensor
 
 from .. import _html as html
+from .._registry import Registry
 from .._types import COMPLEX, REAL, ComplexDtype
 from ..circuits import Circuit
 from ..errors import UnsupportedByEngine, must_be, positive_int
+from ..measurements._base import Measurement
+from ..measurements._pauli import PauliSum, Terms, parse_list, parse_terms
+from ..measurements._probabilities import Probabilities
+from ._range import times_power_of_two
 
-#: More probabilities than this in one tensor are refused: ask for them in blocks.
+#: More numbers than this in one tensor are refused: ask for them in blocks.
 MAX_BLOCK = 2**31
 # Outcomes in a notebook's small picture.
 _SHOWN = 64
+# More qubits than this do not fit the int64 number of an outcome.
+_INT64_QUBITS = 63
+# Up to here, all probabilities are added up to draw from them.
+_CUMULATIVE_QUBITS = 24
 
 
 class State(ABC):
-    """The result of running a circuit once.
+    """The result of running a circuit once. No method executes anything.
 
-    An implementer defines ``n_qubits``, :meth:`_probs` and :meth:`sample`.
+    An implementer defines ``n_qubits`` and :meth:`_probs`. Where it can, it defines
+    :meth:`_amplitudes` and :meth:`_expectations`; :meth:`_log_probs` and :meth:`_scaled_probs`
+    where probabilities leave the range of floating-point numbers; and :meth:`_sample_bits` for more
+    than 24 qubits.
     """
 
     @property
@@ -38,7 +52,7 @@ class State(ABC):
     def n_qubits(self) -> int:
         """Number of qubits."""
 
-    def probs(self, start: int, stop: int) -> Float[Tensor, " outcomes"]:
+    def probs(self, start: int, stop: int) -> Float[Tensor, "... outcomes"]:
         """Return the probabilities of the outcomes start … stop−1.
 
         Args:
@@ -49,15 +63,168 @@ class State(ABC):
             Non-negative floats, differentiable where the engine is; all outcomes together sum to 1.
 
         Raises:
+            TypeError: An end of the range is not an integer.
             ValueError: The range is empty, outside the outcomes, or too long for one tensor.
         """
-        if not 0 <= start < stop <= 2**self.n_qubits:
-            expected = f"0 <= start < stop <= 2**{self.n_qubits}"
-            raise ValueError(must_be("start, stop", expected, (start, stop)))
-        if stop - start > MAX_BLOCK:
-            hint = "Ask for the probabilities in blocks."
-            raise ValueError(must_be("stop - start", "at most 2**31", stop - start, hint))
-        return self._probs(start, stop)
+        return self._probs(*self._range(start, stop))
+
+    def log_probs(self, start: int, stop: int) -> Float[Tensor, "... outcomes"]:
+        """Return the natural logarithms of the probabilities of the outcomes start … stop−1.
+
+        Args:
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number, at most 2**n_qubits.
+
+        Returns:
+            Floats of at most 0, up to rounding, −inf for a probability of 0; on exact states right
+            where the probability itself is smaller than the smallest float.
+
+        Raises:
+            TypeError: An end of the range is not an integer.
+            ValueError: The range is empty, outside the outcomes, or too long for one tensor.
+        """
+        return self._log_probs(*self._range(start, stop))
+
+    def scaled_probs(self, start: int, stop: int) -> Float[Tensor, "... outcomes"]:
+        """Return 2^N times the probabilities of the outcomes start … stop−1.
+
+        Args:
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number, at most 2**n_qubits.
+
+        Returns:
+            Non-negative floats, 1 on average over all outcomes. What is larger than 2^126 is
+            returned as 2^126, without a gradient.
+
+        Raises:
+            TypeError: An end of the range is not an integer.
+            ValueError: The range is empty, outside the outcomes, or too long for one tensor.
+        """
+        return self._scaled_probs(*self._range(start, stop))
+
+    def amplitudes(
+        self, start: int = 0, stop: int | None = None
+    ) -> Complex[Tensor, "... outcomes"]:
+        """Return the amplitudes of the outcomes start … stop−1.
+
+        Args:
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number, at most 2**n_qubits, which is the default.
+
+        Returns:
+            Complex amplitudes of the normalized state, differentiable where the engine is.
+
+        Raises:
+            TypeError: An end of the range is not an integer.
+            ValueError: The range is empty, outside the outcomes, or too long for one tensor.
+            UnsupportedByEngine: The state holds no amplitudes.
+        """
+        return self._amplitudes(*self._range(start, 2**self.n_qubits if stop is None else stop))
+
+    def expectation(self, terms: Terms) -> Float[Tensor, "..."]:
+        """Return the expectation of a sum of Pauli strings.
+
+        Args:
+            terms: Pauli strings with their coefficients, ``{"ZZI": 0.5}``, qubit 0 leftmost; or
+                one string; or with the qubits' numbers, ``"Z0 Z1"`` or ``{(0, 1): "ZZ"}``.
+
+        Returns:
+            A real scalar, differentiable where the engine is.
+
+        Raises:
+            TypeError: Another type of terms, or a coefficient that is not a real number.
+            ValueError: No string, or one that cannot be read.
+            UnsupportedByEngine: The state cannot tell; a counting engine's state, where the terms
+                were not declared.
+
+        Example:
+            >>> from qtn_train.engines import StatevectorEngine
+            >>> flipped = Circuit.builder(2).x(0).build()
+            >>> state = StatevectorEngine().prepare(flipped, torch.zeros(0))
+            >>> state.expectation({"ZI": 2.0}).item()
+            -2.0
+        """
+        return self._expectations([parse_terms(terms, self.n_qubits)])[..., 0]
+
+    def expectations(self, terms: Sequence[Terms]) -> Float[Tensor, "... sums"]:
+        """Return the expectation of each of several sums of Pauli strings.
+
+        Args:
+            terms: The sums, each as for :meth:`expectation`.
+
+        Returns:
+            A real number for each, differentiable where the engine is.
+
+        Raises:
+            TypeError: It is not a list, or a coefficient is not a real number.
+            ValueError: An empty list, no string, or one that cannot be read.
+            UnsupportedByEngine: As for :meth:`expectation`.
+        """
+        return self._expectations(parse_list(terms, self.n_qubits))
+
+    def sample(
+        self, shots: int, rng: torch.Generator | None = None, *, seed: int | None = None
+    ) -> Int[Tensor, " shots"]:
+        """Return outcome numbers drawn from the distribution.
+
+        Args:
+            shots: How many, at least 1.
+            rng: A seeded generator on the CPU; the same seed gives the same outcomes.
+            seed: A seed in place of the generator.
+
+        Returns:
+            int64 outcome numbers on the CPU, in the order drawn.
+
+        Raises:
+            TypeError: ``shots`` is no integer, or not one of ``rng`` and ``seed`` is given.
+            ValueError: ``shots`` is below 1.
+            UnsupportedByEngine: Outcome numbers of more than 63 qubits do not fit int64; take
+                :meth:`sample_bits`.
+        """
+        if self.n_qubits > _INT64_QUBITS:
+            expected = f"at most {_INT64_QUBITS} for outcome numbers in int64"
+            hint = "Take sample_bits() instead."
+            raise UnsupportedByEngine(must_be("n_qubits", expected, self.n_qubits, hint))
+        return self._sample(positive_int("shots", shots), generator(rng, seed))
+
+    def sample_bits(
+        self, shots: int, rng: torch.Generator | None = None, *, seed: int | None = None
+    ) -> UInt8[Tensor, "shots n_qubits"]:
+        """Return bit strings drawn from the distribution, for any number of qubits.
+
+        Args:
+            shots: How many, at least 1.
+            rng: A seeded generator on the CPU; the same seed gives the bits of the same outcomes.
+            seed: A seed in place of the generator.
+
+        Returns:
+            uint8 bits on the CPU, qubit 0 first.
+
+        Raises:
+            TypeError: ``shots`` is no integer, or not one of ``rng`` and ``seed`` is given.
+            ValueError: ``shots`` is below 1.
+
+        Example:
+            >>> from qtn_train.engines import MPSEngine
+            >>> ghz = Circuit.builder(3).h(0).cx(0, 1).cx(1, 2).build()
+            >>> bits = MPSEngine().prepare(ghz, torch.zeros(0)).sample_bits(100, seed=0)
+            >>> sorted(set(map(tuple, bits.tolist())))
+            [(0, 0, 0), (1, 1, 1)]
+        """
+        return self._sample_bits(positive_int("shots", shots), generator(rng, seed))
+
+    def standard_errors(self, start: int, stop: int) -> Float[Tensor, "... values"]:
+        """Return the standard errors of the declared numbers start … stop−1: zeros, unless counted.
+
+        Args:
+            start: First number, at least 0.
+            stop: One past the last number.
+
+        Returns:
+            Non-negative floats without gradient: of the probabilities, or of the expectations in
+            the order declared.
+        """
+        return torch.zeros(stop - start)
 
     def diagnostics(self) -> dict[str, float]:
         """Return figures about this state's errors that a training history should keep."""
@@ -82,34 +249,131 @@ class State(ABC):
         )
         return html.bars(probs, f"probabilities of {outcomes}", names)
 
+    def _range(self, start: int, stop: int) -> tuple[int, int]:
+        """Return a range of outcomes as plain integers, or raise."""
+        if not all(
+            hasattr(end, "__index__") and not isinstance(end, bool) for end in (start, stop)
+        ):
+            raise TypeError(must_be("start, stop", "integers", (start, stop)))
+        start, stop = start.__index__(), stop.__index__()
+        if not 0 <= start < stop <= 2**self.n_qubits:
+            expected = f"0 <= start < stop <= 2**{self.n_qubits}"
+            raise ValueError(must_be("start, stop", expected, (start, stop)))
+        if stop - start > MAX_BLOCK:
+            hint = "Ask for the numbers in blocks."
+            raise ValueError(must_be("stop - start", "at most 2**31", stop - start, hint))
+        return start, stop
+
     @abstractmethod
     def _probs(self, start: int, stop: int) -> Tensor: ...
 
-    @abstractmethod
-    def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
-        """Return outcome numbers drawn from the distribution.
+    def _log_probs(self, start: int, stop: int) -> Tensor:
+        return self._probs(start, stop).log()
 
-        Args:
-            shots: How many, at least 1.
-            rng: A seeded generator on the CPU; the same seed gives the same outcomes.
+    def _scaled_probs(self, start: int, stop: int) -> Tensor:
+        return times_power_of_two(self._probs(start, stop), self.n_qubits)
 
-        Returns:
-            int64 outcome numbers on the CPU, in the order drawn.
+    def _amplitudes(self, start: int, stop: int) -> Tensor:
+        expected = "of an engine that holds amplitudes, such as StatevectorEngine or MPSEngine"
+        raise UnsupportedByEngine(must_be("state", expected, type(self).__name__))
 
-        Raises:
-            ValueError: ``shots`` is below 1.
-        """
+    def _expectations(self, sums: list[PauliSum]) -> Tensor:
+        expected = "of an engine that gives expectations, such as StatevectorEngine or MPSEngine"
+        raise UnsupportedByEngine(must_be("state", expected, type(self).__name__))
+
+    def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
+        outcomes = torch.zeros(shots, dtype=torch.int64)
+        bits = self._sample_bits(shots, rng)
+        for qubit in range(self.n_qubits):
+            outcomes = 2 * outcomes + bits[:, qubit]
+        return outcomes
+
+    def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
+        if self.n_qubits > _CUMULATIVE_QUBITS:
+            expected = f"at most {_CUMULATIVE_QUBITS} to draw from {type(self).__name__}"
+            hint = "Take MPSEngine() instead."
+            raise UnsupportedByEngine(must_be("n_qubits", expected, self.n_qubits, hint))
+        with torch.no_grad():
+            outcomes = draw(self._probs(0, 2**self.n_qubits), shots, rng)
+        return bits_of(outcomes, self.n_qubits)
+
+
+def generator(rng: torch.Generator | None, seed: int | None) -> torch.Generator:
+    """Return the generator given, or one of its own for a seed.
+
+    Args:
+        rng: A generator.
+        seed: A seed in its place.
+
+    Returns:
+        The generator.
+
+    Raises:
+        TypeError: Neither or both are given, or the seed is not an integer.
+    """
+    if (rng is None) == (seed is None):
+        actual = "neither" if rng is None else "both"
+        raise TypeError(must_be("rng, seed", "one of the two", actual, "Pass seed=0, say."))
+    if rng is not None:
+        return rng
+    if isinstance(seed, bool) or seed is None or not hasattr(seed, "__index__"):
+        raise TypeError(must_be("seed", "an integer", repr(seed)))
+    return torch.Generator().manual_seed(seed.__index__())
+
+
+def draw(
+    probs: Float[Tensor, " outcomes"], shots: int, rng: torch.Generator
+) -> Int[Tensor, " shots"]:
+    """Return outcome numbers drawn from all probabilities.
+
+    Args:
+        probs: The probabilities, normalized up to rounding.
+        shots: How many to draw.
+        rng: A generator on the CPU.
+
+    Returns:
+        int64 numbers on the CPU.
+    """
+    cumulative = probs.double().cumsum(0).cpu()
+    draws = torch.rand(shots, generator=rng, dtype=torch.float64) * cumulative[-1]
+    return torch.searchsorted(cumulative, draws, right=True).clamp_(max=len(cumulative) - 1)
+
+
+def bits_of(outcomes: Int[Tensor, " rows"], n_qubits: int) -> UInt8[Tensor, "rows n_qubits"]:
+    """Return the bits of outcome numbers, qubit 0 first.
+
+    Args:
+        outcomes: int64 numbers.
+        n_qubits: Number of bits, at most 63.
+
+    Returns:
+        uint8 bits.
+
+    Example:
+        >>> bits_of(torch.tensor([1, 2]), 2).tolist()
+        [[0, 1], [1, 0]]
+    """
+    shifts = torch.arange(n_qubits - 1, -1, -1)
+    return ((outcomes[:, None] >> shifts) & 1).to(torch.uint8)
 
 
 class Engine(ABC):
-    """Runs circuits. An implementer defines the four capabilities and :meth:`_prepare`.
+    """Runs circuits.
+
+    An implementer defines ``kind``, the four capabilities, :meth:`_prepare`, and :meth:`_config`
+    where the constructor takes more than ``dtype``.
 
     Args:
         dtype: Precision of the amplitudes.
 
+    Attributes:
+        kind: The word for this class in descriptions as JSON data.
+
     Raises:
         ValueError: An unknown ``dtype``.
     """
+
+    kind: ClassVar[str]
 
     def __init__(self, *, dtype: ComplexDtype = "complex64") -> None:
         if dtype not in COMPLEX:
@@ -147,6 +411,11 @@ class Engine(ABC):
         """The largest circuit that this engine takes on this machine."""
 
     @property
+    def batched(self) -> bool:
+        """Whether angles may be a batch, ``(batch, n_angles)``, and what is read has its axis."""
+        return False
+
+    @property
     def simulator(self) -> Engine:
         """The engine for what must cost no shots: itself, unless it counts shots."""
         return self
@@ -165,46 +434,111 @@ class Engine(ABC):
     def position(self, value: int) -> None:
         """Nothing to set: a simulator's results do not depend on how often it ran."""
 
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON data, with the class under ``kind``."""
+        return {"kind": self.kind, **self._config()}
+
+    def _config(self) -> dict[str, Any]:
+        return {"dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Engine:
+        """Build the engine that :meth:`config` described.
+
+        Args:
+            config: Such a description.
+
+        Returns:
+            An equal engine.
+
+        Raises:
+            ValueError: An unknown kind, or a device that costs money: such an engine needs a
+                journal and a budget.
+        """
+        options = {name: value for name, value in config.items() if name != "kind"}
+        return ENGINES.find(config)._built(options)
+
+    @classmethod
+    def _built(cls, options: dict[str, Any]) -> Engine:
+        """Build an engine of this class from what :meth:`_config` gave."""
+        return cls(**options)
+
     def prepare(
-        self, circuit: Circuit, angles: Float[Tensor, " n_angles"], n_outcomes: int | None = None
+        self,
+        circuit: Circuit,
+        angles: Float[Tensor, "*batch n_angles"],
+        reads: Measurement | None = None,
     ) -> State:
         """Run the circuit once.
 
         Args:
             circuit: The circuit.
-            angles: Its angles in radians; the state lives on their device.
-            n_outcomes: How many outcomes, from 0 on, will be asked for; all by default.
+            angles: Its angles in radians; the state lives on their device. An engine that is
+                ``batched`` takes several rows of them.
+            reads: What will be read of the state, :class:`Probabilities` by default. A counting
+                engine executes the programs of this measurement, and can tell nothing else; an
+                exact state tells everything.
 
         Returns:
             The state.
 
         Raises:
-            TypeError: ``angles`` is not a floating-point tensor.
-            ValueError: ``angles`` has a wrong shape, or is not finite.
+            TypeError: ``angles`` is not a floating-point tensor, or ``reads`` not a measurement.
+            ValueError: ``angles`` has a wrong shape, or is not finite, or ``reads`` does not fit
+                the circuit's qubits.
             UnsupportedByEngine: The circuit is too large.
         """
         if not isinstance(angles, Tensor) or not angles.is_floating_point():
             actual = angles.dtype if isinstance(angles, Tensor) else type(angles).__name__
             raise TypeError(must_be("angles", "a floating-point tensor", actual))
-        if angles.shape != (circuit.n_angles,):
-            expected = f"of shape ({circuit.n_angles},)"
-            raise ValueError(must_be("angles", expected, tuple(angles.shape)))
+        shape = tuple(angles.shape)
+        if shape[-1:] != (circuit.n_angles,) or len(shape) > (2 if self.batched else 1):
+            batch = f", or (batch, {circuit.n_angles})" if self.batched else ""
+            expected = f"of shape ({circuit.n_angles},){batch}"
+            raise ValueError(must_be("angles", expected, shape))
         if not bool(torch.isfinite(angles).all()):
             raise ValueError(must_be("angles", "finite", "NaN or infinity"))
         if circuit.n_qubits > self.max_qubits:
             raise UnsupportedByEngine(self._too_large(circuit.n_qubits))
-        if n_outcomes is None:
-            n_outcomes = 2**circuit.n_qubits
-        if positive_int("n_outcomes", n_outcomes) > 2**circuit.n_qubits:
-            raise ValueError(must_be("n_outcomes", f"at most 2**{circuit.n_qubits}", n_outcomes))
-        return self._prepare(circuit, angles, n_outcomes)
+        reads = Probabilities() if reads is None else reads
+        if not isinstance(reads, Measurement):
+            expected = "a measurement, such as Probabilities() or Expectation(terms)"
+            raise TypeError(must_be("reads", expected, repr(reads)))
+        reads.check(circuit.n_qubits)
+        return self._prepare(circuit, angles, reads)
 
     def _too_large(self, n_qubits: int) -> str:
         expected = f"at most {self.max_qubits} for {type(self).__name__} on this machine"
         return must_be("n_qubits", expected, n_qubits, "Take MPSEngine(max_bond=...) instead.")
 
     @abstractmethod
-    def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> State: ...
+    def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> State: ...
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(dtype={self.dtype!r})"
+
+
+ENGINES: Registry[Engine] = Registry("engine")
+
+
+def register_engine(cls: type[Engine]) -> type[Engine]:
+    """Make an engine of your own known, so that models with it can be loaded again.
+
+    Args:
+        cls: A subclass of :class:`Engine` with a ``kind`` of its own; it serves as a decorator.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: It is not a subclass of Engine, or its ``kind`` is not a string.
+        ValueError: Another engine has this ``kind``.
+
+    Example:
+        >>> from qtn_train.engines import StatevectorEngine
+        >>> register_engine(StatevectorEngine).kind
+        'statevector'
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Engine):
+        raise TypeError(must_be("cls", "a subclass of Engine", repr(cls)))
+    return ENGINES.add(cls)

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .._random import uniform
 from ..circuits import Circuit
-from ..engines import Engine, choose_engine, engine_config, engine_from_config
+from ..engines import Engine, choose_engine
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel, mapping_from_config
 from . import _shared
@@ -97,7 +97,7 @@ class CircuitGenerator(WeightGenerator):
         return self._weights(self.engine)
 
     def _weights(self, engine: Engine) -> Tensor:
-        state = engine.prepare(self.circuit, self.angles, self.n_outcomes)
+        state = engine.prepare(self.circuit, self.angles)
         self._diagnostics = state.diagnostics()
 
         def probs(start: int, stop: int) -> Tensor:
@@ -156,10 +156,10 @@ class CircuitGenerator(WeightGenerator):
 
     def in_double(self) -> CircuitGenerator:
         """Return a copy that computes in double precision and without shots, for checks."""
-        config = {**engine_config(self.engine.simulator), "dtype": "complex128"}
+        config = {**self.engine.simulator.config(), "dtype": "complex128"}
         # The engine is not copied: it may hold files or connections.
         twin = copy.deepcopy(self, {id(self.engine): self.engine}).double()
-        twin.engine = engine_from_config(config)
+        twin.engine = Engine.from_config(config)
         return twin
 
     def config(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class CircuitGenerator(WeightGenerator):
         return {
             "kind": "circuit",
             "circuit": self.circuit.to_json(),
-            "engine": engine_config(self.engine),
+            "engine": self.engine.config(),
             "mapping": self.mapping.config(),
             "n_weights": self.n_weights,
             "chunk_size": self.chunk_size,
@@ -195,7 +195,7 @@ def arguments(config: dict[str, Any]) -> dict[str, Any]:
     options = {key: value for key, value in config.items() if key != "kind"}
     built = {
         "circuit": Circuit.from_json(options["circuit"]),
-        "engine": engine_from_config(options["engine"]),
+        "engine": Engine.from_config(options["engine"]),
         "mapping": mapping_from_config(options["mapping"]),
     }
     return options | built

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .._random import uniform
 from ..circuits import Circuit
-from ..engines import Engine, engine_config
+from ..engines import Engine
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel, MLPMapping, TensorTrainMapping, mapping_from_config
 from ._base import WeightGenerator
@@ -115,7 +115,7 @@ class FixedProbabilities(WeightGenerator):
         n_outcomes = like.n_outcomes
         if probs == "circuit":
             with torch.no_grad():
-                state = self.engine.prepare(circuit, like.angles, n_outcomes)
+                state = self.engine.prepare(circuit, like.angles)
                 values = state.probs(0, n_outcomes).to(like.angles.dtype)
         else:
             shares = 0.5 + 0.5 * uniform(seed, "control/porter-thomas", n_outcomes)
@@ -140,7 +140,7 @@ class FixedProbabilities(WeightGenerator):
         return {
             "kind": "fixed-probabilities",
             "circuit": self.circuit.to_json(),
-            "engine": engine_config(self.engine),
+            "engine": self.engine.config(),
             "mapping": self.mapping.config(),
             "probs": self.probs,
             "n_weights": self.n_weights,

@@ -1,6 +1,17 @@
-"""What is read of a state: programs, counts, and estimates of values and gradients from counts."""
+"""What is read of a state: measurements, their counts, and estimates of values and gradients."""
 
+from ._base import Measurement
 from ._counts import Counts, Program
 from ._estimators import GradientMethod, n_circuits
+from ._expectation import Expectation
+from ._probabilities import Probabilities
 
-__all__ = ["Counts", "GradientMethod", "Program", "n_circuits"]
+__all__ = [
+    "Counts",
+    "Expectation",
+    "GradientMethod",
+    "Measurement",
+    "Probabilities",
+    "Program",
+    "n_circuits",
+]

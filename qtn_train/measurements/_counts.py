@@ -63,19 +63,28 @@ class Counts:
         """Relative frequency of each outcome that came, float64."""
         return self.counts.double() / self.counts.sum()
 
-    def dense(self, n_outcomes: int) -> Float[Tensor, " outcomes"]:
-        """Return the relative frequencies of the outcomes 0 … n_outcomes−1, float64."""
-        first = self.outcomes < n_outcomes
-        out = torch.zeros(n_outcomes, dtype=torch.float64)
-        out[self.outcomes[first]] = self.frequencies[first]
+    def dense(self, start: int, stop: int) -> Float[Tensor, " outcomes"]:
+        """Return the relative frequencies of the outcomes start … stop−1, float64.
+
+        Args:
+            start: First outcome number.
+            stop: One past the last outcome number.
+
+        Returns:
+            0 for what never came.
+        """
+        inside = (self.outcomes >= start) & (self.outcomes < stop)
+        out = torch.zeros(stop - start, dtype=torch.float64)
+        out[self.outcomes[inside] - start] = self.frequencies[inside]
         return out
 
-    def mean(self, values: Float[Tensor, " outcomes"]) -> float:
+    def mean(self, values: Float[Tensor, " outcomes"], start: int = 0) -> float:
         """Return the mean over the shots of a function of the outcome.
 
         Args:
-            values: The function's values at the outcomes 0 …, float64 on the CPU; it is 0 at
-                outcomes beyond them.
+            values: The function's values at the outcomes start …, float64 on the CPU; it is 0 at
+                the others.
+            start: Number of the first of these outcomes.
 
         Returns:
             The mean.
@@ -84,5 +93,5 @@ class Counts:
             >>> Counts.of(torch.tensor([3, 0, 3, 1])).mean(torch.tensor([1.0, 2.0]).double())
             0.75
         """
-        first = self.outcomes < len(values)
-        return float(self.frequencies[first] @ values[self.outcomes[first]])
+        inside = (self.outcomes >= start) & (self.outcomes < start + len(values))
+        return float(self.frequencies[inside] @ values[self.outcomes[inside] - start])

@@ -139,7 +139,7 @@ class Readout:
             Probabilities in place of counts.
         """
         n_outcomes = 2 ** len(self.matrices)
-        probs = project_on_simplex(self.invert(counts.dense(n_outcomes)))
+        probs = project_on_simplex(self.invert(counts.dense(0, n_outcomes)))
         outcomes = probs.nonzero().reshape(-1)
         return Counts(outcomes, probs[outcomes])
 

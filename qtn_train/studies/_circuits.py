@@ -143,8 +143,8 @@ def _reference(ansatz: str, n_qubits: int, n_layers: int, seed: int) -> State | 
 def _overlap(exact: State, state: MPSState) -> complex:
     """⟨exact|state⟩."""
     if not isinstance(exact, MPSState):
-        amplitudes = state.amplitude_block(0, 2**state.n_qubits)
-        return complex(torch.vdot(exact.amplitudes, amplitudes))  # type: ignore[attr-defined]
+        amplitudes = state.amplitudes()
+        return complex(torch.vdot(exact.amplitudes(), amplitudes))
     environment = torch.ones((1, 1), dtype=state.tensors[0].dtype)
     for bra, ket in zip(exact.tensors, state.tensors, strict=True):
         environment = torch.einsum("ab,asc,bsd->cd", environment, bra.conj(), ket)
@@ -212,7 +212,7 @@ def cost(settings: Row, seed: int) -> Row:
     times = []
     for _ in range(4):
         began = time.perf_counter()
-        state = engine.prepare(circuit, angles, n_outcomes)
+        state = engine.prepare(circuit, angles)
         total = state.probs(0, n_outcomes).square().sum()
         middle = time.perf_counter()
         torch.autograd.grad(total, angles)
@@ -220,7 +220,7 @@ def cost(settings: Row, seed: int) -> Row:
     if isinstance(state, MPSState):
         tensors, largest = state.tensors, max(state.bond_dims, default=1)
     else:
-        tensors, largest = [state.amplitudes], None  # type: ignore[attr-defined]
+        tensors, largest = [state.vector], None  # type: ignore[attr-defined]
     forward, backward = (min(column) for column in zip(*times[1:], strict=True))
     return {
         "forward_s": forward,

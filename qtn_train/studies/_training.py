@@ -128,8 +128,10 @@ def shots(settings: Row, seed: int) -> Row:
     _, accuracy = evaluate(counted, data.x_test, data.y_test)
     engine.position = 0  # the counts that the weights came from
     with torch.no_grad():
-        args = generator.circuit, generator.angles, generator.n_outcomes
-        true, seen = (e.prepare(*args).probs(0, args[2]) for e in (generator.engine, engine))
+        states = [
+            e.prepare(generator.circuit, generator.angles) for e in (generator.engine, engine)
+        ]
+        true, seen = (state.probs(0, generator.n_outcomes) for state in states)
     # What lies beyond the first outcomes is one more outcome.
     rest = float((true.sum() - seen.sum()).abs())
     return {

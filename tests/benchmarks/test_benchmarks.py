@@ -145,7 +145,7 @@ def test_two_bases_are_two_measurements_of_one_state() -> None:
     turned = replace(circuit, gates=circuit.gates + turns, n_angles=circuit.n_angles + 1)
     angles = torch.cat([generator.angles, torch.tensor([-torch.pi / 2])])
     for found, one in ((in_z, circuit), (in_x, turned)):
-        probs = StatevectorEngine().prepare(one, angles[: one.n_angles], 2**12).probs(0, 2**12)
+        probs = StatevectorEngine().prepare(one, angles[: one.n_angles]).probs(0, 2**12)
         torch.testing.assert_close(found, probs, rtol=0, atol=1e-6)
     assert (in_z - in_x).abs().max() > 1e-3
 

@@ -28,7 +28,7 @@ from qtn_train.braket.run._journal import Journal
 from qtn_train.braket.stand_in import kill_at_creation
 from qtn_train.cli import _device as _cli_device
 from qtn_train.cli._app import main
-from qtn_train.engines import engine_config, engine_from_config
+from qtn_train.engines import Engine
 from qtn_train.recipes import mlp
 from qtn_train.training import evaluate, read_checkpoint
 
@@ -435,12 +435,12 @@ def test_trained_on_this_machine(cli: Cli) -> None:
 
 def test_the_engine_of_a_model_is_built_again() -> None:
     engine = qt.BraketEngine("local:dm", 9, gradient="spsa", seed=3)
-    config = json.loads(json.dumps(engine_config(engine)))
-    again = engine_from_config(config)
+    config = json.loads(json.dumps(engine.config()))
+    again = Engine.from_config(config)
     assert isinstance(again, qt.BraketEngine)
-    assert engine_config(again) == config
-    with pytest.raises(ValueError, match="'sampled', 'noisy' or 'braket'"):
-        engine_from_config({"kind": "qpu"})
+    assert again.config() == config
+    with pytest.raises(ValueError, match=r"`engine kind` must be one of braket, .*; got 'qpu'\."):
+        Engine.from_config({"kind": "qpu"})
 
 
 # --- waiting --------------------------------------------------------------------------------------

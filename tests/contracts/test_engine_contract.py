@@ -1,6 +1,7 @@
 """What every engine promises: a new engine is one line in ``CASES``."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
@@ -22,13 +23,13 @@ from qtn_train.engines import (
     SampledEngine,
     State,
     StatevectorEngine,
-    engine_config,
-    engine_from_config,
+    register_engine,
 )
 from qtn_train.engines._base import MAX_BLOCK
 from qtn_train.engines.counting import _base as _shots
 from qtn_train.engines.statevector import _engine as _statevector
 from qtn_train.errors import UnsupportedByEngine
+from qtn_train.measurements import Expectation
 
 DTYPES: tuple[ComplexDtype, ...] = get_args(ComplexDtype)
 
@@ -52,13 +53,13 @@ SHOTS = {
         lambda dtype: SampledEngine(
             StatevectorEngine(dtype=dtype), 20_000, gradient="random-shift", n_shifts=1, seed=3
         ),
-        _shots._Estimate,
+        _shots._Token,
     ),
     "noisy without noise": EngineCase(
         lambda dtype: NoisyEngine(
             StatevectorEngine(dtype=dtype), 20_000, gradient="random-shift", n_shifts=1, seed=3
         ),
-        _shots._Estimate,
+        _shots._Token,
     ),
 }
 
@@ -107,13 +108,16 @@ def oracle_probs(circuit: Circuit, angles: np.ndarray) -> np.ndarray:
 
 
 def amplitudes(state: State) -> np.ndarray:
-    """All amplitudes, by whichever way the state gives them."""
-    whole: Any = state
-    if hasattr(state, "amplitudes"):
-        values = whole.amplitudes
-    else:
-        values = whole.amplitude_block(0, 2**state.n_qubits)
-    return values.detach().numpy()
+    return state.amplitudes().detach().numpy()
+
+
+def pauli_matrix(string: str) -> np.ndarray:
+    x, y, z = [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]
+    singles = {"I": np.eye(2), "X": x, "Y": y, "Z": z}
+    out = np.ones((1, 1))
+    for letter in string:
+        out = np.kron(out, singles[letter])
+    return out
 
 
 def check_against_oracle(engine: Engine, circuit: Circuit, angles: np.ndarray) -> None:
@@ -174,6 +178,57 @@ def test_random_circuits(
     check_against_oracle(case.make(dtype), circuit, random_angles(circuit, seed))
 
 
+@exact_engines
+@both_dtypes
+def test_expectations(case: EngineCase, dtype: ComplexDtype) -> None:
+    circuit = fixed_circuit()
+    angles = random_angles(circuit)
+    state = case.make(dtype).prepare(circuit, torch.from_numpy(angles))
+    rng, psi = np.random.default_rng(5), oracle.amplitudes(circuit, angles)
+    strings = ["".join(rng.choice(list("IXYZ"), 5)) for _ in range(40)] + ["IIIII", "YYYYY"]
+    exact = np.array([(psi.conj() @ pauli_matrix(string) @ psi).real for string in strings])
+    found = state.expectations(strings)
+    assert (found.shape, found.dtype) == ((len(strings),), REAL[dtype])
+    assert np.abs(found.numpy() - exact).max() < tolerances.AMPLITUDE[dtype]
+    coefficients = rng.normal(size=3)
+    total = state.expectation(dict(zip(strings, coefficients, strict=False)))
+    assert total.shape == ()
+    assert abs(float(total) - coefficients @ exact[:3]) < 10 * tolerances.AMPLITUDE[dtype]
+    same = state.expectations(["Z1 X3", {(3, 1): "XZ"}, {"IZIXI": 1}])
+    assert torch.equal(same, same[:1].expand(3))
+
+
+@exact_engines
+def test_gradient_of_expectations(case: EngineCase) -> None:
+    circuit = shared_circuit()
+    angles = torch.from_numpy(random_angles(circuit)).requires_grad_()
+    engine, terms = case.make("complex128"), ["XYZ", {"ZZI": 0.5, "Y2": -2.0}, "III"]
+    assert torch.autograd.gradcheck(
+        lambda a: engine.prepare(circuit, a).expectations(terms), (angles,)
+    )
+
+
+@exact_engines
+def test_gradient_of_amplitudes(case: EngineCase) -> None:
+    circuit = shared_circuit()
+    angles = torch.from_numpy(random_angles(circuit)).requires_grad_()
+    engine = case.make("complex128")
+    assert torch.autograd.gradcheck(
+        lambda a: torch.view_as_real(engine.prepare(circuit, a).amplitudes(1, 7)), (angles,)
+    )
+
+
+@all_engines
+@both_dtypes
+def test_logarithms_and_multiples_of_probabilities(case: EngineCase, dtype: ComplexDtype) -> None:
+    circuit = fixed_circuit()
+    state = case.make(dtype).prepare(circuit, torch.from_numpy(random_angles(circuit)))
+    probs = state.probs(3, 20)
+    assert state.log_probs(3, 20).dtype == state.scaled_probs(3, 20).dtype == REAL[dtype]
+    torch.testing.assert_close(state.log_probs(3, 20).exp(), probs)
+    torch.testing.assert_close(state.scaled_probs(3, 20), 32 * probs)
+
+
 @all_engines
 @both_dtypes
 @pytest.mark.parametrize("qubit", range(4))
@@ -225,15 +280,6 @@ def test_a_circuit_without_gates_stays_in_the_first_outcome(
         probs = state.probs(0, 2**n_qubits)
         assert probs.tolist() == [1.0] + [0.0] * (2**n_qubits - 1)
         assert not probs.requires_grad
-
-
-@exact_engines
-def test_fewer_outcomes_are_the_first_ones(case: EngineCase) -> None:
-    circuit = fixed_circuit()
-    angles = torch.from_numpy(random_angles(circuit))
-    engine = case.make("complex128")
-    few = engine.prepare(circuit, angles, n_outcomes=9).probs(0, 9)
-    torch.testing.assert_close(few, engine.prepare(circuit, angles).probs(0, 32)[:9])
 
 
 # Types and determinism
@@ -467,6 +513,25 @@ def test_samples_are_seeded_and_leave_the_global_generator_alone(
 
 
 @all_engines
+def test_a_seed_or_a_generator(case: EngineCase) -> None:
+    circuit = fixed_circuit()
+    state = case.make("complex64").prepare(circuit, torch.from_numpy(random_angles(circuit)))
+    numbers = state.sample(50, seed=7)
+    assert torch.equal(numbers, state.sample(50, torch.Generator().manual_seed(7)))
+    bits = state.sample_bits(50, seed=7)
+    assert (bits.dtype, bits.shape) == (torch.uint8, (50, 5))
+    assert torch.equal(bits.long() @ (1 << torch.arange(4, -1, -1)), numbers)
+    for draw in (state.sample, state.sample_bits):
+        with pytest.raises(TypeError, match="`rng, seed` must be one of the two; got neither"):
+            draw(5)
+        with pytest.raises(TypeError, match="`rng, seed` must be one of the two; got both"):
+            draw(5, torch.Generator(), seed=0)
+        wrong: Any = "0"
+        with pytest.raises(TypeError, match="`seed` must be an integer; got '0'"):
+            draw(5, seed=wrong)
+
+
+@all_engines
 @both_dtypes
 def test_frequencies_of_samples(case: EngineCase, dtype: ComplexDtype) -> None:
     circuit = shared_circuit()
@@ -509,24 +574,23 @@ def test_capabilities(case: EngineCase, dtype: ComplexDtype) -> None:
 @both_dtypes
 def test_configuration_builds_an_equal_engine(case: EngineCase, dtype: ComplexDtype) -> None:
     engine, circuit = case.make(dtype), fixed_circuit()
-    config = json.loads(json.dumps(engine_config(engine)))
-    twin = engine_from_config(config)
+    config = json.loads(json.dumps(engine.config()))
+    assert next(iter(config)) == "kind"
+    twin = Engine.from_config(config)
+    assert type(twin) is type(engine)
     assert repr(twin) == repr(engine)
-    assert engine_config(twin) == config
+    assert twin.config() == config
     angles = torch.from_numpy(random_angles(circuit))
     first, second = (e.prepare(circuit, angles).probs(0, 32) for e in (engine, twin))
     assert torch.equal(first, second)
 
 
 def test_messages_of_configurations() -> None:
-    class Foreign:
-        pass
-
-    foreign: Any = Foreign()
-    with pytest.raises(TypeError, match="`engine` must be an engine of qtn_train; got Foreign"):
-        engine_config(foreign)
-    with pytest.raises(ValueError, match=r"`engine kind` must be .*; got 'abacus'. Update"):
-        engine_from_config({"kind": "abacus"})
+    hint = "Call qtn_train.register_engine first"
+    for kind in ("abacus", None, ["mps"]):
+        expected = rf"`engine kind` must be one of .*, mps, .*; got {re.escape(repr(kind))}\. "
+        with pytest.raises(ValueError, match=expected + hint):
+            Engine.from_config({"kind": kind})
 
 
 @exact_engines
@@ -559,19 +623,15 @@ def test_messages_of_angles(
 
 
 @all_engines
-@pytest.mark.parametrize(
-    ("n_outcomes", "error", "message"),
-    [
-        (0, ValueError, "`n_outcomes` must be a positive integer; got 0."),
-        (5, ValueError, r"`n_outcomes` must be at most 2\*\*2; got 5."),
-        (1.5, TypeError, "`n_outcomes` must be a positive integer; got 1.5."),
-    ],
-)
-def test_messages_of_n_outcomes(
-    case: EngineCase, n_outcomes: Any, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        case.make("complex64").prepare(Circuit(2, (), 0), torch.zeros(0), n_outcomes)
+def test_messages_of_reads(case: EngineCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = case.make("complex64")
+    forward, _ = count_executions(monkeypatch, engine, None)
+    wrong: Any = 5
+    with pytest.raises(TypeError, match=r"`reads` must be a measurement, such as Prob.*; got 5\."):
+        engine.prepare(Circuit(2, (), 0), torch.zeros(0), wrong)
+    with pytest.raises(ValueError, match="`terms` must be Pauli strings of 2 letters out of IXYZ"):
+        engine.prepare(Circuit(2, (), 0), torch.zeros(0), Expectation("ZZZ"))
+    assert not forward
 
 
 @all_engines
@@ -581,6 +641,15 @@ def test_messages_of_ranges(case: EngineCase, ends: tuple[int, int]) -> None:
     expected = rf"`start, stop` must be 0 <= start < stop <= 2\*\*2; got \({ends[0]}, {ends[1]}\)"
     with pytest.raises(ValueError, match=expected):
         state.probs(*ends)
+
+
+@all_engines
+def test_a_range_is_of_integers(case: EngineCase) -> None:
+    state = case.make("complex64").prepare(Circuit(2, (), 0), torch.zeros(0))
+    wrong: Any = 0.0
+    for read in (state.probs, state.log_probs, state.scaled_probs, state.amplitudes):
+        with pytest.raises(TypeError, match=r"`start, stop` must be integers; got \(0.0, 2\)"):
+            read(wrong, 2)
 
 
 @all_engines
@@ -615,9 +684,6 @@ def test_more_probabilities_than_one_tensor_holds() -> None:
         def _probs(self, start: int, stop: int) -> torch.Tensor:
             raise AssertionError("the range was not checked")
 
-        def sample(self, shots: int, rng: torch.Generator) -> torch.Tensor:
-            raise NotImplementedError
-
     with pytest.raises(ValueError, match=r"`stop - start` must be at most 2\*\*31; .* in blocks"):
         Large().probs(5, 5 + MAX_BLOCK + 1)
 
@@ -626,3 +692,39 @@ def test_more_probabilities_than_one_tensor_holds() -> None:
 def test_abstract_classes_cannot_be_built(abstract: Any) -> None:
     with pytest.raises(TypeError, match="abstract"):
         abstract()
+
+
+def test_what_a_state_cannot_tell() -> None:
+    class Bare(State):
+        @property
+        def n_qubits(self) -> int:
+            return 30
+
+        def _probs(self, start: int, stop: int) -> torch.Tensor:
+            return torch.full((stop - start,), 2.0**-30)
+
+    state = Bare()
+    with pytest.raises(UnsupportedByEngine, match="`state` must be of an engine that holds ampl"):
+        state.amplitudes(0, 4)
+    with pytest.raises(UnsupportedByEngine, match="`state` must be of an engine that gives expec"):
+        state.expectation("Z0")
+    with pytest.raises(UnsupportedByEngine, match="`n_qubits` must be at most 24 to draw from"):
+        state.sample(3, seed=0)
+    assert state.scaled_probs(0, 2).tolist() == [1, 1]
+
+
+def test_a_registered_engine_has_a_kind_of_its_own() -> None:
+    class Twin(Engine):
+        kind = "mps"
+
+    class Nameless(Engine):
+        pass
+
+    with pytest.raises(ValueError, match=r"`Twin\.kind` must be a word of its own; got 'mps'"):
+        register_engine(Twin)
+    with pytest.raises(TypeError, match=r"`Nameless\.kind` must be a string; got None\."):
+        register_engine(Nameless)
+    wrong: Any = MPSEngine()
+    with pytest.raises(TypeError, match="`cls` must be a subclass of Engine; got MPSEngine"):
+        register_engine(wrong)
+    assert register_engine(MPSEngine) is MPSEngine

@@ -70,12 +70,8 @@ def hold_together(circuit: Circuit, angles: np.ndarray, dtype: ComplexDtype) -> 
     third = third_amplitudes(circuit, angles)
     assert np.abs(third - oracle.amplitudes(circuit, angles)).max() < AMPLITUDE["complex128"]
     for engine in engines(dtype):
-        state: Any = engine.prepare(circuit, torch.from_numpy(angles))
-        if isinstance(engine, MPSEngine):
-            found = state.amplitude_block(0, 2**circuit.n_qubits)
-        else:
-            found = state.amplitudes
-        assert np.abs(found.numpy() - third).max() < AMPLITUDE[dtype]
+        state = engine.prepare(circuit, torch.from_numpy(angles))
+        assert np.abs(state.amplitudes().numpy() - third).max() < AMPLITUDE[dtype]
         probs = state.probs(0, 2**circuit.n_qubits).numpy()
         assert np.abs(probs - np.abs(third) ** 2).max() < AMPLITUDE[dtype]
 
@@ -118,12 +114,11 @@ def test_expectations(dtype: ComplexDtype) -> None:
         exact = signs @ np.abs(oracle.amplitudes(circuit, angles)) ** 2
         assert abs(third - exact) < AMPLITUDE["complex128"]
         for engine in engines(dtype):
-            state: Any = engine.prepare(circuit, torch.from_numpy(angles))
+            state = engine.prepare(circuit, torch.from_numpy(angles))
             probs = state.probs(0, 2**n_qubits).double().numpy()
             assert abs(signs @ probs - third) < AMPLITUDE[dtype]
-            if isinstance(engine, MPSEngine):
-                found = float(state.expectation(zz_string(n_qubits, first, second)))
-                assert abs(found - third) < AMPLITUDE[dtype]
+            found = float(state.expectation(zz_string(n_qubits, first, second)))
+            assert abs(found - third) < AMPLITUDE[dtype]
 
 
 def zz_signs(n_qubits: int, first: int, second: int) -> np.ndarray:

@@ -65,7 +65,7 @@ def cotangent(n_outcomes: int) -> Tensor:
 def pulled_back(engine: Engine, circuit: Circuit, angles: Tensor, v: Tensor) -> Tensor:
     """The engine's Jᵀv."""
     leaf = angles.clone().requires_grad_()
-    probs = engine.prepare(circuit, leaf, len(v)).probs(0, len(v))
+    probs = engine.prepare(circuit, leaf).probs(0, len(v))
     (grad,) = torch.autograd.grad(probs, leaf, v.to(probs.dtype))
     return grad
 

@@ -37,7 +37,7 @@ def true_probs() -> Tensor:
 
 def pulled_back(made: Engine, circuit: Circuit = CIRCUIT) -> Tensor:
     leaf = ANGLES[: circuit.n_angles].clone().requires_grad_()
-    (grad,) = torch.autograd.grad(made.prepare(circuit, leaf, 6).probs(0, 6), leaf, V)
+    (grad,) = torch.autograd.grad(made.prepare(circuit, leaf).probs(0, 6), leaf, V)
     return grad
 
 
@@ -153,5 +153,5 @@ def test_too_many_qubits_are_refused_before_anything_is_executed() -> None:
     circuit = Circuit(MAX_MITIGATED_QUBITS + 1, (), 0)
     expected = "`n_qubits` must be at most 20 with readout mitigation; got 21. Take mitigate_reado"
     with pytest.raises(UnsupportedByEngine, match=expected):
-        made.prepare(circuit, torch.zeros(0), 4)
+        made.prepare(circuit, torch.zeros(0))
     assert made.batches == []

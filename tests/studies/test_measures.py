@@ -31,7 +31,7 @@ def state_of(name: str, n_qubits: int, n_layers: int, seed: int = 3) -> np.ndarr
     settings = {"ansatz": name, "n_qubits": n_qubits, "n_layers": n_layers}
     angles = make_angles(settings, circuit, seed)
     state = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
-    return state.amplitudes.numpy()
+    return state.amplitudes().numpy()
 
 
 @pytest.mark.parametrize("name", ANSATZE)
@@ -95,7 +95,7 @@ def test_truncation_against_all_amplitudes() -> None:
         settings = {"ansatz": "u3-cu3-chain", "n_qubits": 10, "n_layers": layers}
         state = MPSEngine(8, dtype="complex128").prepare(circuit, make_angles(settings, circuit, 3))
         assert isinstance(state, MPSState)
-        amplitudes = state.amplitude_block(0, 2**10).numpy()
+        amplitudes = state.amplitudes(0, 2**10).numpy()
         overlap = np.vdot(exact, amplitudes)
         assert row["infidelity"] == pytest.approx(1 - abs(overlap) ** 2, abs=EXACT)
         distance = np.linalg.norm(exact - amplitudes)

@@ -16,18 +16,19 @@ from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
-from ... import _html as html
 from ..._random import raw_bits
 from ..._types import ComplexDtype
 from ...circuits import Circuit
-from ...errors import must_be, positive_int
+from ...errors import UnsupportedByEngine, must_be, positive_int
+from ...measurements._base import Measurement
 from ...measurements._counts import Counts, Program
 from ...measurements._estimators import GradientMethod, check_options, make_plan, n_circuits
+from ...measurements._pauli import PauliSum
+from ...measurements._probabilities import Probabilities
 from ...measurements._readout import Readout, calibration_programs, check_size
-from .._base import MAX_BLOCK, Engine, State
+from .._base import Engine, State, bits_of, register_engine
 from .._once import once
 
 __all__ = ["CountingEngine", "Counts", "EstimatedState", "Program", "SampledEngine"]
@@ -35,23 +36,32 @@ __all__ = ["CountingEngine", "Counts", "EstimatedState", "Program", "SampledEngi
 
 @final
 class EstimatedState(State):
-    """Relative frequencies of the first outcomes, as counted.
+    """What the shots of a circuit showed, for the measurement that was declared.
 
     Attributes:
-        frequencies: Shape ``(n_outcomes,)``; counts divided by the shots, not smoothed;
-            differentiable where the engine is.
-        counts: All that was counted, other outcomes included; with readout mitigation the
-            corrected distribution.
-        shots: The number of shots behind them.
+        reads: The measurement that was declared.
+        counts: All that was counted; with readout mitigation the corrected distribution.
+        shots: The number of shots behind it.
     """
 
     def __init__(
-        self, frequencies: Float[Tensor, " outcomes"], counts: Counts, shots: int, n_qubits: int
+        self,
+        reads: Measurement,
+        counts: Counts,
+        shots: int,
+        circuit: Circuit,
+        *,
+        like: Tensor | None = None,
+        smoothing: float = 0.0,
+        pullback: _Pullback | None = None,
     ) -> None:
-        self.frequencies = frequencies
+        self.reads = reads
         self.counts = counts
         self.shots = shots
-        self._n_qubits = n_qubits
+        self._n_qubits = circuit.n_qubits
+        self._like = torch.zeros(0) if like is None else like
+        self._smoothing = smoothing
+        self._pullback = pullback
 
     @property
     def n_qubits(self) -> int:
@@ -59,36 +69,119 @@ class EstimatedState(State):
         return self._n_qubits
 
     def _probs(self, start: int, stop: int) -> Tensor:
-        if stop > len(self.frequencies):
-            hint = "Give prepare() a larger n_outcomes."
-            expected = f"at most n_outcomes = {len(self.frequencies)}"
-            raise ValueError(must_be("stop", expected, stop, hint))
-        return self.frequencies[start:stop]
+        if not isinstance(self.reads, Probabilities):
+            expected = "Probabilities() to read probabilities"
+            hint = "Give prepare() reads=Probabilities()."
+            raise UnsupportedByEngine(must_be("reads", expected, repr(self.reads), hint))
+        frequencies = self.counts.dense(start, stop)
+        if self._pullback is not None:
+            frequencies = self._pullback.read(frequencies, start)
+        if self._smoothing and self.shots:
+            added = self._smoothing / self.shots
+            frequencies = (frequencies + added) / (1 + added * 2**self.n_qubits)
+        return frequencies.to(self._like)
+
+    def _expectations(self, sums: list[PauliSum]) -> Tensor:
+        expected = "Expectation(terms) to read expectations"
+        hint = "Give prepare() reads=Expectation(terms)."
+        raise UnsupportedByEngine(must_be("reads", expected, repr(self.reads), hint))
 
     def diagnostics(self) -> dict[str, float]:
         """Return the shots, and how many different outcomes they showed."""
         return {"shots": float(self.shots), "outcomes_seen": float(len(self.counts.outcomes))}
 
-    def _picture(self) -> str:
-        frequencies = self.frequencies.detach()[:64].tolist()
-        return html.bars(frequencies, f"frequencies of the first {len(frequencies)} outcomes")
-
-    def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
-        """Return outcome numbers drawn again from all that was counted (a bootstrap sample).
-
-        Args:
-            shots: How many, at least 1.
-            rng: A seeded generator on the CPU.
-
-        Returns:
-            int64 outcome numbers on the CPU.
-
-        Raises:
-            ValueError: ``shots`` is below 1.
-        """
-        positive_int("shots", shots)
+    def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
+        # Drawn again from all that was counted: a bootstrap sample.
         weights = self.counts.counts.double()
         return self.counts.outcomes[torch.multinomial(weights, shots, True, generator=rng)]
+
+    def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
+        return bits_of(self._sample(shots, rng), self.n_qubits)
+
+
+class _Pullback:
+    """Numbers read of a counted state, whose cotangents wait until all of them are there.
+
+        angles ──► token ──► read(0, 8), read(8, 16), … ──► loss
+        backward:  each reading leaves its cotangent here; then the token's turn comes, once
+
+    All stays on the CPU here, so that the backward pass runs in the thread that asked for it.
+
+    Args:
+        angles: The circuit's angles.
+        estimate: Gives the gradient by the angles for the cotangents, each with its first number.
+    """
+
+    def __init__(
+        self, angles: Tensor, estimate: Callable[[list[tuple[int, Tensor]]], Tensor]
+    ) -> None:
+        self.estimate = estimate
+        self._waiting: list[tuple[int, int, Tensor]] = []
+        self._token: Tensor = _Token.apply(angles, self)  # type: ignore[no-untyped-call]
+
+    def read(self, values: Tensor, start: int) -> Tensor:
+        """Return values whose gradient reaches the angles."""
+        read: Tensor = _Read.apply(self._token, values, start, self)  # type: ignore[no-untyped-call]
+        return read
+
+    def leave(self, start: int, cotangent: Tensor) -> None:
+        """Keep the cotangent of one reading."""
+        self._waiting.append((_backward_pass(), start, cotangent))
+
+    def take(self) -> list[tuple[int, Tensor]]:
+        """Return what this backward pass left; what is of one that failed is dropped."""
+        now = _backward_pass()
+        taken = [(start, cotangent) for number, start, cotangent in self._waiting if number == now]
+        self._waiting.clear()
+        return taken
+
+
+def _backward_pass() -> int:
+    """The number of the backward pass that runs in this thread."""
+    return torch._C._current_graph_task_id()
+
+
+class _Token(torch.autograd.Function):
+    """The node at which all cotangents have come: it asks for an estimate of Jᵀv."""
+
+    @staticmethod
+    def forward(angles: Tensor, pullback: _Pullback) -> Tensor:
+        return torch.zeros((), dtype=torch.float64)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        angles, ctx.pullback = inputs
+        ctx.save_for_backward(angles)
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
+        (angles,) = ctx.saved_tensors
+        left = ctx.pullback.take()
+        grad = ctx.pullback.estimate([(start, v.detach()) for start, v in left])
+        (grad,) = once(
+            grad.to(angles.device, angles.dtype),
+            inputs=(angles, *(cotangent for _, cotangent in left)),
+            engine="an engine that counts shots",
+            hint="Take its simulator, such as StatevectorEngine().",
+        )
+        return grad, None
+
+
+class _Read(torch.autograd.Function):
+    """Counted values that leave their cotangent with the token."""
+
+    @staticmethod
+    def forward(token: Tensor, values: Tensor, start: int, pullback: _Pullback) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, _, ctx.start, ctx.pullback = inputs
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None, None]:
+        ctx.pullback.leave(ctx.start, cotangent)
+        return torch.zeros((), dtype=torch.float64), None, None, None
 
 
 class CountingEngine(Engine):
@@ -199,14 +292,14 @@ class CountingEngine(Engine):
         self._position += 1
         return measured
 
-    def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> EstimatedState:
+    def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> EstimatedState:
         wants_gradient = (
             self.differentiable
             and circuit.n_angles > 0
             and angles.requires_grad
             and torch.is_grad_enabled()
         )
-        self._check(circuit, n_outcomes, wants_gradient)
+        self._check(circuit, reads, wants_gradient)
         row = angles.detach().to("cpu", torch.float64)
         calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
         executed = self._batch([Program(circuit, row[None]), *calibrations])
@@ -216,28 +309,35 @@ class CountingEngine(Engine):
             zeros, ones = calibration
             readout = Readout.measured(zeros, ones, circuit.n_qubits)
             counts = readout.corrected(counts)
-        frequencies = counts.dense(n_outcomes)
+        pullback = None
         if wants_gradient:
-            estimate = partial(self._gradient, circuit, row, readout)
-            frequencies = _Estimate.apply(angles, frequencies, estimate)  # type: ignore[no-untyped-call]
-        if self.smoothing and self.shots:
-            added = self.smoothing / self.shots
-            frequencies = (frequencies + added) / (1 + added * 2**circuit.n_qubits)
-        frequencies = frequencies.to(angles.device, self.real_dtype)
-        return EstimatedState(frequencies, counts, self.shots, circuit.n_qubits)
+            pullback = _Pullback(angles, partial(self._gradient, circuit, row, readout))
+        return EstimatedState(
+            reads,
+            counts,
+            self.shots,
+            circuit,
+            like=torch.zeros(0, dtype=self.real_dtype, device=angles.device),
+            smoothing=self.smoothing,
+            pullback=pullback,
+        )
 
-    def _check(self, circuit: Circuit, n_outcomes: int, wants_gradient: bool) -> None:
+    def _check(self, circuit: Circuit, reads: Measurement, wants_gradient: bool) -> None:
         """Refuse, before anything is executed, what would fail later."""
-        if n_outcomes > MAX_BLOCK:
-            hint = "Give prepare() the number of outcomes that you read."
-            raise ValueError(must_be("n_outcomes", "at most 2**31 with shots", n_outcomes, hint))
+        if not isinstance(reads, Probabilities):
+            hint = "Take StatevectorEngine() or MPSEngine() instead."
+            raise UnsupportedByEngine(must_be("reads", "Probabilities()", repr(reads), hint))
         if wants_gradient:
             n_circuits(circuit, self.gradient, self.n_shifts)
         if self.mitigate_readout:
             check_size(circuit.n_qubits)
 
     def _gradient(
-        self, circuit: Circuit, angles: Tensor, readout: Readout | None, cotangent: Tensor
+        self,
+        circuit: Circuit,
+        angles: Tensor,
+        readout: Readout | None,
+        cotangents: list[tuple[int, Tensor]],
     ) -> Tensor:
         """Execute the circuits of a gradient estimate; return Jᵀv, float64 on the CPU."""
         assert self.gradient is not None
@@ -253,43 +353,16 @@ class CountingEngine(Engine):
         if not len(plan.program.angles):  # no gate takes an angle
             return torch.zeros_like(angles)
         if readout is not None:
-            beyond = 2**circuit.n_qubits - len(cotangent)
-            cotangent = readout.pull_back(torch.nn.functional.pad(cotangent, (0, beyond)))
+            dense = torch.zeros(2**circuit.n_qubits, dtype=torch.float64)
+            for start, cotangent in cotangents:
+                dense[start : start + len(cotangent)] += cotangent
+            cotangents = [(0, readout.pull_back(dense))]
         (executed,) = self._batch([plan.program])
-        means = [counts.mean(cotangent) for counts in executed]
+        means = [sum(counts.mean(v, start) for start, v in cotangents) for counts in executed]
         return plan.gradient(torch.tensor(means, dtype=torch.float64))
 
 
-class _Estimate(torch.autograd.Function):
-    """Frequencies whose backward pass asks for an estimate of Jᵀv.
-
-    They stay on the CPU here, so that the backward pass runs in the thread that asked for it.
-    """
-
-    @staticmethod
-    def forward(
-        angles: Tensor, frequencies: Tensor, estimate: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        return frequencies.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        angles, _, ctx.estimate = inputs
-        ctx.save_for_backward(angles)
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, None, None]:
-        (angles,) = ctx.saved_tensors
-        grad = ctx.estimate(cotangent.detach()).to(angles.device, angles.dtype)
-        (grad,) = once(
-            grad,
-            inputs=(angles, cotangent),
-            engine="an engine that counts shots",
-            hint="Take its simulator, such as StatevectorEngine().",
-        )
-        return grad, None, None
-
-
+@register_engine
 @final
 class SampledEngine(CountingEngine):
     """Another engine's circuit, seen through a finite number of shots.
@@ -318,6 +391,8 @@ class SampledEngine(CountingEngine):
         0.0
     """
 
+    kind: ClassVar[str] = "sampled"
+
     def __init__(
         self,
         engine: Engine,
@@ -341,6 +416,13 @@ class SampledEngine(CountingEngine):
         if engine.needs_shots:
             raise ValueError(must_be("engine", "a simulator without shots", repr(engine)))
         self.engine = engine
+
+    def _config(self) -> dict[str, Any]:
+        return {"engine": self.engine.config(), **self.options()}
+
+    @classmethod
+    def _built(cls, options: dict[str, Any]) -> SampledEngine:
+        return cls(**{**options, "engine": Engine.from_config(options["engine"])})
 
     @property
     def simulator(self) -> Engine:

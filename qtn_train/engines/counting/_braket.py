@@ -26,12 +26,14 @@ from ...circuits import Circuit
 from ...errors import must_be
 from ...measurements._counts import Counts, Program
 from ...measurements._estimators import GradientMethod
+from .._base import register_engine
 from ..statevector._engine import StatevectorEngine
 from ._base import CountingEngine
 
 _FIVE_DAYS = 432_000.0
 
 
+@register_engine
 @final
 class BraketEngine(CountingEngine):
     """Runs circuits on a device of Amazon Braket, or on its local simulators.
@@ -80,6 +82,7 @@ class BraketEngine(CountingEngine):
         0.0
     """
 
+    kind: ClassVar[str] = "braket"
     _least_shots: ClassVar[int] = 0
 
     def __init__(
@@ -177,8 +180,8 @@ class BraketEngine(CountingEngine):
         if self.journal is not None:
             self.journal.close()
 
-    def config(self) -> dict[str, Any]:
-        """Return what describes this engine, as JSON data: neither journal nor budget."""
+    def _config(self) -> dict[str, Any]:
+        # Neither journal nor budget: these are of one run.
         return {**self._settings(), "dtype": self.dtype}
 
     def _settings(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ...errors import must_be
 from ...measurements._counts import Counts, Program
 from ...measurements._estimators import GradientMethod
 from ...measurements._readout import Readout
-from .._base import Engine
+from .._base import Engine, register_engine
 from ._base import CountingEngine
 
 # All probabilities are held at once, and each outcome is drawn: 2**24 take some seconds.
@@ -49,6 +49,7 @@ def n_two_qubit_gates(circuit: Circuit) -> int:
     return sum(_CX.get(gate.name, 0) for gate in circuit.portable().circuit.gates)
 
 
+@register_engine
 @final
 class NoisyEngine(CountingEngine):
     """Another engine's circuit as a noisy device would count it.
@@ -89,6 +90,7 @@ class NoisyEngine(CountingEngine):
         [0.475, 0.025, 0.025, 0.475]
     """
 
+    kind: ClassVar[str] = "noisy"
     _least_shots = 0
 
     def __init__(
@@ -144,6 +146,17 @@ class NoisyEngine(CountingEngine):
             "smoothing": self.smoothing,
         }
         return {k: v for k, v in super().options().items() if k != "step"} | noise
+
+    def _config(self) -> dict[str, Any]:
+        return {"engine": self.engine.config(), **self.options()}
+
+    @classmethod
+    def _built(cls, options: dict[str, Any]) -> NoisyEngine:
+        built = {
+            "engine": Engine.from_config(options["engine"]),
+            "readout_error": tuple(options["readout_error"]),
+        }
+        return cls(**options | built)
 
     def noisy_probs(self, circuit: Circuit, angles: Tensor) -> Tensor:
         """Return the probabilities that shots are drawn from.

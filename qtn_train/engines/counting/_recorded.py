@@ -32,8 +32,22 @@ class RecordedEngine(CountingEngine):
 
     Raises:
         JournalError: There is no such file, or it is no journal.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from qtn_train.circuits import Circuit
+        >>> from qtn_train.engines import BraketEngine
+        >>> path = Path(tempfile.mkdtemp()) / "run.sqlite"
+        >>> bell, angles = Circuit.builder(2).h(0).cx(0, 1).build(), torch.zeros(0)
+        >>> engine = BraketEngine("local:sv", shots=100, journal=path)
+        >>> counted = engine.prepare(bell, angles).probs(0, 4)
+        >>> engine.close()
+        >>> torch.equal(RecordedEngine(path).prepare(bell, angles).probs(0, 4), counted)
+        True
     """
 
+    #: That of the engine that wrote the journal, which is what its configuration builds.
+    kind: ClassVar[str] = "braket"
     _least_shots: ClassVar[int] = 0
 
     def __init__(self, path: str | Path, *, dtype: ComplexDtype = "complex64") -> None:
@@ -53,8 +67,7 @@ class RecordedEngine(CountingEngine):
         """An exact simulator of this machine."""
         return StatevectorEngine(dtype=self.dtype)
 
-    def config(self) -> dict[str, Any]:
-        """Return what describes the engine that wrote the journal, as JSON data."""
+    def _config(self) -> dict[str, Any]:
         written = {name: value for name, value in self.settings.items() if name not in PAYER}
         return {**written, "dtype": self.dtype}
 

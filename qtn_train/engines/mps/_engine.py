@@ -14,25 +14,23 @@ first asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, final, get_args
+from typing import Any, ClassVar, final, get_args
 
 import torch
-from jaxtyping import Complex, Float, Int, UInt8
 from torch import Tensor
 
 from ... import _html as html
 from ..._types import ComplexDtype
 from ...circuits import Circuit
 from ...errors import QtnTrainError, UnsupportedByEngine, must_be, positive_int
-from .._base import MAX_BLOCK, Engine, State
+from ...measurements._base import Measurement
+from ...measurements._pauli import PauliSum
+from .._base import Engine, State, register_engine
 from ._chain import Chain, discarded, evolve, transfer, zero_state
 from ._split import SvdGradient, cut
 
 _MAX_QUBITS = 4096
-# More qubits than this do not fit the int64 number of an outcome.
-_INT64_QUBITS = 63
 # Shots drawn at once: the memory of a step is that many rows of 2·χ numbers.
 _SHOTS_AT_ONCE = 2**14
 
@@ -75,22 +73,7 @@ class MPSState(State):
         names = [f"left of qubit {bond}: {dim}" for bond, dim in enumerate(self.bond_dims, 1)]
         return html.bars(self.bond_dims, "bond dimensions along the chain", names)
 
-    def amplitude_block(self, start: int, stop: int) -> Complex[Tensor, " outcomes"]:
-        """Return the amplitudes of the outcomes start … stop−1, differentiable.
-
-        Args:
-            start: First outcome number, at least 0.
-            stop: One past the last outcome number, at most 2**n_qubits.
-
-        Returns:
-            Complex amplitudes of the normalized state.
-
-        Raises:
-            ValueError: The range is empty, outside the outcomes, or too long for one tensor.
-        """
-        if not 0 <= start < stop <= 2**self.n_qubits or stop - start > MAX_BLOCK:
-            expected = f"0 <= start < stop <= 2**{self.n_qubits}, at most 2**31 apart"
-            raise ValueError(must_be("start, stop", expected, (start, stop)))
+    def _amplitudes(self, start: int, stop: int) -> Tensor:
         left, right, skip = self._halves(start, stop)
         return (left @ right).reshape(-1)[skip : skip + stop - start]
 
@@ -126,52 +109,7 @@ class MPSState(State):
             begin = low
         return rows
 
-    def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
-        """Return outcome numbers drawn from the distribution.
-
-        Args:
-            shots: How many, at least 1; each costs N·χ² operations.
-            rng: A seeded generator on the CPU; the same seed gives the same outcomes.
-
-        Returns:
-            int64 outcome numbers on the CPU, in the order drawn.
-
-        Raises:
-            ValueError: ``shots`` is below 1.
-            UnsupportedByEngine: Outcome numbers of more than 63 qubits do not fit; take
-                :meth:`sample_bits`.
-        """
-        if self.n_qubits > _INT64_QUBITS:
-            expected = f"at most {_INT64_QUBITS} for outcome numbers in int64"
-            hint = "Take sample_bits(shots, rng) instead."
-            raise UnsupportedByEngine(must_be("n_qubits", expected, self.n_qubits, hint))
-        bits = self.sample_bits(shots, rng)
-        outcomes = torch.zeros(shots, dtype=torch.int64)
-        for qubit in range(self.n_qubits):
-            outcomes = 2 * outcomes + bits[:, qubit]
-        return outcomes
-
-    def sample_bits(self, shots: int, rng: torch.Generator) -> UInt8[Tensor, "shots n_qubits"]:
-        """Return bit strings drawn from the distribution, for any number of qubits.
-
-        Args:
-            shots: How many, at least 1; each costs N·χ² operations.
-            rng: A seeded generator on the CPU; the same seed gives the same bit strings.
-
-        Returns:
-            uint8 bits on the CPU, qubit 0 first.
-
-        Raises:
-            ValueError: ``shots`` is below 1.
-
-        Example:
-            >>> ghz = Circuit.builder(3).h(0).cx(0, 1).cx(1, 2).build()
-            >>> state = MPSEngine().prepare(ghz, torch.zeros(0))
-            >>> bits = state.sample_bits(100, torch.Generator().manual_seed(0))
-            >>> sorted(set(map(tuple, bits.tolist())))
-            [(0, 0, 0), (1, 1, 1)]
-        """
-        positive_int("shots", shots)
+    def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
         pieces = [
             self._draw(min(_SHOTS_AT_ONCE, shots - done), rng)
             for done in range(0, shots, _SHOTS_AT_ONCE)
@@ -238,30 +176,8 @@ class MPSState(State):
             raise ValueError(must_be("bond", f"from 1 to {self.n_qubits - 1}", bond))
         return self._entropies[bond - 1]
 
-    def expectation(self, terms: Mapping[str, float] | str) -> Float[Tensor, ""]:
-        """Return the expectation of a sum of Pauli strings, differentiable.
-
-        Args:
-            terms: Pauli strings such as ``"ZZI"``, qubit 0 leftmost, with their coefficients; or
-                one string.
-
-        Returns:
-            A real scalar.
-
-        Raises:
-            ValueError: No term, or one that is not N letters out of I, X, Y and Z.
-
-        Example:
-            >>> flipped = Circuit.builder(2).x(0).build()
-            >>> MPSEngine().prepare(flipped, torch.zeros(0)).expectation({"ZI": 2.0}).item()
-            -2.0
-        """
-        sums = {terms: 1.0} if isinstance(terms, str) else dict(terms)
-        for string in sums or ("",):
-            if len(string) != self.n_qubits or set(string) - set("IXYZ"):
-                expected = f"Pauli strings of {self.n_qubits} letters out of IXYZ"
-                raise ValueError(must_be("terms", expected, repr(string)))
-        return _expectation(self.tensors, sums)
+    def _expectations(self, sums: list[PauliSum]) -> Tensor:
+        return _expectations(self.tensors, sums)
 
     @property
     def mps(self) -> Any:
@@ -303,30 +219,29 @@ def _real_rows(left: Tensor) -> Tensor:
     return torch.cat((torch.cat((real, -imag), 1), torch.cat((imag, real), 1)))
 
 
-def _expectation(tensors: list[Tensor], terms: dict[str, float]) -> Tensor:
-    """Contract the sites that each term touches between environments that all of them share."""
-    spans = {s: [i for i, letter in enumerate(s) if letter != "I"] for s in terms}
-    total = torch.zeros((), dtype=tensors[0].real.dtype, device=tensors[0].device)
-    for string in [s for s, sites in spans.items() if not sites]:
-        total = total + terms[string]
-    touched = [(min(sites), max(sites)) for sites in spans.values() if sites]
-    if not touched:
-        return total
+def _expectations(tensors: list[Tensor], sums: list[PauliSum]) -> Tensor:
+    """Contract the sites that each string touches between environments that all of them share."""
+    strings = dict.fromkeys(string for each in sums for _, string in each)
     one = torch.ones((1, 1), dtype=tensors[0].dtype, device=tensors[0].device)
     lefts, rights = [one], [one]
-    for tensor in tensors[: max(first for first, _ in touched)]:
-        lefts.append(transfer(lefts[-1], tensor))
-    for tensor in reversed(tensors[min(last for _, last in touched) + 1 :]):
-        rights.append(transfer(rights[-1], tensor.transpose(0, 2)))
-    for string, sites in spans.items():
-        if sites:
-            environment = lefts[sites[0]]
-            for site in range(sites[0], sites[-1] + 1):
-                tensor = tensors[site]
-                environment = transfer(environment, tensor, _pauli(string[site], tensor))
-            right = rights[len(tensors) - 1 - sites[-1]]
-            total = total + terms[string] * (environment * right).sum().real
-    return total
+    touched = [(string[0][0], string[-1][0]) for string in strings if string]
+    if touched:
+        for tensor in tensors[: max(first for first, _ in touched)]:
+            lefts.append(transfer(lefts[-1], tensor))
+        for tensor in reversed(tensors[min(last for _, last in touched) + 1 :]):
+            rights.append(transfer(rights[-1], tensor.transpose(0, 2)))
+    values = {}
+    for string in strings:
+        if not string:
+            values[string] = one[0, 0].real
+            continue
+        (first, _), (last, _), letters = string[0], string[-1], dict(string)
+        environment = lefts[first]
+        for site in range(first, last + 1):
+            tensor = tensors[site]
+            environment = transfer(environment, tensor, _pauli(letters.get(site, "I"), tensor))
+        values[string] = (environment * rights[len(tensors) - 1 - last]).sum().real
+    return torch.stack([torch.stack([c * values[s] for c, s in each]).sum() for each in sums])
 
 
 def _pauli(letter: str, tensor: Tensor) -> Tensor:
@@ -341,6 +256,7 @@ def _pauli(letter: str, tensor: Tensor) -> Tensor:
     return torch.stack((zero, -one), 1)
 
 
+@register_engine
 @final
 class MPSEngine(Engine):
     """Simulation by matrix product states, on the device of the angles.
@@ -387,6 +303,8 @@ class MPSEngine(Engine):
         ([1.0, 0.0], 4)
     """
 
+    kind: ClassVar[str] = "mps"
+
     def __init__(
         self,
         max_bond: int | None = None,
@@ -420,12 +338,16 @@ class MPSEngine(Engine):
         """False."""
         return False
 
+    def _config(self) -> dict[str, Any]:
+        names = ("max_bond", "cutoff", "svd_gradient", "dtype")
+        return {name: getattr(self, name) for name in names}
+
     @property
     def max_qubits(self) -> int:
         """4096: without ``max_bond``, entanglement ends much earlier what fits the memory."""
         return _MAX_QUBITS
 
-    def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> MPSState:
+    def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> MPSState:
         tensors = zero_state(circuit.n_qubits, self.complex_dtype, angles.device)
         chain = Chain(tensors, self.max_bond, self.cutoff, self.svd_gradient)
         evolve(circuit, angles, chain)

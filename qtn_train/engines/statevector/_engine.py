@@ -13,18 +13,21 @@ gate.
 from __future__ import annotations
 
 import os
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
-from jaxtyping import Complex, Int
+from jaxtyping import Complex
 from torch import Tensor
 
 from ..._types import ComplexDtype
 from ...circuits import Circuit
-from ...errors import UnsupportedByEngine, must_be, positive_int
-from .._base import Engine, State
+from ...errors import UnsupportedByEngine, must_be
+from ...measurements._base import Measurement
+from ...measurements._pauli import PauliSum
+from .._base import Engine, State, bits_of, draw, register_engine
 from .._once import once
 from ._blocks import BlockPlan, block_plan
+from ._expectation import expectations
 from ._layers import layer_plan
 from ._tiles import TilePlan, tile_plan
 
@@ -40,40 +43,40 @@ class StatevectorState(State):
     """All amplitudes of a state.
 
     Attributes:
-        amplitudes: complex, shape ``(2**n_qubits,)``, differentiable.
+        vector: complex, shape ``(2**n_qubits,)``, differentiable; with a batch of angles
+            ``(batch, 2**n_qubits)``.
     """
 
-    def __init__(self, amplitudes: Complex[Tensor, " outcomes"]) -> None:
-        self.amplitudes = amplitudes
+    def __init__(self, vector: Complex[Tensor, "*batch outcomes"]) -> None:
+        self.vector = vector
 
     @property
     def n_qubits(self) -> int:
         """Number of qubits."""
-        return self.amplitudes.numel().bit_length() - 1
+        return self.vector.shape[-1].bit_length() - 1
+
+    def _amplitudes(self, start: int, stop: int) -> Tensor:
+        return self.vector[..., start:stop]
 
     def _probs(self, start: int, stop: int) -> Tensor:
-        return torch.view_as_real(self.amplitudes[start:stop]).square().sum(-1)
+        return torch.view_as_real(self.vector[..., start:stop]).square().sum(-1)
 
-    def sample(self, shots: int, rng: torch.Generator) -> Int[Tensor, " shots"]:
-        """Return outcome numbers drawn from the distribution.
+    def _log_probs(self, start: int, stop: int) -> Tensor:
+        # The square of a small amplitude is no float any more, its logarithm is.
+        return 2 * self.vector[..., start:stop].abs().log()
 
-        Args:
-            shots: How many, at least 1.
-            rng: A seeded generator on the CPU; the same seed gives the same outcomes.
+    def _expectations(self, sums: list[PauliSum]) -> Tensor:
+        return expectations(self.vector, sums)
 
-        Returns:
-            int64 outcome numbers on the CPU, in the order drawn.
-
-        Raises:
-            ValueError: ``shots`` is below 1.
-        """
-        positive_int("shots", shots)
+    def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
         with torch.no_grad():
-            cumulative = self._probs(0, self.amplitudes.numel()).double().cumsum(0).cpu()
-        draws = torch.rand(shots, generator=rng, dtype=torch.float64) * cumulative[-1]
-        return torch.searchsorted(cumulative, draws, right=True).clamp_(max=len(cumulative) - 1)
+            return draw(self._probs(0, 2**self.n_qubits), shots, rng)
+
+    def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
+        return bits_of(self._sample(shots, rng), self.n_qubits)
 
 
+@register_engine
 @final
 class StatevectorEngine(Engine):
     """Exact simulation of all 2**N amplitudes in torch, on the device of the angles.
@@ -95,6 +98,8 @@ class StatevectorEngine(Engine):
         >>> state.probs(0, 8).tolist()[:2]
         [1.0, 0.0]
     """
+
+    kind: ClassVar[str] = "statevector"
 
     def __init__(self, *, dtype: ComplexDtype = "complex64") -> None:
         super().__init__(dtype=dtype)
@@ -124,7 +129,7 @@ class StatevectorEngine(Engine):
         size = 8 if self.dtype == "complex64" else 16
         return (n_bytes // (size * _STATES_ALIVE)).bit_length() - 1
 
-    def _prepare(self, circuit: Circuit, angles: Tensor, n_outcomes: int) -> StatevectorState:
+    def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> StatevectorState:
         if angles.is_cuda:
             limit = self._most_qubits(memory_bytes(angles.device))
             if circuit.n_qubits > limit:

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import EstimatedState, MPSEngine, SampledEngine, StatevectorEngine
-from qtn_train.engines.counting._base import Counts
+from qtn_train.measurements import Counts, Probabilities
 
 CIRCUIT = ansatz.u3_cu3_ring(4, 2)
 ANGLES = torch.from_numpy(np.random.default_rng(0).uniform(-np.pi, np.pi, CIRCUIT.n_angles))
@@ -35,15 +35,6 @@ def test_frequencies_follow_the_probabilities() -> None:
     exact = StatevectorEngine(dtype="complex128").prepare(CIRCUIT, ANGLES).probs(0, 16).numpy()
     counts = (sampled(20_000).prepare(CIRCUIT, ANGLES).probs(0, 16) * 20_000).round().numpy()
     assert chisquare(counts, 20_000 * exact / exact.sum()).pvalue > tolerances.P_VALUE
-
-
-def test_only_the_first_outcomes_are_kept_and_none_is_added_to_them() -> None:
-    few = sampled().prepare(CIRCUIT, ANGLES, n_outcomes=5)
-    torch.testing.assert_close(few.probs(0, 5), sampled().prepare(CIRCUIT, ANGLES).probs(0, 5))
-    with pytest.raises(
-        ValueError, match=r"`stop` must be at most n_outcomes = 5; got 6. Give prep"
-    ):
-        few.probs(0, 6)
 
 
 def test_each_preparation_draws_anew_from_its_position() -> None:
@@ -75,7 +66,7 @@ def test_capabilities_and_repr() -> None:
 
 def test_resampling_draws_from_the_frequencies() -> None:
     counts = Counts(torch.tensor([1, 6]), torch.tensor([1, 3]))
-    state = EstimatedState(counts.dense(2), counts, shots=4, n_qubits=3)
+    state = EstimatedState(Probabilities(), counts, shots=4, circuit=Circuit(3, (), 0))
     drawn = state.sample(4000, torch.Generator().manual_seed(0))
     assert set(drawn.tolist()) == {1, 6}, "also outcomes that were not asked for"
     observed = np.bincount(drawn.numpy())[[1, 6]]
@@ -87,8 +78,10 @@ def test_counts() -> None:
     assert counts.outcomes.tolist() == [0, 2, 5]
     assert counts.counts.tolist() == [1, 1, 2]
     assert (counts.shots, counts.frequencies.tolist()) == (4, [0.25, 0.25, 0.5])
-    assert counts.dense(3).tolist() == [0.25, 0, 0.25]
+    assert counts.dense(0, 3).tolist() == [0.25, 0, 0.25]
+    assert counts.dense(2, 7).tolist() == [0.25, 0, 0, 0.5, 0]
     assert counts.mean(torch.tensor([4.0, 100.0, 8.0]).double()) == 3
+    assert counts.mean(torch.tensor([8.0, 100.0, 100.0, 2.0]).double(), 2) == 3
     exact = Counts(torch.tensor([0, 1]), torch.tensor([0.25, 0.75]))
     assert (exact.shots, exact.frequencies.tolist()) == (0, [0.25, 0.75])
 
@@ -98,7 +91,7 @@ def test_forty_qubits(gradient: Any) -> None:
     circuit = ansatz.ry_cx_chain(40, 1)
     engine = SampledEngine(MPSEngine(max_bond=8), 200, gradient=gradient, seed=0)
     angles = torch.linspace(0.05, 0.2, 40).requires_grad_()
-    state = engine.prepare(circuit, angles, n_outcomes=1000)
+    state = engine.prepare(circuit, angles)
     assert isinstance(state, EstimatedState)
     assert state.counts.shots == 200
     assert int(state.sample(50, torch.Generator().manual_seed(0)).max()) >= 2**30
@@ -108,8 +101,9 @@ def test_forty_qubits(gradient: Any) -> None:
         probs[0].backward()
         assert angles.grad is not None
         assert float(angles.grad.abs().max()) > 0
-    with pytest.raises(ValueError, match=r"`n_outcomes` must be at most 2\*\*31 .*Give prepare"):
-        engine.prepare(circuit, angles)
+    with pytest.raises(ValueError, match=r"`stop - start` must be at most 2\*\*31; got"):
+        state.probs(0, 2**40)
+    assert float(state.probs(2**40 - 1000, 2**40).detach().min()) >= 0
 
 
 def test_one_shot_is_one_outcome() -> None:

@@ -58,7 +58,7 @@ def test_random_circuits_agree_with_the_oracle(dtype):
         probs = state.probs(0, 2**n_qubits)
         assert probs.dtype == engine.real_dtype
         assert total_variation(probs, np.abs(exact) ** 2) <= TV[dtype]
-        found = state.amplitude_block(0, 2**n_qubits).numpy()
+        found = state.amplitudes(0, 2**n_qubits).numpy()
         assert np.abs(found - exact).max() <= TV[dtype]
         caps = [2 ** min(i, n_qubits - i) for i in range(1, n_qubits)]
         assert all(bond <= cap for bond, cap in zip(state.bond_dims, caps, strict=True))
@@ -79,7 +79,7 @@ def test_truncation_stays_within_its_bound(options):
         assert float(probs.sum()) == pytest.approx(1, abs=1e-12)
         error = state.truncation_error
         # The distance before normalization: it holds only if every cut was in canonical form.
-        cut = state.norm * state.amplitude_block(0, 2**n_qubits).numpy()
+        cut = state.norm * state.amplitudes(0, 2**n_qubits).numpy()
         assert np.linalg.norm(cut - exact) <= error + 1e-12
         assert total_variation(probs, np.abs(exact) ** 2) <= 2 * error + 1e-12
         assert state.norm**2 == pytest.approx(state.fidelity_estimate)
@@ -102,7 +102,7 @@ def test_long_range_gates_in_both_directions():
             exact = amplitudes(circuit, angles.numpy())
             for max_bond in (None, 4):
                 state = MPSEngine(max_bond, dtype="complex128").prepare(circuit, angles)
-                assert np.abs(state.amplitude_block(0, 32).numpy() - exact).max() <= 1e-12
+                assert np.abs(state.amplitudes(0, 32).numpy() - exact).max() <= 1e-12
 
 
 def test_many_cuts_do_not_run_out_of_numbers():
@@ -116,13 +116,13 @@ def test_many_cuts_do_not_run_out_of_numbers():
 def test_ranges_are_slices_of_all():
     circuit = ansatz.brickwork(7, 3)
     state = MPSEngine(4, dtype="complex128").prepare(circuit, random_angles(circuit))
-    everything, block = state.probs(0, 128), state.amplitude_block(0, 128)
+    everything, block = state.probs(0, 128), state.amplitudes(0, 128)
     rng = np.random.default_rng(2)
     for _ in range(100):
         start = int(rng.integers(0, 128))
         stop = int(rng.integers(start + 1, 129))
         assert torch.allclose(state.probs(start, stop), everything[start:stop], atol=1e-14)
-        assert torch.allclose(state.amplitude_block(start, stop), block[start:stop], atol=1e-14)
+        assert torch.allclose(state.amplitudes(start, stop), block[start:stop], atol=1e-14)
 
 
 def test_ranges_of_many_qubits():
@@ -196,7 +196,7 @@ def test_sample_bits_are_the_bits_of_the_samples(cut_state):
 
 
 def test_entropies_agree_with_the_dense_state(cut_state):
-    dense = cut_state.amplitude_block(0, 64)
+    dense = cut_state.amplitudes(0, 64)
     for bond in range(1, 6):
         squares = torch.linalg.svdvals(dense.view(2**bond, -1)).square()
         expected = float(-(squares * squares.log2()).nansum())
@@ -218,7 +218,7 @@ def test_expectation_agrees_with_the_dense_state_and_its_gradient():
     angles = random_angles(circuit, 8).requires_grad_()
     terms = {"ZZIII": 0.5, "IIIXY": -1.5, "YIIIZ": 2.0, "IIIII": 0.25, "IIZII": 1.0, "XXXXX": -1.0}
     operator = torch.tensor(sum(c * pauli_matrix(string) for string, c in terms.items()))
-    dense = StatevectorEngine(dtype="complex128").prepare(circuit, angles).amplitudes
+    dense = StatevectorEngine(dtype="complex128").prepare(circuit, angles).vector
     expected = (dense.conj() @ operator @ dense).real
     found = MPSEngine(dtype="complex128").prepare(circuit, angles).expectation(terms)
     assert found.item() == pytest.approx(expected.item(), abs=1e-12)
@@ -227,7 +227,7 @@ def test_expectation_agrees_with_the_dense_state_and_its_gradient():
 
 
 def test_expectation_of_a_cut_state_is_that_of_the_normalized_state(cut_state):
-    dense = cut_state.amplitude_block(0, 64)
+    dense = cut_state.amplitudes(0, 64)
     for string in ("ZIIIII", "IXXIIZ", "YYYYYY", "IIIIIX", "IIIIII"):
         expected = (dense.conj() @ torch.tensor(pauli_matrix(string) + 0j) @ dense).real
         assert float(cut_state.expectation(string)) == pytest.approx(float(expected), abs=1e-12)
@@ -240,7 +240,7 @@ def test_mps_is_the_same_state_in_quimb(n_qubits):
     network = state.mps
     assert type(network).__name__ == "MatrixProductState"
     dense = torch.as_tensor(network.to_dense()).reshape(-1)
-    assert torch.allclose(dense, state.amplitude_block(0, 2**n_qubits), atol=1e-14)
+    assert torch.allclose(dense, state.amplitudes(0, 2**n_qubits), atol=1e-14)
     assert list(network.bond_sizes()) == state.bond_dims
 
 
@@ -289,10 +289,10 @@ def test_wrong_requests(cut_state):
         large.probs(0, 2**40)
     with pytest.raises(ValueError, match="`start, stop` must be 0 <= start < stop"):
         large.probs(0, 2**70 + 1)
-    with pytest.raises(ValueError, match="at most 2\\*\\*31 apart; got"):
-        large.amplitude_block(0, 2**40)
+    with pytest.raises(ValueError, match="`stop - start` must be at most 2"):
+        large.amplitudes(0, 2**40)
     with pytest.raises(ValueError, match="`start, stop` must be 0 <= start < stop"):
-        cut_state.amplitude_block(3, 3)
+        cut_state.amplitudes(3, 3)
     with pytest.raises(UnsupportedByEngine, match=r"at most 63 .*; got 70\. Take sample_bits"):
         large.sample(10, rng)
     with pytest.raises(ValueError, match="`shots` must be a positive integer; got 0"):
@@ -301,7 +301,7 @@ def test_wrong_requests(cut_state):
         with pytest.raises(ValueError, match=f"`bond` must be from 1 to 5; got {bond}"):
             cut_state.entropy(bond)
     for terms in ({}, "ZZ", {"ZZZZZQ": 1.0}, "zzzzzz"):
-        with pytest.raises(ValueError, match="`terms` must be Pauli strings of 6 letters"):
+        with pytest.raises(ValueError, match="`terms` must be "):
             cut_state.expectation(terms)
 
 

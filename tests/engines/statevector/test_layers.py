@@ -71,7 +71,7 @@ def test_layers_agree_with_the_oracle(name: str) -> None:
     angles = np.linspace(-3, 3, circuit.n_angles)
     state = StatevectorEngine(dtype="complex128").prepare(circuit, torch.from_numpy(angles))
     np.testing.assert_allclose(
-        state.amplitudes.numpy(), amplitudes(circuit, angles), rtol=0, atol=AMPLITUDE["complex128"]
+        state.vector.numpy(), amplitudes(circuit, angles), rtol=0, atol=AMPLITUDE["complex128"]
     )
 
 

@@ -28,7 +28,7 @@ def angles_of(circuit: Circuit, seed: int = 0) -> np.ndarray:
 def run(circuit: Circuit, values: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     angles = torch.from_numpy(values).requires_grad_()
     state = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
-    amplitudes = state.amplitudes
+    amplitudes = state.vector
     weights = torch.from_numpy(np.random.default_rng(1).normal(size=amplitudes.numel()))
     (grad,) = torch.autograd.grad(weights @ state.probs(0, amplitudes.numel()), angles)
     return amplitudes.detach(), grad
@@ -241,7 +241,7 @@ def test_random_circuits_larger_than_a_block(
     circuit = oracle.random_circuit(np.random.default_rng(seed), n_qubits, n_gates, names)
     values = angles_of(circuit, seed)
     state = StatevectorEngine(dtype="complex128").prepare(circuit, torch.from_numpy(values))
-    difference = np.abs(state.amplitudes.numpy() - oracle.amplitudes(circuit, values)).max()
+    difference = np.abs(state.vector.numpy() - oracle.amplitudes(circuit, values)).max()
     assert difference < tolerances.AMPLITUDE["complex128"]
 
 
@@ -291,10 +291,10 @@ def test_backward_leaves_the_amplitudes_as_they_were() -> None:
     circuit = ansatz.u3_cu3_ring(6, 2)
     angles = torch.from_numpy(angles_of(circuit)).requires_grad_()
     state = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
-    before = state.amplitudes.detach().clone()
+    before = state.vector.detach().clone()
     first = torch.autograd.grad(state.probs(0, 9).square().sum(), angles, retain_graph=True)
     second = torch.autograd.grad(state.probs(0, 9).square().sum(), angles)
-    assert torch.equal(state.amplitudes, before)
+    assert torch.equal(state.vector, before)
     assert torch.equal(first[0], second[0])
 
 
@@ -302,7 +302,7 @@ def test_gradient_through_the_amplitudes_themselves() -> None:
     circuit = ansatz.u3_cu3_ring(3, 1)
     angles = torch.from_numpy(angles_of(circuit)).requires_grad_()
     engine = StatevectorEngine(dtype="complex128")
-    assert torch.autograd.gradcheck(lambda a: engine.prepare(circuit, a).amplitudes, (angles,))
+    assert torch.autograd.gradcheck(lambda a: engine.prepare(circuit, a).vector, (angles,))
 
 
 # The engine's own numbers
@@ -360,6 +360,6 @@ def test_on_a_gpu() -> None:
     weights = torch.from_numpy(np.random.default_rng(1).normal(size=128)).cuda()
     (other,) = torch.autograd.grad(weights @ state.probs(0, 128), angles)
     atol = tolerances.AMPLITUDE["complex128"]
-    torch.testing.assert_close(state.amplitudes.detach().cpu(), amplitudes, atol=atol, rtol=0)
+    torch.testing.assert_close(state.vector.detach().cpu(), amplitudes, atol=atol, rtol=0)
     torch.testing.assert_close(other.cpu(), grad, atol=atol, rtol=0)
     assert state.sample(10, torch.Generator().manual_seed(0)).device.type == "cpu"

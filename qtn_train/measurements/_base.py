@@ -1,0 +1,167 @@
+"""What every measurement is: numbers read of a state, and the circuits that a device runs for them.
+
+    exact state ──────────────────────────────► values(state, start, stop): of the order of 1
+    circuit ──► programs(circuit), one for each
+                basis ──► counts of bit rows ──┘
+
+A measurement is plain data: it holds no state, and its configuration as JSON builds an equal one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from .._registry import Registry
+from ..circuits import Circuit, Gate
+from ._pauli import Terms
+
+#: Basis → the gates that turn its eigenvectors into bits: eigenvalue +1 into 0.
+_ROTATIONS = {"X": ("h",), "Y": ("si", "h"), "Z": ()}
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """What measurements read of a state; every :class:`~qtn_train.engines.State` offers it."""
+
+    @property
+    def n_qubits(self) -> int:
+        """Number of qubits."""
+
+    def probs(self, start: int, stop: int) -> Tensor:
+        """Return the probabilities of the outcomes start … stop−1."""
+
+    def scaled_probs(self, start: int, stop: int) -> Tensor:
+        """Return 2^N times the probabilities of the outcomes start … stop−1."""
+
+    def expectations(self, terms: Sequence[Terms]) -> Tensor:
+        """Return the expectation of each sum of Pauli strings."""
+
+    def standard_errors(self, start: int, stop: int) -> Tensor:
+        """Return the standard errors of what was counted; zeros where nothing is."""
+
+
+class Measurement(ABC):
+    """What is read of a state: numbers 0 … n_values−1, each of the order of 1.
+
+    An implementer defines :meth:`n_values`, :meth:`values`, :meth:`bases`,
+    :meth:`standard_error` and :meth:`config`.
+
+    Attributes:
+        kind: The word for this class in descriptions as JSON data.
+        needs_all_values: Whether each value depends on all that are used.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def needs_all_values(self) -> bool:
+        """Whether a value depends on all values used, so that they must be read in one call."""
+        return False
+
+    @abstractmethod
+    def n_values(self, n_qubits: int) -> int:
+        """Return how many values a state of ``n_qubits`` qubits gives."""
+
+    @abstractmethod
+    def values(self, state: Readable, start: int, stop: int) -> Float[Tensor, "... values"]:
+        """Return the values start … stop−1, standardized by constants to the order of 1.
+
+        Args:
+            state: The state.
+            start: First value's number, at least 0.
+            stop: One past the last value's number, at most ``n_values``.
+
+        Returns:
+            Floats, differentiable where the state is.
+        """
+
+    @abstractmethod
+    def standard_error(self, state: Readable, start: int, stop: int) -> Float[Tensor, "... values"]:
+        """Return the standard errors of the values start … stop−1, by the shots behind them.
+
+        Args:
+            state: The state.
+            start: First value's number, at least 0.
+            stop: One past the last value's number, at most ``n_values``.
+
+        Returns:
+            Non-negative floats without gradient; zeros on an exact state.
+        """
+
+    @abstractmethod
+    def bases(self, n_qubits: int) -> tuple[str, ...]:
+        """Return the bases that a device measures in: for each ``n_qubits`` letters out of XYZ."""
+
+    def programs(self, circuit: Circuit) -> list[Circuit]:
+        """Return the circuits that a counting engine executes, one for each basis.
+
+        Args:
+            circuit: The circuit.
+
+        Returns:
+            The circuit, each time followed by the rotations into a basis.
+        """
+        return [rotated(circuit, basis) for basis in self.bases(circuit.n_qubits)]
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON data, with the class under ``kind``."""
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Measurement:
+        """Build the measurement that :meth:`config` described.
+
+        Args:
+            config: Such a description.
+
+        Returns:
+            An equal measurement.
+
+        Raises:
+            ValueError: An unknown kind.
+        """
+        options = {name: value for name, value in config.items() if name != "kind"}
+        return MEASUREMENTS.find(config)(**options)
+
+    def check(self, n_qubits: int) -> None:  # noqa: B027 - not every measurement has a limit
+        """Raise where a state of ``n_qubits`` qubits cannot be read so; by default it can."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Measurement) and self.config() == other.config()
+
+    def __hash__(self) -> int:
+        return hash(repr(self.config()))
+
+    def __repr__(self) -> str:
+        options = (f"{k}={v!r}" for k, v in self.config().items() if k != "kind")
+        return f"{type(self).__name__}({', '.join(options)})"
+
+
+MEASUREMENTS: Registry[Measurement] = Registry("measurement")
+
+
+def rotated(circuit: Circuit, basis: str) -> Circuit:
+    """Return a circuit followed by the rotations that turn a basis into bits.
+
+    Args:
+        circuit: The circuit.
+        basis: For each qubit X, Y or Z.
+
+    Returns:
+        The circuit itself where every letter is Z.
+
+    Example:
+        >>> [gate.name for gate in rotated(Circuit(2, (), 0), "YZ").gates]
+        ['si', 'h']
+    """
+    gates = [
+        Gate(name, (qubit,)) for qubit, letter in enumerate(basis) for name in _ROTATIONS[letter]
+    ]
+    if not gates:
+        return circuit
+    return Circuit(circuit.n_qubits, (*circuit.gates, *gates), circuit.n_angles)

@@ -1,0 +1,126 @@
+"""Probabilities of outcomes as numbers of the order of 1.
+
+amplitude:  √(z + 0.0001), less its mean, over its deviation, for a random state    z = 2^N·p
+published:  (β·tanh(γ·2^(N−1)·p))^α, less its mean over the values read
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import must_be
+from ._base import MEASUREMENTS, Measurement, Readable
+
+Feature = Literal["amplitude", "published"]
+
+# For a random state z = 2^N·p is exponentially distributed (Porter–Thomas). With this floor under
+# the root, √(z + FLOOR) has these two moments; a test integrates them.
+FLOOR = 1e-4
+MEAN, STD = 0.886315, 0.463191
+
+# Published constants (arXiv 2402.16465); the clamp keeps the gradient of x^0.3 finite at p = 0.
+_ALPHA, _BETA, _GAMMA, _CLAMP = 0.3, 0.8, 0.1, 1e-12
+
+
+@final
+class Probabilities(Measurement):
+    """The probabilities of the outcomes, measured in the Z basis by one circuit.
+
+    Args:
+        feature: ``"amplitude"``: √(2^N·p + 0.0001), standardized with the constants of a random
+            state, so that values stay independent of each other; its gradient is bounded however
+            small p is, and finite at 0. ``"published"``: (β·tanh(γ·2^(N−1)·p))^α less its mean over
+            all values, which must be read in one call.
+
+    Raises:
+        ValueError: An unknown ``feature``.
+
+    Source:
+        ``"published"``: arXiv 2402.16465; ``"amplitude"`` is ours.
+
+    Example:
+        >>> from qtn_train.circuits import Circuit
+        >>> from qtn_train.engines import StatevectorEngine
+        >>> reads = Probabilities()
+        >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+        >>> state = StatevectorEngine().prepare(bell, torch.zeros(0), reads)
+        >>> [round(float(value), 2) for value in reads.values(state, 0, reads.n_values(2))]
+        [1.14, -1.89, -1.89, 1.14]
+    """
+
+    kind: ClassVar[str] = "probabilities"
+
+    def __init__(self, feature: Feature = "amplitude") -> None:
+        if feature not in ("amplitude", "published"):
+            raise ValueError(must_be("feature", "'amplitude' or 'published'", repr(feature)))
+        self.feature: Feature = feature
+
+    @property
+    def needs_all_values(self) -> bool:
+        """Whether the mean over all values is taken: with the published feature."""
+        return self.feature == "published"
+
+    def n_values(self, n_qubits: int) -> int:
+        """Return 2**n_qubits, the number of outcomes."""
+        return int(2**n_qubits)
+
+    def values(self, state: Readable, start: int, stop: int) -> Float[Tensor, "... values"]:
+        """Return the features of the outcomes start … stop−1.
+
+        Args:
+            state: The state.
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number, at most 2**n_qubits.
+
+        Returns:
+            Floats of the order of 1, differentiable where the state is.
+        """
+        if self.feature == "amplitude":
+            return _amplitude(state.scaled_probs(start, stop))
+        value = _published(state.probs(start, stop), state.n_qubits)
+        return value - value.mean(-1, keepdim=True)
+
+    def standard_error(self, state: Readable, start: int, stop: int) -> Float[Tensor, "... values"]:
+        """Return half the spread of the feature between p ± its standard error.
+
+        Args:
+            state: The state.
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number, at most 2**n_qubits.
+
+        Returns:
+            Non-negative floats without gradient; zeros on an exact state.
+        """
+        with torch.no_grad():
+            probs, error = state.probs(start, stop), state.standard_errors(start, stop)
+            low, high = (probs - error).clamp_min(0), probs + error
+            if self.feature == "published":
+                ends = (_published(end, state.n_qubits) for end in (low, high))
+            else:
+                ends = (_amplitude(2.0**state.n_qubits * end) for end in (low, high))
+            lower, upper = ends
+            return (upper - lower) / 2
+
+    def bases(self, n_qubits: int) -> tuple[str, ...]:
+        """Return the one basis: Z on every qubit."""
+        return ("Z" * n_qubits,)
+
+    def config(self) -> dict[str, Any]:
+        """Return the constructor's arguments as JSON data, with the class under ``kind``."""
+        return {"kind": self.kind, "feature": self.feature}
+
+
+MEASUREMENTS.add(Probabilities)
+
+
+def _amplitude(scaled: Tensor) -> Tensor:
+    return (torch.sqrt(scaled + FLOOR) - MEAN) / STD
+
+
+def _published(probs: Tensor, n_qubits: int) -> Tensor:
+    scaled = _GAMMA * 2.0 ** (n_qubits - 1) * probs.clamp(min=_CLAMP)
+    return (_BETA * torch.tanh(scaled)) ** _ALPHA
