@@ -72,21 +72,21 @@ class RecordedEngine(CountingEngine):
         return {**written, "dtype": self.dtype}
 
     def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
-        placement = self.settings["placement"]
-        batch = Batch(
-            programs,
-            position,
-            _NOWHERE,
-            self.shots,
-            native=self.settings["native"],
-            placement=None if placement is None else tuple(placement),
-        )
         with closing(Journal(self.path)) as journal:
             recorded = journal.evaluation(position)
             tasks = journal.tasks(position)
         if recorded is None:
             hint = "Go on with the run first."
             raise JournalError(must_be(f"evaluation {position}", "in the journal", "none", hint))
+        placement = self.settings["placement"]
+        batch = Batch(
+            programs,
+            position,
+            _NOWHERE,
+            recorded.shots,  # 0 where shots were drawn from exact probabilities
+            native=self.settings["native"],
+            placement=None if placement is None else tuple(placement),
+        )
         batch.recall(recorded)
         _check_ended(tasks)
         if not self.settings["device"].startswith("arn:"):
