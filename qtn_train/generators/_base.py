@@ -50,9 +50,13 @@ class WeightGenerator(nn.Module, ABC):
         return weights
 
     def version(self) -> tuple[object, ...]:
-        """Return what differs once the weights may do so; cheap, and equal until then."""
-        tensors = (*self.parameters(), *self.buffers())
-        return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+        """Return what differs once the weights may do so; cheap, and equal until then.
+
+        The values of what is trained, which can change unseen (through ``.data`` or NumPy), and
+        the place of what is fixed.
+        """
+        trained = tuple(_contents(parameter) for parameter in self.parameters())
+        return (*trained, *(places(buffer) for buffer in self.buffers()))
 
     @property
     def billed(self) -> bool:
@@ -88,3 +92,14 @@ class WeightGenerator(nn.Module, ABC):
     def describe(self) -> str:
         """Return a line that says what this generator is."""
         return type(self).__name__
+
+
+def places(tensor: Tensor) -> tuple[object, ...]:
+    """Return what changes when a tensor is written to by torch, moved or replaced."""
+    writes = 0 if tensor.is_inference() else tensor._version
+    return (tensor.dtype, tensor.device, tensor.data_ptr(), writes)
+
+
+def _contents(tensor: Tensor) -> tuple[object, ...]:
+    values = tensor.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy().tobytes()
+    return (tensor.dtype, tensor.device, values)

@@ -15,7 +15,9 @@ class Layout:
 
     Attributes:
         start: ``"random"``: weights are a change to a fixed random start, drawn as torch draws
-            initial weights. ``"zeros"``: generated weights stand alone, as published.
+            initial weights: what the module came with is not used. ``"target"``: weights are a
+            change to those that the module came with, for a network that is trained already.
+            ``"zeros"``: generated weights stand alone, as published.
         scale: ``"fan_in"``: 1/√fan_in of each tensor times ``gain``; ``"one"``: 1, as published.
         shuffle: Whether a fixed random permutation with random signs deals outcomes to weight
             positions; published: no. Without the signs, a shift of the mapping's output moves
@@ -25,18 +27,19 @@ class Layout:
         gain: Factor on every scale. The larger it is, the less the angles have to move.
     """
 
-    start: Literal["random", "zeros"] = "random"
+    start: Literal["random", "target", "zeros"] = "random"
     scale: Literal["fan_in", "one"] = "fan_in"
     shuffle: bool = True
     center: bool = True
     gain: float = 3.0
 
     def __post_init__(self) -> None:
-        if self.start not in ("random", "zeros"):
-            raise ValueError(must_be("start", "'random' or 'zeros'", repr(self.start)))
+        if self.start not in ("random", "target", "zeros"):
+            raise ValueError(must_be("start", "'random', 'target' or 'zeros'", repr(self.start)))
         if self.scale not in ("fan_in", "one"):
             raise ValueError(must_be("scale", "'fan_in' or 'one'", repr(self.scale)))
-        if not (math.isfinite(self.gain) and self.gain > 0):
+        is_number = isinstance(self.gain, int | float)
+        if not (is_number and math.isfinite(self.gain) and self.gain > 0):
             raise ValueError(must_be("gain", "a positive number", self.gain))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, NoReturn, final
 
 import numpy as np
 import torch
@@ -25,20 +25,28 @@ from torch.func import functional_call
 from .. import _html as html
 from .._files import read_tensors, write_tensors
 from .._random import permutation, sha256, uniform
-from ..circuits import Circuit, ansatz
+from ..circuits import Circuit
 from ..engines import Engine
 from ..errors import CheckpointError, must_be
-from ..generators import CircuitGenerator, WeightGenerator, generator_from_config, qubits_needed
-from ..mapping import MappingModel, MLPMapping
+from ..generators import WeightGenerator, generator_from_config
+from ..generators._base import places
+from ..mapping import MappingModel
+from ._autocast import outside_autocast
+from ._default import checked_seed, default_generator
+from ._identity import (
+    EXTRA,
+    FOREIGN,
+    check_fingerprint,
+    check_same,
+    check_sizes,
+    fingerprint,
+)
 from ._layout import Layout
-from ._tensors import describe, owner
+from ._recompute import Passes, inside_transform, unwatch, watch
+from ._tensors import GeneratedTensor, copied, describe, has_sparse_gradient, owner, with_constants
 
-# Simulators agree on what the initial parameters generate to much better than this, a weight.
-_ORIGIN_TOLERANCE = 1e-3
-
-# Weights for each angle of the circuit that is taken where none is given, and its fewest and most
-# layers.
-_COMPRESSION, _LAYERS = 5, (4, 110)
+# A stored model may name sizes that are a little larger than all that it holds.
+_SLACK = 4096
 
 _Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -54,13 +62,15 @@ class QuantumTrain(nn.Module):
         seed: Seed of all that is random: start, shuffle, initial angles and mapping.
         generated: Name pattern, or patterns, of the parameters to generate (``"features.*"``).
             The others are trained directly.
-        layout: How generated numbers become weights.
-        circuit: Shortcut, passed on to :class:`CircuitGenerator`.
+        layout: How generated numbers become weights, and where they start: by default drawn from
+            the seed, whatever the target came with (``Layout(start="target")`` keeps that).
+        circuit: Shortcut, passed on to :class:`CircuitGenerator`; the name of an ansatz will do.
         engine: Shortcut, passed on to :class:`CircuitGenerator`; ``"auto"`` by default.
         mapping: Shortcut, passed on to :class:`CircuitGenerator`.
 
     Raises:
-        TypeError: ``target`` is not a module, or both a generator and a shortcut are given.
+        TypeError: ``target`` is not a module whose weights can be generated, or both a generator
+            and a shortcut are given.
         ValueError: No parameter matches ``generated``, or the generator gives another number.
 
     Source:
@@ -82,21 +92,28 @@ class QuantumTrain(nn.Module):
         seed: int = 0,
         generated: str | Sequence[str] = "*",
         layout: Layout = Layout(),  # noqa: B008
-        circuit: Circuit | None = None,
-        engine: Engine | Literal["auto"] | None = None,
+        circuit: Circuit | str | None = None,
+        engine: Engine | str | None = None,
         mapping: MappingModel | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(target, nn.Module):
-            raise TypeError(must_be("target", "a torch.nn.Module", type(target).__name__))
-        self.seed = seed
+            hint = "Build it: its class is called with its arguments."
+            named = f"the class {target.__name__}" if isinstance(target, type) else ""
+            actual = named or type(target).__name__
+            expected = "a torch.nn.Module"
+            raise TypeError(must_be("target", expected, actual, hint if named else ""))
+        if not isinstance(layout, Layout):
+            hint = f"Take Layout(**{layout})." if isinstance(layout, dict) else ""
+            raise TypeError(must_be("layout", "a Layout", type(layout).__name__, hint))
+        self.seed = checked_seed(seed)
         self.layout = layout
         self.generated = (generated,) if isinstance(generated, str) else tuple(generated)
-        self.target = copy.deepcopy(target)
-        self._tensors = describe(self.target, self.generated, layout)
+        self._tensors = describe(target, self.generated, layout)
+        self.target = _own_copy(target)
         self.n_weights = sum(tensor.count for tensor in self._tensors)
         if generator is None:
-            generator = _default_generator(self.n_weights, seed, circuit, engine, mapping)
+            generator = default_generator(self.n_weights, seed, circuit, engine, mapping)
         elif circuit is not None or engine is not None or mapping is not None:
             actual = "both"
             expected = "given without circuit, engine and mapping"
@@ -111,7 +128,10 @@ class QuantumTrain(nn.Module):
         """Make the fixed random things, and turn generated parameters into plain buffers."""
         order, signs, starts = drawn = self._drawn()
         dealt = (order, signs) if self.layout.shuffle else ()
-        self.fixed_sha256 = sha256(*dealt, *starts)
+        drawn_starts = [
+            start for t, start in zip(self._tensors, starts, strict=True) if not t.carried
+        ]
+        self.fixed_sha256 = sha256(*dealt, *drawn_starts)
         device = next(self.generator.parameters()).device
         if self.layout.shuffle:
             self.register_buffer("_order", torch.from_numpy(order).to(device), persistent=False)
@@ -120,23 +140,46 @@ class QuantumTrain(nn.Module):
         owners = {name.rpartition(".")[0] for tensor in self._tensors for name in tensor.names}
         self._leaves = {path: list(self.target.get_submodule(path)._parameters) for path in owners}
         for tensor, start in zip(self._tensors, starts, strict=True):
-            values = torch.from_numpy(start).view(tensor.shape)
+            values = tensor.laid_out(torch.from_numpy(start))
             shared: Tensor | None = None
             for name in tensor.names:
                 module, leaf = owner(self.target, name)
-                shared = values.to(getattr(module, leaf)) if shared is None else shared
+                if shared is None:
+                    own = getattr(module, leaf).detach()
+                    is_kept = tensor.carried or self.layout.start == "target"
+                    shared = own.clone() if is_kept else values.to(own)
                 delattr(module, leaf)
-                module.register_buffer(leaf, shared, persistent=False)
+                module.register_buffer(leaf, shared, persistent=tensor.carried)
+        # A generated weight takes a dense gradient; the exported one is what it was.
+        self._sparse = [path for path in owners if has_sparse_gradient(self._part(path))]
+        for path in self._sparse:
+            self._part(path).sparse = False
+        self._passes = Passes()
+        watch(self.target, self._leaves, self._passes)
+
+    def _part(self, path: str) -> Any:
+        return self.target.get_submodule(path)
 
     def _drawn(self) -> tuple[_Array, _Array, list[_Array]]:
         """Return the shuffle's order and signs, and the start of each tensor."""
         order = permutation(self.seed, "shuffle", self.n_weights)
         signs = np.where(uniform(self.seed, "signs", self.n_weights) < 0, -1, 1).astype(np.float32)
-        return order, signs, [tensor.start_values(self.seed) for tensor in self._tensors]
+        return order, signs, [self._start_of(tensor) for tensor in self._tensors]
+
+    def _start_of(self, tensor: GeneratedTensor) -> _Array:
+        if self.layout.start != "target":
+            return tensor.start_values(self.seed)
+        module, leaf = owner(self.target, tensor.names[0])
+        return tensor.taken(getattr(module, leaf).detach())
 
     def _begin(self, order: _Array, signs: _Array, starts: list[_Array]) -> None:
         """Tell the generator the start, and note what it gives before training."""
-        start = np.concatenate([a / t.scale for a, t in zip(starts, self._tensors, strict=True)])
+        start = np.concatenate(
+            [
+                0 * a if t.carried else a / t.scale
+                for a, t in zip(starts, self._tensors, strict=True)
+            ]
+        )
         if self.layout.shuffle:
             start[order] = start * signs
         device = next(self.generator.parameters()).device
@@ -169,7 +212,6 @@ class QuantumTrain(nn.Module):
         self._check(generator)
         # The copy refers to the new generator wherever this model refers to its own.
         twin = copy.deepcopy(self, {id(self.generator): generator})
-        twin._kept = None
         twin._begin(*twin._drawn())
         return twin.to(next(generator.parameters()).device)
 
@@ -188,35 +230,70 @@ class QuantumTrain(nn.Module):
         Returns:
             What the target returns.
         """
-        return functional_call(self.target, self._weights(), args, kwargs)
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            self.__prepare_scriptable__()
+        weights = self._weights()
+        with self._passes.forward():
+            return functional_call(self.target, weights, args, kwargs)
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Refuse to be traced or scripted: torch.jit asks for this by name."""
+        hint = "Trace or script what `model.export()` returns."
+        raise TypeError(must_be("model", "a plain module for torch.jit", type(self).__name__, hint))
 
     def generate(self) -> dict[str, Tensor]:
-        """Return the generated weights by parameter name, differentiable."""
-        numbers = self.generator()
-        if self.layout.center:
-            numbers = numbers - self._origin
-        if self.layout.shuffle:
-            numbers = numbers[self._order] * self._signs
-        weights = {}
-        pieces = numbers.split([tensor.count for tensor in self._tensors])
-        for tensor, piece in zip(self._tensors, pieces, strict=True):
-            module, leaf = owner(self.target, tensor.names[0])
-            start: Tensor = getattr(module, leaf)
-            change = piece.view(tensor.shape).to(start.dtype)
-            made = torch.add(start, change, alpha=tensor.scale)
-            # All names: moved to another device or type, shared buffers are no longer one tensor.
-            weights.update(dict.fromkeys(tensor.names, made))
+        """Return the generated weights by parameter name, differentiable.
+
+        Mixed precision ends here: weights are made as in training without autocast.
+        """
+        with outside_autocast():
+            numbers = self.generator()
+            if self.layout.center:
+                numbers = numbers - self._origin
+            if self.layout.shuffle:
+                numbers = numbers[self._order] * self._signs
+            weights = {}
+            pieces = numbers.split([tensor.count for tensor in self._tensors])
+            for tensor, piece in zip(self._tensors, pieces, strict=True):
+                start = self._resting(tensor)
+                change = tensor.laid_out(piece).to(start.dtype)
+                made = torch.add(start, change, alpha=tensor.scale)
+                # All names: moved to another device or type, shared buffers are no longer one.
+                weights.update(dict.fromkeys(tensor.names, made))
+        if torch.is_grad_enabled():
+            self._passes.remember(numbers, weights)
         return weights
+
+    def _resting(self, tensor: GeneratedTensor) -> Tensor:
+        """Return the fixed start of a tensor."""
+        module, leaf = owner(self.target, tensor.names[0])
+        start = dict.__getitem__(module._buffers, leaf)
+        assert start is not None
+        return start
 
     def _weights(self) -> dict[str, Tensor]:
         if self._held is not None:
             return self._held
-        if self.training or torch.is_grad_enabled():
+        if self.training or torch.is_grad_enabled() or inside_transform():
             return self.generate()
-        version = self.generator.version()
+        starts = [self._resting(tensor) for tensor in self._tensors]
+        version = (self.generator.version(), *(places(start) for start in starts))
         if self._kept is None or self._kept[0] != version:
             self._kept = (version, self.generate())
         return self._kept[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle takes along: no weights that are made again anyway."""
+        return {**self.__dict__, "_kept": None, "_held": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> QuantumTrain:
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        state = self.__getstate__()
+        modules = dict(state["_modules"])
+        modules["target"] = copied(self.target, memo)
+        twin.__dict__.update(copy.deepcopy({**state, "_modules": modules}, memo))
+        return twin
 
     @contextmanager
     def cached(self) -> Iterator[None]:
@@ -235,13 +312,17 @@ class QuantumTrain(nn.Module):
         """Return the trained network: a plain module of the target's class, on the same device."""
         with torch.no_grad():
             weights = self.generate()
-        net = copy.deepcopy(self.target)
+        net = copied(self.target)
+        unwatch(net, self._leaves)
         for tensor in self._tensors:
             parameter = nn.Parameter(weights[tensor.names[0]].detach().clone())
             for name in tensor.names:
                 module, leaf = owner(net, name)
                 delattr(module, leaf)
                 module.register_parameter(leaf, parameter)
+        for path in self._sparse:
+            table: Any = net.get_submodule(path)
+            table.sparse = True
         for path, leaves in self._leaves.items():
             parameters = net.get_submodule(path)._parameters
             ordered = {leaf: parameters.pop(leaf) for leaf in leaves}
@@ -340,6 +421,30 @@ class QuantumTrain(nn.Module):
             "origin": self.origin_sum,
         }
 
+    def get_extra_state(self) -> Tensor:
+        """Return the hash by which a state dict is known again: of all that is fixed."""
+        return fingerprint(self.config())
+
+    def set_extra_state(self, state: object) -> None:
+        """Check the hash of a state dict that is loaded.
+
+        Raises:
+            CheckpointError: It is that of another model, and trained numbers mean nothing here.
+        """
+        check_fingerprint(self.get_extra_state(), state)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        # Before anything is taken over: torch itself would look at the hash last.
+        if prefix + EXTRA in state_dict:
+            self.set_extra_state(state_dict[prefix + EXTRA])
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def trained_numbers(self) -> dict[str, Tensor]:
+        """Return the state dict without its hash: what a file holds beside :meth:`config`."""
+        return {name: value for name, value in self.state_dict().items() if name != EXTRA}
+
     def save(self, path: str | Path) -> None:
         """Store the few trained numbers and the recipe, not the generated weights.
 
@@ -349,7 +454,7 @@ class QuantumTrain(nn.Module):
         Raises:
             OSError: The folder is not writable.
         """
-        write_tensors(Path(path), self.state_dict(), "model", self.config())
+        write_tensors(Path(path), self.trained_numbers(), "model", self.config())
 
     @classmethod
     def load(
@@ -368,15 +473,23 @@ class QuantumTrain(nn.Module):
         Raises:
             FileNotFoundError: There is no such file.
             CheckpointError: It is damaged, of a newer format, or of another target.
+            UnsupportedByEngine: Its circuit does not fit this machine.
         """
         tensors, info = read_tensors(Path(path), "model")
+        stored = sum(tensor.numel() for tensor in tensors.values())
         try:
+            check_sizes(info, stored + sum(p.numel() for p in target.parameters()) + _SLACK)
             generator = generator or generator_from_config(info["generator"])
-            layout = Layout(**info["layout"])
+            names = [name for name, _ in info["tensors"]]
+            constants = {n: tensors[f"target.{n}"] for n in names if f"target.{n}" in tensors}
             model = cls(
-                target, generator, seed=info["seed"], generated=info["generated"], layout=layout
+                with_constants(target, names, constants),
+                generator,
+                seed=info["seed"],
+                generated=info["generated"],
+                layout=Layout(**info["layout"]),
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (*FOREIGN, ValueError) as error:
             text = f"`target` must be the module stored in {path}; got another. {error}"
             raise CheckpointError(text) from error
         model.load_trained(tensors, info, str(path))
@@ -393,50 +506,24 @@ class QuantumTrain(nn.Module):
         Raises:
             CheckpointError: It belongs to another model.
         """
-        own = self.config()
-        same = {
-            "target": info.get("tensors") == own["tensors"],
-            "layout": info.get("layout") == own["layout"],
-            "seed": info.get("fixed_sha256") == own["fixed_sha256"],
-            "circuit, mapping or seed": _essence(info.get("generator"))
-            == _essence(own["generator"]),
-            "generator at its initial parameters": abs(info.get("origin", 0.0) - own["origin"])
-            <= _ORIGIN_TOLERANCE * self.n_weights**0.5,
-        }
-        for name, is_same in same.items():
-            if not is_same:
-                text = f"`{source}` must hold this model; got one with another {name}."
-                raise CheckpointError(f"{text} Build the model as it was built then.")
+        check_same(self.config(), info, self.n_weights, source)
+        state = self.state_dict()
+        # Some modules of torch ask for the versions that a state dict has beside its tensors.
+        for name in [*state]:
+            del state[name]
+        state.update({**tensors, EXTRA: self.get_extra_state()})
         try:
-            self.load_state_dict(tensors)
+            self.load_state_dict(state)
         except RuntimeError as error:
             first = str(error).splitlines()[-1].strip()
             raise CheckpointError(f"`{source}` must hold this model; got: {first}") from error
 
 
-def _essence(config: Any) -> Any:
-    """A generator's description without what does not change its weights' meaning."""
-    if not isinstance(config, dict):
-        return config
-    return {k: v for k, v in config.items() if k not in ("engine", "chunk_size")}
-
-
-def _default_generator(
-    n_weights: int,
-    seed: int,
-    circuit: Circuit | None,
-    engine: Engine | Literal["auto"] | None,
-    mapping: MappingModel | None,
-) -> WeightGenerator:
-    if circuit is None:
-        per_outcome = mapping.weights_per_outcome if mapping is not None else 1
-        n_qubits = qubits_needed(n_weights, per_outcome)
-        n_layers = n_weights // (_COMPRESSION * n_qubits)
-        circuit = ansatz.ry_cx_chain(n_qubits, min(max(n_layers, _LAYERS[0]), _LAYERS[1]))
-    return CircuitGenerator(
-        circuit,
-        engine or "auto",
-        mapping or MLPMapping(circuit.n_qubits, (4,), seed=seed),
-        n_weights=n_weights,
-        seed=seed,
-    )
+def _own_copy(target: nn.Module) -> nn.Module:
+    try:
+        return copied(target)
+    except Exception as error:  # whatever a module of the user's holds
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        hint = "Take out what is no part of the network: locks, files, generators."
+        expected = "a module that copy.deepcopy can copy"
+        raise TypeError(must_be("target", expected, reason.rstrip("."), hint)) from error

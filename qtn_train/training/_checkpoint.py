@@ -69,7 +69,8 @@ def save_checkpoint(
     Raises:
         OSError: The folder is not writable.
     """
-    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
+    own = model.trained_numbers() if isinstance(model, QuantumTrain) else model.state_dict()
+    tensors = {f"model/{name}": value for name, value in own.items()}
     state = optimizer.state_dict()
     for number, moments in state["state"].items():
         for name, value in moments.items():

@@ -606,7 +606,7 @@ def test_the_file_holds_the_trained_numbers_and_not_the_weights(tmp_path: Path) 
     path = tmp_path / "model.safetensors"
     model.save(path)
     assert model.n_weights == 20_020
-    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
+    assert set(model.trained_numbers()) == {name for name, _ in model.named_parameters()}
     assert path.stat().st_size < 4 * model.n_trainable + 8000 < 4 * model.n_weights / 4
 
 
@@ -853,7 +853,7 @@ def test_messages_of_patterns() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start": "ones"}, "`start` must be 'random' or 'zeros'; got 'ones'."),
+        ({"start": "ones"}, "`start` must be 'random', 'target' or 'zeros'; got 'ones'."),
         ({"scale": "two"}, "`scale` must be 'fan_in' or 'one'; got 'two'."),
         ({"gain": 0.0}, "`gain` must be a positive number; got 0.0."),
         ({"gain": float("nan")}, "`gain` must be a positive number; got nan."),

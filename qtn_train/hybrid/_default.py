@@ -1,0 +1,101 @@
+"""The generator that is built where none is given, from a circuit, an engine and a mapping."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..circuits import ANSATZE, Circuit
+from ..engines import Engine, MPSEngine, StatevectorEngine
+from ..errors import must_be
+from ..generators import CircuitGenerator, WeightGenerator, qubits_needed
+from ..mapping import MappingModel, MLPMapping
+
+# Weights for each angle of the circuit that is taken where none is given, and its fewest and most
+# layers.
+_COMPRESSION, _LAYERS = 5, (4, 110)
+
+_ENGINES: dict[str, type[Engine]] = {"statevector": StatevectorEngine, "mps": MPSEngine}
+
+
+def default_generator(
+    n_weights: int,
+    seed: int,
+    circuit: Circuit | str | None,
+    engine: Engine | str | None,
+    mapping: MappingModel | None,
+) -> WeightGenerator:
+    """Return a circuit generator, with what is not given chosen.
+
+    Args:
+        n_weights: Weights to generate.
+        seed: Seed of the initial angles and mapping.
+        circuit: A circuit, the name of an ansatz, or None for RY and a chain of CX.
+        engine: An engine, its name (``"statevector"``, ``"mps"``), or None and ``"auto"`` for the
+            cheapest exact one.
+        mapping: A mapping, or None for a small perceptron.
+
+    Raises:
+        TypeError: One of them is something else.
+        ValueError: An unknown name.
+    """
+    if mapping is not None and not isinstance(mapping, MappingModel):
+        raise TypeError(must_be("mapping", "a MappingModel", *_described(mapping)))
+    if circuit is None or isinstance(circuit, str):
+        per_outcome = mapping.weights_per_outcome if mapping is not None else 1
+        circuit = _named_circuit(circuit, n_weights, qubits_needed(n_weights, per_outcome))
+    if not isinstance(circuit, Circuit):
+        expected = f"a Circuit, or one of {', '.join(ANSATZE)}"
+        raise TypeError(must_be("circuit", expected, *_described(circuit)))
+    return CircuitGenerator(
+        circuit,
+        _named_engine(engine),
+        mapping or MLPMapping(circuit.n_qubits, (4,), seed=seed),
+        n_weights=n_weights,
+        seed=seed,
+    )
+
+
+def checked_seed(seed: object) -> int:
+    """Return a seed as a Python integer.
+
+    Raises:
+        TypeError: It is no whole number.
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise TypeError(must_be("seed", "a whole number", repr(seed)))
+    number: int = seed.__index__()
+    return number
+
+
+def _named_circuit(name: str | None, n_weights: int, n_qubits: int) -> Circuit:
+    """Return an ansatz of about a fifth as many angles as there are weights."""
+    make = ANSATZE.get((name or "ry-cx-chain").lower().replace("_", "-"))
+    if make is None:
+        expected = f"a Circuit, or one of {', '.join(ANSATZE)}"
+        raise ValueError(must_be("circuit", expected, repr(name)))
+    per_layer = max(1, make(n_qubits, 1).n_angles)
+    n_layers = n_weights // (_COMPRESSION * per_layer)
+    return make(n_qubits, min(max(n_layers, _LAYERS[0]), _LAYERS[1]))
+
+
+def _named_engine(engine: Engine | str | None) -> Engine | Literal["auto"]:
+    if engine is None or engine == "auto":
+        return "auto"
+    expected = f"an Engine, 'auto', {' or '.join(repr(name) for name in _ENGINES)}"
+    if isinstance(engine, str):
+        if engine.lower() not in _ENGINES:
+            raise ValueError(must_be("engine", expected, repr(engine)))
+        return _ENGINES[engine.lower()]()
+    if not isinstance(engine, Engine):
+        raise TypeError(must_be("engine", expected, *_described(engine)))
+    return engine
+
+
+def _described(value: object) -> tuple[str, str]:
+    """Return what came instead, and what to do about it."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}", f"Build it: {value.__name__}(…)."
+    if callable(value):
+        name = getattr(value, "__name__", type(value).__name__)
+        return f"the function {name}", f"Call it: {name}(n_qubits, n_layers)."
+    return type(value).__name__, ""

@@ -1,0 +1,259 @@
+"""Right weights whatever happens around them: state dicts, mixed precision, writes unseen."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from qtn_train import Layout, QuantumTrain
+from qtn_train.circuits import ansatz
+from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
+from qtn_train.errors import CheckpointError
+from qtn_train.generators import control
+from qtn_train.mapping import MLPMapping
+
+X = torch.linspace(-1, 1, 40).view(10, 4)
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+def model_of(**options: Any) -> QuantumTrain:
+    return QuantumTrain(net(), **{"circuit": ansatz.ry_cx_chain(6, 2), **options})
+
+
+def moved(model: QuantumTrain) -> QuantumTrain:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.linspace(-0.3, 0.5, parameter.numel()).view(parameter.shape))
+    return model
+
+
+# --- state dicts ----------------------------------------------------------------------------------
+
+REFUSED = r"^`state_dict` must be that of this model; got one with another target, layout, circuit,"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": 1},
+        {"layout": Layout(gain=2.0)},
+        {"layout": Layout(shuffle=False)},
+        {"circuit": ansatz.u3_cu3_chain(6, 1)},
+        {"mapping": MLPMapping(6, (4,), seed=3)},
+    ],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_state_dict_of_another_model_is_refused(options: Any, strict: bool) -> None:
+    state = moved(model_of()).state_dict()
+    other = model_of(**options)
+    before = {name: value.clone() for name, value in other.state_dict().items()}
+    with pytest.raises(CheckpointError, match=REFUSED):
+        other.load_state_dict(state, strict=strict)
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+    if "seed" in options:  # as a part of a larger network too
+        parts = nn.ModuleList([model_of()]).state_dict()
+        with pytest.raises(CheckpointError, match=REFUSED):
+            nn.ModuleList([other]).load_state_dict(parts, strict=strict)
+
+
+def test_a_state_dict_of_the_same_model_is_taken(tmp_path: Path) -> None:
+    model = moved(model_of(seed=4))
+    torch.save(model.state_dict(), tmp_path / "torch")
+    save_file(model.state_dict(), tmp_path / "safetensors")
+    for state in (torch.load(tmp_path / "torch"), load_file(tmp_path / "safetensors")):
+        again = model_of(seed=4)
+        again.load_state_dict(state)
+        assert torch.equal(again(X), model(X))
+    exact = model_of(seed=4, engine=MPSEngine())  # another engine gives the same weights
+    exact.load_state_dict(model.state_dict())
+    torch.testing.assert_close(exact(X), model(X), atol=1e-5, rtol=1e-5)
+    compiled: Any = torch.compile(model_of(seed=4), backend="eager")
+    compiled.load_state_dict(torch.compile(model, backend="eager").state_dict())
+    assert torch.equal(compiled._orig_mod(X), model(X))
+
+
+def test_a_state_dict_without_its_hash() -> None:
+    model = model_of()
+    state = moved(model_of()).trained_numbers()
+    with pytest.raises(RuntimeError, match=r"Missing key.*_extra_state"):
+        model.load_state_dict(state)
+    found = model.load_state_dict(state, strict=False)
+    assert found.unexpected_keys == []
+    assert torch.equal(model(X), moved(model_of())(X))
+
+
+def test_a_twin_with_another_generator_has_a_hash_of_its_own() -> None:
+    model = model_of()
+    twin = model.with_generator(control("direct", model.generator))
+    assert not torch.equal(twin.get_extra_state(), model.get_extra_state())
+    copy.deepcopy(twin).load_state_dict(twin.state_dict())
+    with pytest.raises(CheckpointError, match=REFUSED):
+        twin.load_state_dict(model.state_dict())
+
+
+def test_copies_and_pickles_take_no_graph_along() -> None:
+    model = moved(model_of())
+    with model.cached():
+        model(X)
+        twin = copy.deepcopy(model)
+        file = io.BytesIO()
+        torch.save(model, file)
+    moved(twin)
+    assert not torch.equal(twin(X), model(X))
+    file.seek(0)
+    again = torch.load(file, weights_only=False)
+    assert torch.equal(again(X), model(X))
+
+
+# --- mixed precision ------------------------------------------------------------------------------
+
+ENGINES: dict[str, Engine] = {
+    "statevector": StatevectorEngine(),
+    "mps": MPSEngine(),
+    "mps-cut": MPSEngine(4),
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_and_their_gradient_are_made_outside_autocast(
+    engine: Engine, dtype: torch.dtype
+) -> None:
+    def weigh(weights: dict[str, Tensor]) -> Tensor:
+        return torch.cat([w.reshape(-1) for w in weights.values()]).square().sum()
+
+    plain = moved(model_of(circuit=ansatz.u3_cu3_chain(6, 2), engine=engine))
+    mixed = copy.deepcopy(plain)
+    weigh(plain.generate()).backward()
+    with torch.autocast("cpu", dtype=dtype):
+        weights = mixed.generate()
+    weigh(weights).backward()
+    for name, weight in plain.generate().items():
+        assert torch.equal(weights[name], weight)
+    for mine, others in zip(plain.parameters(), mixed.parameters(), strict=True):
+        assert torch.equal(mine.grad, others.grad)
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_training_under_autocast_is_that_of_the_network_alone(engine: Engine) -> None:
+    model = moved(model_of(engine=engine))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = model(X)
+        expected = model.export()(X)
+    assert scores.dtype == torch.bfloat16
+    assert torch.equal(scores, expected)
+    scores.float().sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+
+
+def test_an_evaluation_under_autocast_leaves_nothing_behind() -> None:
+    model = moved(model_of()).eval()
+    expected = copy.deepcopy(model)(X).detach()
+    with torch.no_grad():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            model(X)
+        assert torch.equal(model(X), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        exported = model.export()
+    assert torch.equal(exported(X), expected)
+
+
+# --- weights that are kept between calls ----------------------------------------------------------
+
+
+def through_data(model: QuantumTrain) -> None:
+    next(model.parameters()).data.add_(0.3)
+
+
+def through_numpy(model: QuantumTrain) -> None:
+    next(model.parameters()).detach().numpy()[0] += 0.3
+
+
+def through_another_view(model: QuantumTrain) -> None:
+    torch.from_numpy(next(model.parameters()).detach().numpy()).mul_(2)
+
+
+def through_the_optimizer(model: QuantumTrain) -> None:
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    torch.optim.Adam(model.parameters(), 0.1, foreach=True).step()
+
+
+def through_loading(model: QuantumTrain) -> None:
+    model.load_state_dict(moved(model_of()).state_dict(), assign=True)
+
+
+def through_half(model: QuantumTrain) -> None:
+    model.bfloat16().float()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        through_data,
+        through_numpy,
+        through_another_view,
+        through_the_optimizer,
+        through_loading,
+        through_half,
+    ],
+)
+def test_weights_are_made_again_after_any_write(write: Callable[[QuantumTrain], None]) -> None:
+    model = model_of().eval()
+    with torch.no_grad():
+        before = model(X)
+        write(model)
+        after = model(X)
+        assert not torch.equal(after, before)
+        assert torch.equal(after, copy.deepcopy(model)(X))
+
+
+def test_weights_follow_the_precision_of_the_model() -> None:
+    model = moved(model_of()).eval()
+    with torch.no_grad():
+        first = model(X)
+        assert model.double()(X.double()).dtype == torch.float64
+        torch.testing.assert_close(model.float()(X), first)
+        model.target.double()
+        assert model(X.double()).dtype == torch.float64
+
+
+def test_a_write_that_changes_nothing_makes_nothing_again() -> None:
+    model = model_of().eval()
+    calls: list[int] = []
+    model.generator.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        model(X)
+        next(model.parameters()).add_(0.0)
+        model.float()(X)
+    assert len(calls) == 1
+
+
+def test_weights_of_inference_mode_do_not_reach_training() -> None:
+    model = moved(model_of()).eval()
+    with torch.inference_mode():
+        first = model(X)
+    with torch.no_grad():
+        assert torch.equal(model(X), first)
+    model(X).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_ensembles_by_stack_module_state() -> None:
+    models = [moved(model_of(seed=2)), model_of(seed=2)]
+    expected = torch.stack([m.eval()(X) for m in models]).detach()
+    parameters = [dict(m.named_parameters()) for m in models]
+    with torch.no_grad():
+        found = [torch.func.functional_call(models[1], own, (X,)) for own in parameters]
+    assert torch.equal(torch.stack(found), expected)
