@@ -9,7 +9,7 @@ from .counting._base import CountingEngine, EstimatedState, SampledEngine
 from .counting._braket import BraketEngine
 from .counting._noisy import NoisyEngine
 from .counting._recorded import RecordedEngine
-from .mps._engine import MPSEngine, MPSState, register_quimb_driver
+from .mps import MPSEngine, MPSState, register_quimb_driver
 from .statevector._engine import StatevectorEngine, StatevectorState
 
 __all__ = [

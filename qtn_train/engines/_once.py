@@ -45,6 +45,8 @@ def once(*grads: Tensor, inputs: Sequence[Tensor], engine: str, hint: str) -> tu
         >>> g.item(), g.requires_grad
         (3.0, True)
     """
+    if not torch.is_grad_enabled():  # nobody can differentiate the gradients
+        return grads
     constant = (grad.detach() for grad in grads)
     made: tuple[Tensor, ...] = _Once.apply(engine, hint, len(grads), *constant, *inputs)  # type: ignore[no-untyped-call]
     return made

@@ -11,6 +11,9 @@ sum over ``rank`` pairs of one-qubit operators, which multiplies the bond by ``r
 tensors become one and fall apart into the identity and the rest, whichever bond is smaller. Both
 are exact at every rank, in value and derivative. Only where a bond would pass ``max_bond`` the
 chain is brought into canonical form around it, as far as it is not, and cut.
+
+The lines speak autoray, so that the same ones run on torch tensors, with gradients, and on NumPy
+arrays, without.
 """
 
 from __future__ import annotations
@@ -21,14 +24,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
-import torch
+from autoray import get_namespace
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...circuits import Circuit
 from ...errors import QtnTrainError
 from .._slots import ONE, ZERO, gate_matrices
-from ._split import Cut, SvdGradient, cut, is_finite, orthogonalize
+from ._split import Array, Cut, SvdGradient, cut, is_finite, orthogonalize
 
 _IDENTITY = np.array([[ONE, ZERO], [ZERO, ONE]])
 
@@ -53,21 +55,44 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Products:
+    """How to multiply many lists of one-qubit gates: neighbors first, all lists at once.
+
+    The number of products grows as that of the gates, however unequal the lists are.
+
+    Attributes:
+        slots: ``(n, 2, 2)`` slots of the factors.
+        levels: ``(2, n)`` positions for each level: the factors on the left, applied later, and
+            those on the right, among the results of the level before.
+    """
+
+    slots: NDArray[np.int64]
+    levels: tuple[NDArray[np.int64], ...]
+
+    def of(self, values: Array) -> Array:
+        """Return the products, one for each list: ``(n_lists, 2, 2)``."""
+        matrices = values[self.slots]
+        for later, earlier in self.levels:
+            matrices = matrices[later] @ matrices[earlier]
+        return matrices
+
+
+@dataclass(frozen=True)
 class Program:
     """A circuit as two-qubit gates, the one-qubit gates joined to them.
 
     Attributes:
         pairs: The two-qubit gates in order.
         terms: ``(n_pairs, 2, rank, 2, 2)`` slots: the operators on the left and the right qubit.
-        before: ``(depth, n_pairs, 2, 2, 2)`` slots: one-qubit gates before each, first one first.
-        after: ``(depth, n_qubits, 2, 2)`` slots: one-qubit gates after all.
+        before: One-qubit gates before each pair, on its left and its right qubit; None for none.
+        after: One-qubit gates after all.
         touched: The qubits that ``after`` changes.
     """
 
     pairs: tuple[Pair, ...]
     terms: NDArray[np.int64]
-    before: NDArray[np.int64]
-    after: NDArray[np.int64]
+    before: Products | None
+    after: Products
     touched: tuple[int, ...]
 
 
@@ -87,7 +112,6 @@ def program(circuit: Circuit) -> Program:
         before += [waiting[left], waiting[right]]
         waiting[left], waiting[right] = [], []
     rank = max((gate[3] for gate in gates), default=1)
-    chains = _stacked(before)
     padded = np.full((len(gates), 2, rank, 2, 2), ZERO)
     for number, pair_terms in enumerate(terms):
         padded[number, :, : pair_terms.shape[1]] = pair_terms
@@ -96,8 +120,8 @@ def program(circuit: Circuit) -> Program:
     return Program(
         pairs=tuple(Pair(*gate, toward) for gate, toward in zip(gates, rightward, strict=True)),
         terms=padded,
-        before=chains.reshape(len(chains), len(gates), 2, 2, 2),
-        after=_stacked(waiting),
+        before=_products(before) if any(before) else None,
+        after=_products([list_ for list_ in waiting if list_]),
         touched=tuple(qubit for qubit, list_ in enumerate(waiting) if list_),
     )
 
@@ -116,15 +140,28 @@ def _terms(slots: NDArray[np.int64], *, swapped: bool) -> NDArray[np.int64]:
     return np.array([second, first] if swapped else [first, second])
 
 
-def _stacked(lists: Sequence[Sequence[NDArray[np.int64]]]) -> NDArray[np.int64]:
-    """Fill lists of gates up with identities: ``(depth, len(lists), 2, 2)``."""
-    depth = max(map(len, lists), default=0)
-    out = np.empty((depth, len(lists), 2, 2), dtype=np.int64)
-    for number, gates in enumerate(lists):
-        out[:, number] = _IDENTITY
-        for position, gate in enumerate(gates):
-            out[position, number] = gate
-    return out
+def _products(lists: Sequence[Sequence[NDArray[np.int64]]]) -> Products:
+    """Plan the product of each list of gates, whose first one is applied first."""
+    factors = [_IDENTITY, *(gate for gates in lists for gate in gates)]
+    positions, next_ = [], 1
+    for gates in lists:
+        positions.append(list(range(next_, next_ + len(gates))))
+        next_ += len(gates)
+    levels = []
+    while any(len(row) > 1 for row in positions):
+        pairs, halved = [(0, 0)], []  # position 0 keeps the identity
+        for row in positions:
+            later = [*row[1::2], *[0] * (len(row) % 2)]
+            halved.append(list(range(len(pairs), len(pairs) + len(later))))
+            pairs += zip(later, row[::2], strict=True)
+        levels.append(np.array(pairs).T)
+        positions = halved
+    picked = [row[0] if row else 0 for row in positions]
+    slots = np.array(factors)
+    if levels:
+        levels[-1] = levels[-1][:, picked]
+        return Products(slots, tuple(levels))
+    return Products(slots[picked], ())
 
 
 @dataclass
@@ -142,7 +179,7 @@ class Chain:
         weights: Weight discarded by each cut, relative to the state before it.
     """
 
-    tensors: list[Tensor]
+    tensors: list[Array]
     max_bond: int | None
     cutoff: float
     gradient: SvdGradient
@@ -150,7 +187,11 @@ class Chain:
     high: int = 0
     weights: list[float] = field(default_factory=list)
 
-    def apply(self, pair: Pair, gate: Tensor, terms: Tensor) -> None:
+    def __post_init__(self) -> None:
+        self.namespace = get_namespace(self.tensors[0])
+        self._identities: dict[int, Array] = {}
+
+    def apply(self, pair: Pair, gate: Array, terms: Array) -> None:
         """Apply a two-qubit gate.
 
         Args:
@@ -182,22 +223,27 @@ class Chain:
     def _too_large(self, bond: int) -> bool:
         return self.cutoff > 0 or (self.max_bond is not None and bond > self.max_bond)
 
-    def _joined(self, site: int, gate: Tensor) -> Tensor:
+    def _joined(self, site: int, gate: Array) -> Array:
         """Two neighboring tensors and a gate on them, as a ``(2·left, 2·right)`` matrix."""
         a, b = self.tensors[site], self.tensors[site + 1]
         left, _, bond = a.shape
-        both = (a.reshape(2 * left, bond) @ b.reshape(bond, -1)).view(left, 4, -1)
-        return torch.matmul(gate, both).reshape(2 * left, -1)
+        both = (a.reshape(2 * left, bond) @ b.reshape(bond, -1)).reshape(left, 4, -1)
+        return (gate @ both).reshape(2 * left, -1)
 
-    def _put(self, site: int, x: Tensor, y: Tensor) -> None:
+    def _identity(self, size: int) -> Array:
+        if size not in self._identities:
+            self._identities[size] = self.namespace.eye(size)
+        return self._identities[size]
+
+    def _put(self, site: int, x: Array, y: Array) -> None:
         """Store the factors of two neighboring tensors."""
         self.tensors[site] = x.reshape(-1, 2, x.shape[1])
         self.tensors[site + 1] = y.reshape(y.shape[0], 2, -1)
 
-    def _exact(self, site: int, joined: Tensor) -> None:
+    def _exact(self, site: int, joined: Array) -> None:
         """Split two tensors into the identity, on the side of the smaller bond, and the rest."""
         rows, columns = joined.shape
-        one = torch.eye(min(rows, columns), dtype=joined.dtype, device=joined.device)
+        one = self._identity(min(rows, columns))
         # A site that was an isometry stays one if the identity takes its place or joins it.
         if rows <= columns:
             self._put(site, one, joined)
@@ -208,13 +254,13 @@ class Chain:
             self.low = min(self.low, site)
             self.high = min(self.high, site) if self.high <= site + 1 else self.high
 
-    def _cut(self, site: int, joined: Tensor, *, rightward: bool) -> None:
+    def _cut(self, site: int, joined: Array, *, rightward: bool) -> None:
         """Split two tensors, the canonical center, by their singular values."""
-        x, y = self._factor(joined if rightward else joined.mT)
-        self._put(site, *((x, y) if rightward else (y.mT, x.mT)))
+        x, y = self._factor(joined if rightward else joined.T)
+        self._put(site, *((x, y) if rightward else (y.T, x.T)))
         self.low = self.high = site + 1 if rightward else site
 
-    def _factor(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    def _factor(self, matrix: Array) -> tuple[Array, Array]:
         result: Cut = cut(matrix, self.max_bond, self.cutoff, self.gradient)
         self.weights.append(result.weight)
         # A constant that keeps the norm: many cuts would run out of the range of the numbers.
@@ -229,26 +275,27 @@ class Chain:
 
     def _move_left(self, site: int) -> None:
         a, b = self.tensors[site - 1], self.tensors[site]
-        x, rest = orthogonalize(b.reshape(b.shape[0], -1).mT)
-        self._put(site - 1, a.reshape(-1, a.shape[2]) @ rest.mT, x.mT)
+        x, rest = orthogonalize(b.reshape(b.shape[0], -1).T)
+        self._put(site - 1, a.reshape(-1, a.shape[2]) @ rest.T, x.T)
         self.low = min(self.low, site - 1)
         self.high = site - 1 if self.high == site else self.high
 
-    def _spread(self, first: int, last: int, terms: Tensor) -> None:
+    def _spread(self, first: int, last: int, terms: Array) -> None:
         """Apply Σₖ Oₖ ⊗ Pₖ by an index k along all bonds between the two sites."""
         rank = terms.shape[1]
         a, b = self.tensors[first], self.tensors[last]
-        a = torch.einsum("kst,ltr->lsrk", terms[0], a).reshape(a.shape[0], 2, -1)
-        b = torch.einsum("kst,ltr->lksr", terms[1], b).reshape(-1, 2, b.shape[2])
+        einsum = self.namespace.einsum
+        a = einsum("kst,ltr->lsrk", terms[0], a).reshape(a.shape[0], 2, -1)
+        b = einsum("kst,ltr->lksr", terms[1], b).reshape(-1, 2, b.shape[2])
         self.tensors[first], self.tensors[last] = a, b
-        one = torch.eye(rank, dtype=a.dtype, device=a.device).view(1, rank, 1, 1, rank)
+        one = self._identity(rank).reshape(1, rank, 1, 1, rank)
         for site in range(first + 1, last):
             inner = self.tensors[site]
             wide = inner[:, None, :, :, None] * one
             self.tensors[site] = wide.reshape(inner.shape[0] * rank, 2, -1)
         self.low, self.high = min(self.low, first), max(self.high, last)
 
-    def _far(self, pair: Pair, terms: Tensor) -> None:
+    def _far(self, pair: Pair, terms: Array) -> None:
         """Apply a gate on qubits that are not neighbors.
 
         For a moment each bond between them is ``rank`` (2 for a controlled gate, 4 for a swap)
@@ -293,50 +340,36 @@ class Chain:
                 self._move_left(site)
 
 
-def evolve(circuit: Circuit, angles: Tensor, chain: Chain) -> None:
-    """Apply a circuit to a chain that holds |0…0⟩, and normalize it where it was cut.
+def evolve(circuit: Circuit, values: Array, chain: Chain) -> None:
+    """Apply a circuit to a chain, and normalize it where it was cut.
 
     Args:
         circuit: The circuit.
-        angles: Its angles.
+        values: What stands in the slots of its gates' matrices, of the chain's type.
         chain: Changed in place.
 
     Raises:
         QtnTrainError: A tensor became NaN or infinite; the message names the gate and the bond.
     """
     steps = program(circuit)
-    values = gate_matrices(circuit).values(angles, chain.tensors[0].dtype)
     if steps.pairs:
-        terms = values[_on(steps.terms, values)]
-        if len(steps.before):
-            terms = terms @ _product(values[_on(steps.before, values)])[:, :, None]
-        gates = torch.einsum("nkst,nkuv->nsutv", terms[:, 0], terms[:, 1]).reshape(-1, 4, 4)
-        for pair, gate, operators in zip(steps.pairs, gates.unbind(), terms.unbind(), strict=True):
+        terms = values[steps.terms]
+        if steps.before is not None:
+            terms = terms @ steps.before.of(values).reshape(-1, 2, 1, 2, 2)
+        gates = chain.namespace.einsum("nkst,nkuv->nsutv", terms[:, 0], terms[:, 1])
+        for pair, gate, operators in zip(steps.pairs, gates.reshape(-1, 4, 4), terms, strict=True):
             try:
                 chain.apply(pair, gate, operators[:, : pair.rank])
-                finite = all(is_finite(chain.tensors[site]) for site in (pair.left, pair.right))
+                finite = is_finite(chain.tensors[pair.left], chain.tensors[pair.right])
             except QtnTrainError:
                 finite = False
             if not finite:
                 raise QtnTrainError(_non_finite(circuit, pair))
     if steps.touched:
-        last = _product(values[_on(steps.after, values)]).unbind()
-        for site in steps.touched:
-            chain.tensors[site] = torch.matmul(last[site], chain.tensors[site])
+        for site, matrix in zip(steps.touched, steps.after.of(values), strict=True):
+            chain.tensors[site] = matrix @ chain.tensors[site]
     if chain.weights:
         _normalize(chain)
-
-
-def _on(slots: NDArray[np.int64], values: Tensor) -> Tensor:
-    return torch.from_numpy(slots).to(values.device)
-
-
-def _product(matrices: Tensor) -> Tensor:
-    """Multiply ``(depth, …, 2, 2)`` matrices, the first one applied first."""
-    product, *others = matrices.unbind()
-    for matrix in others:
-        product = matrix @ product
-    return product
 
 
 def _non_finite(circuit: Circuit, pair: Pair) -> str:
@@ -354,11 +387,11 @@ def _normalize(chain: Chain) -> None:
     for tensor in chain.tensors[chain.low : chain.high + 1]:
         environment = transfer(environment, tensor)
     assert environment is not None  # low ≤ high
-    norm = environment.diagonal().sum().real.sqrt()
+    norm = chain.namespace.trace(environment).real ** 0.5
     chain.tensors[chain.high] = chain.tensors[chain.high] / norm
 
 
-def transfer(environment: Tensor | None, tensor: Tensor, other: Tensor | None = None) -> Tensor:
+def transfer(environment: Array | None, tensor: Array, other: Array | None = None) -> Array:
     """Carry an environment over one site to the right.
 
         ┌──r'        ┌─l'─[Ā]──r'
@@ -376,15 +409,13 @@ def transfer(environment: Tensor | None, tensor: Tensor, other: Tensor | None = 
     below = tensor if other is None else other
     left, _, right = below.shape
     if environment is not None:
-        below = (environment @ below.reshape(left, -1)).view(-1, 2, right)
-    return tensor.reshape(-1, tensor.shape[2]).mH @ below.reshape(-1, right)
+        below = (environment @ below.reshape(left, -1)).reshape(-1, 2, right)
+    return tensor.reshape(-1, tensor.shape[2]).conj().T @ below.reshape(-1, right)
 
 
-def zero_state(n_qubits: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Return the tensors of |0…0⟩."""
-    zero = torch.zeros((1, 2, 1), dtype=dtype, device=device)
-    zero[0, 0, 0] = 1
-    return [zero] * n_qubits
+def zero_state(n_qubits: int, like: Array) -> list[Array]:
+    """Return the tensors of |0…0⟩, of the type of another array and where that is."""
+    return [get_namespace(like).eye(2)[:1].reshape(1, 2, 1)] * n_qubits
 
 
 def discarded(weights: Sequence[float]) -> tuple[float, float]:

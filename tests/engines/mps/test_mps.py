@@ -15,11 +15,11 @@ import torch
 from oracle import amplitudes, random_circuit
 from torch import Tensor
 
-import qtn_train.engines.mps._engine as mps_module
+import qtn_train.engines.mps._state as mps_module
 from qtn_train.circuits import GATES, Circuit, ansatz
 from qtn_train.engines._slots import GateMatrices
+from qtn_train.engines.mps import MPSEngine, MPSState
 from qtn_train.engines.mps._chain import program
-from qtn_train.engines.mps._engine import MPSEngine, MPSState
 from qtn_train.engines.statevector._engine import StatevectorEngine
 from qtn_train.errors import QtnTrainError, UnsupportedByEngine
 
@@ -152,8 +152,8 @@ def test_one_qubit_gates_are_joined_to_two_qubit_gates():
     steps = program(circuit)
     assert [(pair.left, pair.right, pair.rank) for pair in steps.pairs] == [(0, 2, 2), (1, 2, 4)]
     assert steps.touched == (0, 2)
-    assert len(steps.before) == 2
-    assert len(steps.after) == 3
+    assert len(steps.before.levels) == 1
+    assert len(steps.after.levels) == 2
 
 
 # --- what a state tells ------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines._base import Engine
 from qtn_train.engines._slots import gate_matrices
-from qtn_train.engines.mps._engine import MPSEngine, register_quimb_driver
+from qtn_train.engines.mps import MPSEngine, register_quimb_driver
 from qtn_train.engines.statevector._engine import StatevectorEngine
 from qtn_train.errors import QtnTrainError, UnsupportedByEngine
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from qtn_train.engines.mps._split import _inverse_of_adjoint, cut, orthogonalize
+from qtn_train.engines.mps._split import cut, orthogonalize
+from qtn_train.engines.mps._torch import _inverse_of_adjoint
 from qtn_train.errors import QtnTrainError
 
 SHAPES = [(6, 4), (4, 6), (5, 5), (1, 3), (3, 1)]

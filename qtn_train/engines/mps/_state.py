@@ -1,0 +1,251 @@
+"""Matrix product states: any number of qubits, at the price of bounded entanglement.
+
+    ─1─[A₀]─χ₁─[A₁]─χ₂─ … ─χ_{N−1}─[A_{N−1}]─1─        A_i: (left, 2, right)
+        │       │                   │
+        s₀      s₁                  s_{N−1}            s₀: the most significant bit
+
+    amplitudes of a block = left half (rows, χ) × right half (χ, columns)
+
+The tensors are torch's and differentiable, truncated or not; :attr:`MPSState.mps` is the same state
+as a quimb ``MatrixProductState``, so that all of quimb is at hand. quimb is imported when that is
+first asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from ... import _html as html
+from ...errors import must_be
+from ...measurements._pauli import PauliSum
+from .._base import State
+from ._chain import Chain, discarded, transfer
+
+# Shots drawn at once: the memory of a step is that many rows of 2·χ numbers.
+_SHOTS_AT_ONCE = 2**14
+
+
+@final
+class MPSState(State):
+    """A normalized matrix product state.
+
+    Attributes:
+        tensors: One for each qubit, complex, shape ``(left, 2, right)``, differentiable.
+        norm: Norm before it was normalized: 1 where nothing was cut.
+        truncation_error: Σ√w over all cuts, w the weight cut off: it bounds the trace distance
+            to the exact state, and with it the total variation between the probabilities.
+        fidelity_estimate: ∏(1 − w) with w relative to the state before each cut.
+    """
+
+    def __init__(self, tensors: list[Tensor], weights: list[float] | None = None) -> None:
+        self.tensors = tensors
+        self.truncation_error, self.fidelity_estimate = discarded(weights or [])
+        self.norm = self.fidelity_estimate**0.5
+
+    @property
+    def n_qubits(self) -> int:
+        """Number of qubits."""
+        return len(self.tensors)
+
+    @property
+    def bond_dims(self) -> list[int]:
+        """The N − 1 bond dimensions, that between the qubits 0 and 1 first."""
+        return [tensor.shape[2] for tensor in self.tensors[:-1]]
+
+    def diagnostics(self) -> dict[str, float]:
+        """Return ``truncation_error`` and ``fidelity_estimate``."""
+        return {
+            "truncation_error": self.truncation_error,
+            "fidelity_estimate": self.fidelity_estimate,
+        }
+
+    def _picture(self) -> str:
+        names = [f"left of qubit {bond}: {dim}" for bond, dim in enumerate(self.bond_dims, 1)]
+        return html.bars(self.bond_dims, "bond dimensions along the chain", names)
+
+    def _amplitudes(self, start: int, stop: int) -> Tensor:
+        left, right, skip = self._halves(start, stop)
+        return (left @ right).reshape(-1)[skip : skip + stop - start]
+
+    def _probs(self, start: int, stop: int) -> Tensor:
+        left, right, skip = self._halves(start, stop)
+        b = torch.cat((right.real, right.imag))
+        squares: Tensor = _Squares.apply(_real_rows(left), b)[0]  # type: ignore[no-untyped-call]
+        return squares.view(-1)[skip : skip + stop - start]
+
+    def _halves(self, start: int, stop: int) -> tuple[Tensor, Tensor, int]:
+        """Return the rows of the left half that the range touches, the right half, and the offset.
+
+        The two are chosen of about equal size, and nothing is larger than the range asked for.
+        """
+        bits = min((stop - start - 1).bit_length() // 2, self.n_qubits)
+        rows = self._rows(self.n_qubits - bits, start >> bits, (stop - 1) >> bits)
+        columns = torch.ones_like(rows[:1, :1])
+        for tensor in reversed(self.tensors[self.n_qubits - bits :]):
+            left, _, right = tensor.shape
+            columns = (tensor.reshape(2 * left, right) @ columns).view(left, -1)
+        return rows, columns, start - ((start >> bits) << bits)
+
+    def _rows(self, n_sites: int, first: int, last: int) -> Tensor:
+        """Return the vectors of the outcomes first … last of the leftmost qubits."""
+        rows = torch.ones_like(self.tensors[0][:1, 0, :1])
+        begin = 0
+        for site, tensor in enumerate(self.tensors[:n_sites]):
+            left, _, right = tensor.shape
+            rows = (rows @ tensor.reshape(left, 2 * right)).view(-1, right)
+            shift = n_sites - 1 - site
+            low, high = first >> shift, last >> shift
+            rows = rows[low - 2 * begin : high + 1 - 2 * begin]
+            begin = low
+        return rows
+
+    def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
+        pieces = [
+            self._draw(min(_SHOTS_AT_ONCE, shots - done), rng)
+            for done in range(0, shots, _SHOTS_AT_ONCE)
+        ]
+        return torch.cat(pieces)
+
+    @torch.no_grad()
+    def _draw(self, shots: int, rng: torch.Generator) -> Tensor:
+        tensors = self._right_canonical
+        device = tensors[0].device
+        rows = torch.ones((shots, 1), dtype=tensors[0].dtype, device=device)
+        bits = torch.empty((shots, self.n_qubits), dtype=torch.uint8)
+        for site, tensor in enumerate(tensors):
+            left, _, right = tensor.shape
+            both = (rows @ tensor.reshape(left, 2 * right)).view(shots, 2, right)
+            weights = torch.view_as_real(both).square().sum((2, 3))
+            draws = torch.rand(shots, generator=rng, dtype=torch.float64).to(device)
+            bit = (draws * weights.sum(1) >= weights[:, 0]).long()
+            chosen = torch.arange(shots, device=device), bit
+            # Divided by its length, which the draws above do not depend on, so that none runs out.
+            rows = both[chosen] / weights[chosen].sqrt()[:, None]
+            bits[:, site] = bit.cpu()
+        return bits
+
+    @cached_property
+    def _right_canonical(self) -> list[Tensor]:
+        """The same state, constant, with every site but the first a right isometry."""
+        chain = Chain([tensor.detach() for tensor in self.tensors], None, 0.0, "tangent")
+        chain.high = self.n_qubits - 1
+        chain.center(0, 0)
+        return chain.tensors
+
+    @cached_property
+    @torch.no_grad()
+    def _entropies(self) -> list[float]:
+        chain = Chain(list(self._right_canonical), None, 0.0, "tangent")
+        entropies = []
+        for bond in range(1, self.n_qubits):
+            chain.center(bond, bond)
+            center = chain.tensors[bond]
+            values = torch.linalg.svdvals(center.reshape(center.shape[0], -1)).double().square()
+            shares = values / values.sum()
+            entropies.append(float(-torch.xlogy(shares, shares).sum()) / math.log(2))
+        return entropies
+
+    def entropy(self, bond: int) -> float:
+        """Return the entanglement entropy across a bond, in bits.
+
+        Args:
+            bond: From 1 to N − 1: the qubits 0 … bond−1 against the rest, as in quimb.
+
+        Returns:
+            Between 0 and log2 of the bond dimension; all bonds are computed together.
+
+        Raises:
+            ValueError: There is no such bond.
+
+        Example:
+            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+            >>> round(MPSEngine().prepare(bell, torch.zeros(0)).entropy(1), 4)
+            1.0
+        """
+        if not 1 <= bond < self.n_qubits:
+            raise ValueError(must_be("bond", f"from 1 to {self.n_qubits - 1}", bond))
+        return self._entropies[bond - 1]
+
+    def _expectations(self, sums: list[PauliSum]) -> Tensor:
+        return _expectations(self.tensors, sums)
+
+    @property
+    def mps(self) -> Any:
+        """The state as a quimb ``MatrixProductState`` on the same torch tensors, qubit 0 first."""
+        from quimb.tensor import MatrixProductState
+
+        arrays = list(self.tensors)
+        arrays[0] = arrays[0][0]
+        arrays[-1] = arrays[-1][..., 0]
+        return MatrixProductState(arrays, shape="lpr")
+
+
+class _Squares(torch.autograd.Function):
+    """|left × right|² in real arithmetic: (2, rows, columns) real and imaginary parts, squared."""
+
+    @staticmethod
+    def forward(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        parts = a @ b
+        real, imag = parts.chunk(2)
+        return torch.addcmul(real.square(), imag, imag), parts
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, output[1])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+        a, b, parts = ctx.saved_tensors
+        if torch.is_grad_enabled():  # to be differentiated again: from the inputs
+            parts = a @ b
+        grads = (parts.view(2, *grad.shape) * (2 * grad)).view(parts.shape)
+        return grads @ b.mT, a.mT @ grads
+
+
+def _real_rows(left: Tensor) -> Tensor:
+    """[[Re, −Im], [Im, Re]]: times (Re; Im) of a matrix it gives the parts of the product."""
+    real, imag = left.real, left.imag
+    return torch.cat((torch.cat((real, -imag), 1), torch.cat((imag, real), 1)))
+
+
+def _expectations(tensors: list[Tensor], sums: list[PauliSum]) -> Tensor:
+    """Contract the sites that each string touches between environments that all of them share."""
+    strings = dict.fromkeys(string for each in sums for _, string in each)
+    one = torch.ones((1, 1), dtype=tensors[0].dtype, device=tensors[0].device)
+    lefts, rights = [one], [one]
+    touched = [(string[0][0], string[-1][0]) for string in strings if string]
+    if touched:
+        for tensor in tensors[: max(first for first, _ in touched)]:
+            lefts.append(transfer(lefts[-1], tensor))
+        for tensor in reversed(tensors[min(last for _, last in touched) + 1 :]):
+            rights.append(transfer(rights[-1], tensor.transpose(0, 2)))
+    values = {}
+    for string in strings:
+        if not string:
+            values[string] = one[0, 0].real
+            continue
+        (first, _), (last, _), letters = string[0], string[-1], dict(string)
+        environment = lefts[first]
+        for site in range(first, last + 1):
+            tensor = tensors[site]
+            environment = transfer(environment, tensor, _pauli(letters.get(site, "I"), tensor))
+        values[string] = (environment * rights[len(tensors) - 1 - last]).sum().real
+    return torch.stack([torch.stack([c * values[s] for c, s in each]).sum() for each in sums])
+
+
+def _pauli(letter: str, tensor: Tensor) -> Tensor:
+    """Apply I, X, Y or Z to the middle leg."""
+    if letter == "I":
+        return tensor
+    zero, one = tensor.unbind(1)
+    if letter == "X":
+        return torch.stack((one, zero), 1)
+    if letter == "Y":
+        return torch.stack((-1j * one, 1j * zero), 1)
+    return torch.stack((zero, -one), 1)

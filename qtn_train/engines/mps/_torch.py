@@ -1,0 +1,189 @@
+"""The two factorizations on torch tensors, differentiable at any rank.
+
+A chain of tensors depends on the product X·Y only, so X may vary in any gauge. In the gauge
+XᴴdX = 0 the derivative of the product is the projection of dA onto the tangent space of the
+matrices of rank k,
+
+    dY = Xᴴ dA,   dX = (1 − XXᴴ) dA Y⁺   ⇒   ḡA = X ḡY + (1 − XXᴴ) ḡX (Y⁺)ᴴ,
+
+which holds no difference of singular values: nothing diverges where they are equal, and the phase
+of the singular vectors, at which torch's own derivative stops, does not occur. Where Y loses rank,
+Y⁺ is regularized: the result stays finite, and leaves out what would raise the rank.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._once import once
+from . import _split
+from ._split import Cut, SvdGradient, decompose, robust, rounding
+
+# What a cut, and a move of the center, answer to whoever differentiates a gradient again.
+_EXACT = "Take StatevectorEngine(), or an MPSEngine whose max_bond cuts nothing."
+
+# Singular values below this many roundings of the largest one are noise, and not divided by.
+_NOISE = 64
+
+
+@_split.orthogonalize.register("torch")  # type: ignore[untyped-decorator]
+def orthogonalize(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Factor a matrix as :func:`._split.orthogonalize` does, with a derivative."""
+    if matrix.shape[0] <= matrix.shape[1]:
+        return torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device), matrix
+    isometry, rest = _QR.apply(matrix)  # type: ignore[no-untyped-call]
+    return isometry, rest
+
+
+@_split.cut.register("torch")  # type: ignore[untyped-decorator]
+def cut(
+    matrix: Tensor,
+    max_bond: int | None,
+    cutoff: float,
+    gradient: SvdGradient = "tangent",
+    *,
+    drop_zeros: bool = False,
+) -> Cut:
+    """Factor a matrix as :func:`._split.cut` does, with a derivative."""
+    parts = decompose(matrix.detach(), max_bond, cutoff, drop_zeros)
+    u, s, vh, kept, _ = parts
+    inverse = _inverse(s)[:kept]
+    if gradient == "tangent":
+        tangent = (u, s, vh, inverse[:, None] * vh[:kept], kept)
+        factors = _Tangent.apply(matrix, *tangent)  # type: ignore[no-untyped-call]
+    else:
+        factors = _Exact.apply(matrix, u, s, vh, inverse, kept)  # type: ignore[no-untyped-call]
+    return parts.cut(*factors)
+
+
+def _with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Store a function's signature on it, where torch else works it out at every call."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
+def _vjp(x: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor) -> Tensor:
+    """X ḡY + (1 − XXᴴ) ḡX (Y⁺)ᴴ, with ``inverse`` = (Y⁺)ᴴ."""
+    return x @ (grad_y - (x.mH @ grad_x) @ inverse) + grad_x @ inverse
+
+
+class _QR(torch.autograd.Function):
+    """A = Q R for a matrix with more rows than columns."""
+
+    @staticmethod
+    @_with_signature
+    def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        q, r = robust(_split.qr, matrix)
+        return q, r
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*output)
+
+    @staticmethod
+    def backward(ctx: Any, grad_q: Tensor, grad_r: Tensor) -> Tensor:
+        q, r = ctx.saved_tensors
+        with torch.no_grad():
+            grad = _vjp(q, _inverse_of_adjoint(r), grad_q, grad_r)
+        return _once(grad, q, r, grad_q, grad_r)
+
+
+def _inverse_of_adjoint(r: Tensor) -> Tensor:
+    """(R⁻¹)ᴴ of an upper triangular matrix, regularized where it has none."""
+    one = torch.eye(len(r), dtype=r.dtype, device=r.device)
+    solution: Tensor = torch.linalg.solve_triangular(r.mH, one, upper=False)
+    # The diagonal of R alone would not tell: [[ε, 1], [0, ε]] is as good as singular.
+    if solution.abs().max() * r.abs().max() < 1 / (_NOISE * rounding(r)):
+        return solution
+    u, s, vh = robust(_split.svd, r)
+    inverse: Tensor = u @ (_inverse(s)[:, None] * vh)
+    return inverse
+
+
+def _inverse(s: Tensor) -> Tensor:
+    """S/(S² + ε²S₀²)."""
+    noise = _NOISE * rounding(s) * s[0]
+    return _over(s, noise)
+
+
+def _over(value: Tensor, noise: Tensor) -> Tensor:
+    """1/value, broadened: value/(value² + noise²), and 0 for a vanishing value."""
+    square = value.square() + noise.square()
+    return value / square.clamp_min(torch.finfo(square.dtype).tiny)
+
+
+class _Tangent(torch.autograd.Function):
+    """U, S, Vᴴ of a matrix to its truncated factors, with the tangent-space derivative.
+
+    ``inverse`` is (Y⁺)ᴴ, regularized.
+    """
+
+    @staticmethod
+    @_with_signature
+    def forward(
+        matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, kept: int
+    ) -> tuple[Tensor, Tensor]:
+        return u[:, :kept].contiguous(), s[:kept, None] * vh[:kept]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(output[0], inputs[4])
+
+    @staticmethod
+    def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        x, inverse = ctx.saved_tensors
+        with torch.no_grad():
+            grad = _vjp(x, inverse, grad_x, grad_y)
+        return _once(grad, x, grad_x, grad_y), None, None, None, None, None
+
+
+class _Exact(torch.autograd.Function):
+    """The same factors with the derivative of the truncated product itself.
+
+    The kept vectors u_j also turn towards the discarded ones u_d (M = UᴴdA V):
+
+        u_dᴴ dX_j = (s_j M_dj + s_d M̄_jd) / (s_j² − s_d²)
+
+    Gaps occur between kept and discarded values only, never among the kept ones; relative gaps
+    below the square root of a rounding are broadened.
+    """
+
+    @staticmethod
+    @_with_signature
+    def forward(
+        matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, kept: int
+    ) -> tuple[Tensor, Tensor]:
+        return u[:, :kept].contiguous(), s[:kept, None] * vh[:kept]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs[1:5], output[0])
+
+    @staticmethod
+    def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor | None, ...]:
+        u, s, vh, inverse, x = ctx.saved_tensors
+        with torch.no_grad():
+            grad = _exact_vjp(u, s, vh, inverse, grad_x, grad_y)
+        return _once(grad, x, grad_x, grad_y), None, None, None, None, None
+
+
+def _exact_vjp(
+    u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor
+) -> Tensor:
+    k = len(inverse)
+    u1, u2, v1, v2 = u[:, :k], u[:, k:], vh[:k], vh[k:]
+    s2 = s[k:, None]
+    grad = u1 @ grad_y + (grad_x - u @ (u.mH @ grad_x)) @ (inverse[:, None] * v1)
+    ratio = s2 / s[:k].clamp_min(torch.finfo(s.dtype).tiny)
+    width = torch.full_like(s[0], rounding(s) ** 0.5)
+    turn = (u2.mH @ grad_x + s2 * (v2 @ grad_y.mH)) * _over(1 - ratio.square(), width) * inverse
+    return grad + u2 @ (turn @ v1) + u1 @ ((turn * ratio).mH @ v2)
+
+
+def _once(grad: Tensor, *inputs: Tensor) -> Tensor:
+    return once(grad, inputs=inputs, engine="a bond that was cut", hint=_EXACT)[0]
