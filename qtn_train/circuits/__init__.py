@@ -1,4 +1,4 @@
-"""Circuits as data: gate table, builder, ansätze, lowering, OpenQASM and text drawings.
+"""Circuits as data: gate table, builder, ansätze, lowering and drawings.
 
 Nothing in here simulates, and importing it loads NumPy only.
 
@@ -10,14 +10,16 @@ Example:
 
 from . import _ansatz as ansatz
 from ._ansatz import ANSATZE
-from ._circuit import Circuit, CircuitBuilder, Gate
+from ._circuit import Circuit, CircuitBuilder, Lowered
+from ._gate import Gate
 from ._gates import GATES, PORTABLE, GateSpec, gate_matrix
-from ._lowering import Lowered
+from ._lowering import PORTABLE_RULES
 
 __all__ = [
     "ANSATZE",
     "GATES",
     "PORTABLE",
+    "PORTABLE_RULES",
     "Circuit",
     "CircuitBuilder",
     "Gate",

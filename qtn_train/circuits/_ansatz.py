@@ -5,14 +5,19 @@ Each layer's angles are numbered gate by gate in the order of application.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterable
 
 from ..errors import must_be, positive_int
-from ._circuit import Circuit, CircuitBuilder, Gate
+from ._circuit import Circuit, CircuitBuilder
+from ._gate import Gate
+from ._shape import edge_colors
 
 __all__ = [
     "ANSATZE",
     "brickwork",
+    "couplings",
+    "grid",
     "hardware_efficient",
     "product",
     "ry_cx_chain",
@@ -177,6 +182,115 @@ def hardware_efficient(n_qubits: int, n_layers: int) -> Circuit:
     return builder.build()
 
 
+def grid(rows: int, cols: int, n_layers: int) -> Circuit:
+    """RY and RZ on every qubit of a rectangle, then CZ on one of four sets of neighbors a layer.
+
+    The sets are, one after the other: horizontal pairs from even columns, from odd columns,
+    vertical pairs from even rows, from odd rows; those that are empty are left out.
+
+    Args:
+        rows: Number of rows.
+        cols: Number of columns; the qubit at (row, column) has the number row · cols + column.
+        n_layers: Number of layers L.
+
+    Returns:
+        A circuit of N·(2·L + 1) angles for N = rows · cols: a last RY on every qubit ends it.
+
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: A number below 1.
+
+    Source:
+        Ours, the layers of :func:`couplings`.
+
+    Example:
+        >>> circuit = grid(2, 3, 2)
+        >>> circuit.n_angles, [gate.qubits for gate in circuit.gates if gate.name == "cz"]
+        (30, [(0, 1), (3, 4), (1, 2), (4, 5)])
+    """
+    n_rows, n_cols = positive_int("rows", rows), positive_int("cols", cols)
+    sets: list[list[tuple[int, int]]] = []
+    for first in (0, 1):
+        sets.append(
+            [
+                (r * n_cols + c, r * n_cols + c + 1)
+                for r in range(n_rows)
+                for c in range(first, n_cols - 1, 2)
+            ]
+        )
+    for first in (0, 1):
+        sets.append(
+            [
+                (r * n_cols + c, (r + 1) * n_cols + c)
+                for r in range(first, n_rows - 1, 2)
+                for c in range(n_cols)
+            ]
+        )
+    return _colored(n_rows * n_cols, [pairs for pairs in sets if pairs], n_layers)
+
+
+def couplings(pairs: Iterable[tuple[int, int]], n_layers: int) -> Circuit:
+    """RY and RZ on every qubit, then CZ on the pairs of one color of a graph's edges a layer.
+
+    Args:
+        pairs: The graph's edges, such as a device's coupling map; the numbers of its qubits are
+            0…N−1, and each of two qubits appears once in one order.
+        n_layers: Number of layers L; layer l takes color l modulo the number of colors.
+
+    Returns:
+        A circuit of N·(2·L + 1) angles: a last RY on every qubit ends it.
+
+    Raises:
+        TypeError: A qubit or ``n_layers`` is not an integer.
+        ValueError: No pair, a pair of one qubit, a pair given twice, a number that is negative or
+            left out, or ``n_layers`` below 1.
+
+    Source:
+        Ours, after the layers of hardware-efficient circuits (arXiv 1704.05018).
+
+    Example:
+        >>> circuit = couplings([(0, 1), (1, 2), (1, 3)], 3)
+        >>> [gate.qubits for gate in circuit.gates if gate.name == "cz"]
+        [(0, 1), (1, 2), (1, 3)]
+    """
+    edges = [_edge(pair) for pair in pairs]
+    if not edges:
+        raise ValueError(must_be("pairs", "at least one pair of qubits", "none"))
+    seen: set[frozenset[int]] = set()
+    for edge in edges:
+        if frozenset(edge) in seen:
+            raise ValueError(must_be("pairs", "different pairs of qubits", f"{edge} twice"))
+        seen.add(frozenset(edge))
+    qubits = {qubit for edge in edges for qubit in edge}
+    if len(qubits) <= max(qubits):
+        left_out = next(qubit for qubit in range(len(qubits)) if qubit not in qubits)
+        hint = "Number the qubits that are joined 0…N−1."
+        raise ValueError(must_be("pairs", "pairs of the qubits 0…N−1", f"no {left_out}", hint))
+    return _colored(len(qubits), edge_colors(edges), n_layers)
+
+
+def _edge(pair: tuple[int, int]) -> tuple[int, int]:
+    expected = "pairs of two different qubit numbers of at least 0"
+    try:
+        a, b = (operator.index(qubit) for qubit in pair)
+    except (TypeError, ValueError) as error:
+        raise TypeError(must_be("pairs", expected, repr(pair))) from error
+    if a == b or min(a, b) < 0:
+        raise ValueError(must_be("pairs", expected, repr(pair)))
+    return a, b
+
+
+def _colored(n_qubits: int, colors: list[list[tuple[int, int]]], n_layers: int) -> Circuit:
+    builder = _start(n_qubits, n_layers)
+    for layer in range(n_layers):
+        _on_all(builder, "ry")
+        _on_all(builder, "rz")
+        for pair in colors[layer % len(colors)] if colors else ():
+            builder.add("cz", *pair)
+    _on_all(builder, "ry")
+    return builder.build()
+
+
 def product(*circuits: Circuit) -> Circuit:
     """Independent circuits side by side: the "distributed ansatz".
 
@@ -204,7 +318,8 @@ def product(*circuits: Circuit) -> Circuit:
     for circuit in circuits:
         for gate in circuit.gates:
             moved = tuple(qubit + qubits for qubit in gate.qubits)
-            gates.append(Gate(gate.name, moved, tuple(index + angles for index in gate.angles)))
+            own = tuple(index + angles for index in gate.angles)
+            gates.append(Gate(gate.name, moved, own, gate.matrix))
         qubits += circuit.n_qubits
         angles += circuit.n_angles
     return Circuit(qubits, tuple(gates), angles)

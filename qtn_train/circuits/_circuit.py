@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,27 +18,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import must_be, positive_int
+from ._builder import GateMethods
+from ._drawing import draw
+from ._gate import Gate, MatrixLike, as_indices, check_gate, check_integers, unitary_rows
 from ._gates import GATES
+from ._lowering import PORTABLE_RULES, Rules, lower_gates
+from ._shape import bond_bounds
+from ._svg import html
 
 if TYPE_CHECKING:
-    from ._lowering import Lowered
+    from scipy.sparse import csr_array
 
 _JSON_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One gate of a circuit.
-
-    Attributes:
-        name: A name of the gate table (:data:`qtn_train.circuits.GATES`).
-        qubits: The qubits it acts on, control first.
-        angles: For each of its angles, the index into the circuit's vector of angles.
-    """
-
-    name: str
-    qubits: tuple[int, ...]
-    angles: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,7 +56,7 @@ class Circuit:
         if type(self.n_angles) is not int or self.n_angles < 0:
             raise ValueError(must_be("n_angles", "an integer of at least 0", repr(self.n_angles)))
         for position, gate in enumerate(self.gates):
-            _check_gate(gate, position, self.n_qubits, self.n_angles)
+            check_gate(gate, position, self.n_qubits, self.n_angles)
 
     def __len__(self) -> int:
         return len(self.gates)
@@ -87,8 +79,7 @@ class Circuit:
 
     def to_json(self) -> str:
         """Return the canonical JSON text: sorted keys, no spaces, the same on every machine."""
-        gates = [[gate.name, list(gate.qubits), list(gate.angles)] for gate in self.gates]
-        data = {"format": _JSON_FORMAT, "gates": gates}
+        data = {"format": _JSON_FORMAT, "gates": [_to_data(gate) for gate in self.gates]}
         data |= {"n_angles": self.n_angles, "n_qubits": self.n_qubits}
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
@@ -114,15 +105,15 @@ class Circuit:
         try:
             data: dict[str, Any] = json.loads(text)
             found = data["format"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(message) from error
         if found != _JSON_FORMAT:
             hint = "Update qtn_train to read this circuit."
             raise ValueError(must_be("format", str(_JSON_FORMAT), found, hint))
         try:
-            gates = tuple(Gate(str(n), tuple(q), tuple(a)) for n, q, a in data["gates"])
+            gates = tuple(_from_data(*entry) for entry in data["gates"])
             n_qubits, n_angles = data["n_qubits"], data["n_angles"]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError) as error:
             raise ValueError(message) from error
         try:
             return cls(n_qubits, gates, n_angles)
@@ -148,9 +139,50 @@ class Circuit:
             >>> sorted({gate.name for gate in lowered.circuit.gates})
             ['cx', 'ry', 'rz']
         """
-        from ._lowering import lower
+        return self.lower(PORTABLE_RULES)
 
-        return lower(self)
+    def lower(self, rules: Rules) -> Lowered:
+        """Replace gates by the steps of their rules; a gate without a rule stays.
+
+        Args:
+            rules: The table, as :data:`qtn_train.circuits.PORTABLE_RULES`.
+
+        Returns:
+            The same unitary up to a global phase.
+
+        Source:
+            U3(θ, φ, λ) = e^{i(φ+λ)/2} Rz(φ)·Ry(θ)·Rz(λ); CU3 after OpenQASM 2's ``qelib1.inc``.
+
+        Example:
+            >>> lowered = Circuit.builder(2).cz(0, 1).build().lower(PORTABLE_RULES)
+            >>> [gate.name for gate in lowered.circuit.gates]
+            ['h', 'cx', 'h']
+        """
+        from scipy.sparse import csr_array
+
+        found = lower_gates(self.gates, rules)
+        shape = (len(found.constants), self.n_angles)
+        entries = np.array(found.entries, dtype=np.float64)
+        places = np.array([found.rows, found.columns], dtype=np.int32)
+        matrix = csr_array((entries, (places[0], places[1])), shape=shape)
+        lowered = Circuit(self.n_qubits, found.gates, len(found.constants))
+        return Lowered(lowered, matrix, np.array(found.constants, dtype=np.float64))
+
+    def bond_bounds(self) -> list[int]:
+        """Return the largest bond dimensions that a matrix product state of the circuit can need.
+
+        Returns:
+            One bound for each of the ``n_qubits − 1`` bonds: the product of the operator ranks of
+            the gates across it, and at most what the qubits on its smaller side allow.
+
+        Source:
+            Ours; an operator of Schmidt rank r multiplies a bond by at most r.
+
+        Example:
+            >>> Circuit.builder(4).cx(0, 1).swap(1, 2).cx(0, 3).build().bond_bounds()
+            [2, 4, 2]
+        """
+        return bond_bounds(self.n_qubits, self.gates)
 
     def to_openqasm(self, angles: ArrayLike | None = None) -> str:
         """Return OpenQASM 3 text.
@@ -212,9 +244,7 @@ class Circuit:
             q0: ─H─●─
             q1: ───X─
         """
-        from ._drawing import draw
-
-        return draw(self, max_columns)
+        return draw(self.n_qubits, self.gates, max_columns)
 
     def __str__(self) -> str:
         return self.draw()
@@ -224,13 +254,50 @@ class Circuit:
         return f"Circuit(n_qubits={self.n_qubits}, n_gates={n_gates}, n_angles={self.n_angles})"
 
     def _repr_html_(self) -> str:
-        from ._svg import html
+        return html(repr(self), self.n_qubits, self.gates)
 
-        return html(self)
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A lowered circuit and the map from the original angles to its own.
+
+    Attributes:
+        circuit: The lowered circuit; each of its gates has angles of its own.
+        A: Sparse CSR matrix, (lowered angles × original angles), float64.
+        b: The constants, one for each lowered angle, float64.
+    """
+
+    circuit: Circuit
+    A: csr_array
+    b: NDArray[np.float64]
+
+    def angles(self, values: ArrayLike) -> NDArray[np.float64]:
+        """Return the lowered circuit's angles.
+
+        Args:
+            values: The original circuit's angles in radians.
+
+        Returns:
+            ``A @ values + b``.
+
+        Raises:
+            ValueError: ``values`` has another shape.
+
+        Example:
+            >>> lowered = Circuit.builder(1).u3(0).build().portable()
+            >>> lowered.angles([0.1, 0.2, 0.3]).tolist()
+            [0.3, 0.1, 0.2]
+        """
+        original = np.asarray(values, dtype=np.float64)
+        expected = (self.A.shape[1],)
+        if original.shape != expected:
+            raise ValueError(must_be("values", f"of shape {expected}", original.shape))
+        lowered: NDArray[np.float64] = self.A @ original + self.b
+        return lowered
 
 
 @dataclass
-class CircuitBuilder:
+class CircuitBuilder(GateMethods):
     """Builds a :class:`Circuit` gate by gate; every angle that is not named gets a new index.
 
     Example:
@@ -248,69 +315,56 @@ class CircuitBuilder:
     def __post_init__(self) -> None:
         self.n_qubits = positive_int("n_qubits", self.n_qubits)
 
-    def add(self, name: str, *qubits: int, angles: tuple[int, ...] | None = None) -> CircuitBuilder:
+    def add(
+        self,
+        name: str,
+        *qubits: int,
+        angles: tuple[int, ...] | None = None,
+        matrix: MatrixLike | None = None,
+    ) -> CircuitBuilder:
         """Append a gate.
 
         Args:
-            name: A name of the gate table.
+            name: A name of the gate table, or ``"unitary"``.
             *qubits: The qubits it acts on, control first.
             angles: Indices of angles to share; new ones by default. An index beyond the existing
                 angles makes the vector of angles longer.
+            matrix: The matrix of a ``unitary``, its first qubit most significant.
 
         Returns:
             The builder itself.
 
         Raises:
             TypeError: A qubit or index is not an integer.
-            ValueError: An unknown gate, a wrong number of qubits or angles, or an index out of
-                range.
+            ValueError: An unknown gate, a wrong number of qubits or angles, an index out of
+                range, or a matrix that is not unitary.
         """
         if angles is None:
             spec = GATES.get(name)
             count = spec.n_angles if spec else 0
             angles = tuple(range(self._n_angles, self._n_angles + count))
-        gate = Gate(name, _indices(qubits), _indices(angles))
-        _check_integers(gate, len(self._gates))
+        rows = None if matrix is None else unitary_rows(matrix)
+        gate = Gate(name, as_indices(qubits), as_indices(angles), rows)
+        check_integers(gate, len(self._gates))
         n_angles = max([self._n_angles, *(index + 1 for index in gate.angles)])
-        _check_gate(gate, len(self._gates), self.n_qubits, n_angles)
+        check_gate(gate, len(self._gates), self.n_qubits, n_angles)
         self._gates.append(gate)
         self._n_angles = n_angles
         return self
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in GATES:
-            raise AttributeError(f"no gate {name!r}; the gates are {', '.join(GATES)}")
-        return lambda *qubits, angles=None: self.add(name, *qubits, angles=angles)
 
     def build(self) -> Circuit:
         """Return the finished circuit."""
         return Circuit(self.n_qubits, tuple(self._gates), self._n_angles)
 
 
-def _indices(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Integers of NumPy and others as Python's own, for JSON; the rest is left to the check."""
-    return tuple(int(value) if hasattr(value, "__index__") else value for value in values)
+def _to_data(gate: Gate) -> list[Any]:
+    data: list[Any] = [gate.name, list(gate.qubits), list(gate.angles)]
+    if gate.matrix is not None:
+        data.append([[[value.real, value.imag] for value in row] for row in gate.matrix])
+    return data
 
 
-def _check_integers(gate: Gate, position: int) -> None:
-    if not all(type(index) is int for index in (*gate.qubits, *gate.angles)):
-        actual = (gate.qubits, gate.angles)
-        raise TypeError(must_be(f"gates[{position}]", "a gate with integer indices", actual))
-
-
-def _check_gate(gate: Gate, position: int, n_qubits: int, n_angles: int) -> None:
-    where = f"gates[{position}]"
-    _check_integers(gate, position)
-    spec = GATES.get(gate.name)
-    if spec is None:
-        raise ValueError(must_be(f"{where}.name", f"one of {', '.join(GATES)}", repr(gate.name)))
-    if len(gate.qubits) != spec.n_qubits or len(set(gate.qubits)) != spec.n_qubits:
-        expected = f"{spec.n_qubits} different qubits for {gate.name}"
-        raise ValueError(must_be(f"{where}.qubits", expected, gate.qubits))
-    if not all(0 <= qubit < n_qubits for qubit in gate.qubits):
-        raise ValueError(must_be(f"{where}.qubits", f"within 0…{n_qubits - 1}", gate.qubits))
-    if len(gate.angles) != spec.n_angles:
-        expected = f"{spec.n_angles} indices for {gate.name}"
-        raise ValueError(must_be(f"{where}.angles", expected, gate.angles))
-    if not all(0 <= index < n_angles for index in gate.angles):
-        raise ValueError(must_be(f"{where}.angles", f"from 0 to below {n_angles}", gate.angles))
+def _from_data(name: str, qubits: Iterable[int], angles: Iterable[int], matrix: Any = None) -> Gate:
+    if matrix is not None:
+        matrix = unitary_rows([[complex(*pair) for pair in row] for row in matrix])
+    return Gate(str(name), tuple(qubits), tuple(angles), matrix)

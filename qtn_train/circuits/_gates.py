@@ -2,7 +2,7 @@
 
 A matrix acts on its gate's qubits in the order given, the first one most significant:
 
-    row, column = first qubit's bit · 2 + second qubit's bit
+    row, column = first qubit's bit · 2 + second qubit's bit      (three qubits: · 4, · 2, · 1)
 
 The matrices here are plain NumPy in double precision. They are the reference that engines are
 held against, not the ones engines compute with.
@@ -30,14 +30,12 @@ class GateSpec:
         name: The name in :class:`Circuit` and in canonical JSON.
         n_qubits: How many qubits it acts on.
         n_angles: How many angles (radians) it takes.
-        openqasm: Its name in OpenQASM 3 with ``stdgates.inc``.
         matrix: Its unitary as a function of its angles.
     """
 
     name: str
     n_qubits: int
     n_angles: int
-    openqasm: str
     matrix: Callable[..., Matrix]
 
 
@@ -60,10 +58,25 @@ def _rz(phi: float) -> Matrix:
     return np.diag([np.exp(-0.5j * phi), np.exp(0.5j * phi)])
 
 
+def _phase(lam: float) -> Matrix:
+    return np.diag([1.0, np.exp(1j * lam)])
+
+
 def _controlled(matrix: Matrix) -> Matrix:
-    out = np.eye(4, dtype=np.complex128)
-    out[2:, 2:] = matrix
+    size = len(matrix)
+    out = np.eye(2 * size, dtype=np.complex128)
+    out[size:, size:] = matrix
     return out
+
+
+def _about(pauli: Matrix) -> Callable[[float], Matrix]:
+    """Return e^{−iθ/2·P⊗P} as a function of θ."""
+    both = np.kron(pauli, pauli)
+    return lambda theta: np.cos(theta / 2) * np.eye(4) - 1j * np.sin(theta / 2) * both
+
+
+def _permuted(*order: int) -> Callable[[], Matrix]:
+    return lambda: np.eye(len(order), dtype=np.complex128)[list(order)]
 
 
 def _constant(rows: list[list[Any]]) -> Callable[[], Matrix]:
@@ -71,31 +84,54 @@ def _constant(rows: list[list[Any]]) -> Callable[[], Matrix]:
     return lambda: matrix.copy()
 
 
-_X = [[0, 1], [1, 0]]
+_X = np.array([[0, 1], [1, 0]], dtype=np.complex128)
+_Y = np.array([[0, -1j], [1j, 0]])
+_Z = np.diag([1, -1]).astype(np.complex128)
 _R = 1 / np.sqrt(2)
+_H = np.array([[_R, _R], [_R, -_R]], dtype=np.complex128)
 _T = np.exp(0.25j * np.pi)
+_P, _M = 0.5 + 0.5j, 0.5 - 0.5j
+_ISWAP: list[list[Any]] = [[1, 0, 0, 0], [0, 0, 1j, 0], [0, 1j, 0, 0], [0, 0, 0, 1]]
 
-#: Name -> :class:`GateSpec`. ``si`` and ``ti`` are the inverses of ``s`` and ``t``; in ``cx``,
-#: ``cz`` and ``cu3`` the first qubit is the control.
+#: Name -> :class:`GateSpec`. ``si`` and ``ti`` are the inverses of ``s`` and ``t``; ``sx`` and
+#: ``sy`` are square roots of ``x`` and ``y``; the qubits that a ``c`` stands for come first.
 GATES: dict[str, GateSpec] = {
     spec.name: spec
     for spec in (
-        GateSpec("h", 1, 0, "h", _constant([[_R, _R], [_R, -_R]])),
-        GateSpec("x", 1, 0, "x", _constant(_X)),
-        GateSpec("y", 1, 0, "y", _constant([[0, -1j], [1j, 0]])),
-        GateSpec("z", 1, 0, "z", _constant([[1, 0], [0, -1]])),
-        GateSpec("s", 1, 0, "s", _constant([[1, 0], [0, 1j]])),
-        GateSpec("si", 1, 0, "sdg", _constant([[1, 0], [0, -1j]])),
-        GateSpec("t", 1, 0, "t", _constant([[1, 0], [0, _T]])),
-        GateSpec("ti", 1, 0, "tdg", _constant([[1, 0], [0, _T.conjugate()]])),
-        GateSpec("rx", 1, 1, "rx", _rx),
-        GateSpec("ry", 1, 1, "ry", _ry),
-        GateSpec("rz", 1, 1, "rz", _rz),
-        GateSpec("u3", 1, 3, "u3", _u3),
-        GateSpec("cx", 2, 0, "cx", lambda: _controlled(np.array(_X, dtype=np.complex128))),
-        GateSpec("cz", 2, 0, "cz", lambda: np.diag([1, 1, 1, -1]).astype(np.complex128)),
-        GateSpec("swap", 2, 0, "swap", lambda: np.eye(4, dtype=np.complex128)[[0, 2, 1, 3]]),
-        GateSpec("cu3", 2, 3, "cu3", lambda *angles: _controlled(_u3(*angles))),
+        GateSpec("h", 1, 0, lambda: _H.copy()),
+        GateSpec("x", 1, 0, lambda: _X.copy()),
+        GateSpec("y", 1, 0, lambda: _Y.copy()),
+        GateSpec("z", 1, 0, lambda: _Z.copy()),
+        GateSpec("s", 1, 0, _constant([[1, 0], [0, 1j]])),
+        GateSpec("si", 1, 0, _constant([[1, 0], [0, -1j]])),
+        GateSpec("t", 1, 0, _constant([[1, 0], [0, _T]])),
+        GateSpec("ti", 1, 0, _constant([[1, 0], [0, _T.conjugate()]])),
+        GateSpec("sx", 1, 0, _constant([[_P, _M], [_M, _P]])),
+        GateSpec("sxdg", 1, 0, _constant([[_M, _P], [_P, _M]])),
+        GateSpec("sy", 1, 0, _constant([[_P, -_P], [_P, _P]])),
+        GateSpec("rx", 1, 1, _rx),
+        GateSpec("ry", 1, 1, _ry),
+        GateSpec("rz", 1, 1, _rz),
+        GateSpec("p", 1, 1, _phase),
+        GateSpec("u1", 1, 1, _phase),
+        GateSpec("u2", 1, 2, lambda phi, lam: _u3(np.pi / 2, phi, lam)),
+        GateSpec("u3", 1, 3, _u3),
+        GateSpec("cx", 2, 0, lambda: _controlled(_X)),
+        GateSpec("cy", 2, 0, lambda: _controlled(_Y)),
+        GateSpec("cz", 2, 0, lambda: _controlled(_Z)),
+        GateSpec("ch", 2, 0, lambda: _controlled(_H)),
+        GateSpec("swap", 2, 0, _permuted(0, 2, 1, 3)),
+        GateSpec("iswap", 2, 0, _constant(_ISWAP)),
+        GateSpec("cp", 2, 1, lambda lam: _controlled(_phase(lam))),
+        GateSpec("crx", 2, 1, lambda theta: _controlled(_rx(theta))),
+        GateSpec("cry", 2, 1, lambda theta: _controlled(_ry(theta))),
+        GateSpec("crz", 2, 1, lambda theta: _controlled(_rz(theta))),
+        GateSpec("cu3", 2, 3, lambda *angles: _controlled(_u3(*angles))),
+        GateSpec("rxx", 2, 1, _about(_X)),
+        GateSpec("ryy", 2, 1, _about(_Y)),
+        GateSpec("rzz", 2, 1, _about(_Z)),
+        GateSpec("ccx", 3, 0, _permuted(0, 1, 2, 3, 4, 5, 7, 6)),
+        GateSpec("cswap", 3, 0, _permuted(0, 1, 2, 3, 4, 6, 5, 7)),
     )
 }
 
@@ -117,7 +153,8 @@ def gate_matrix(name: str, angles: tuple[float, ...] = ()) -> Matrix:
         ValueError: An unknown gate, or a wrong number of angles.
 
     Source:
-        OpenQASM 3 ``stdgates.inc``; U3(θ, φ, λ) has determinant e^{i(φ+λ)}.
+        OpenQASM 3 ``stdgates.inc``, and Qiskit's ``iswap``, ``rxx``, ``ryy``, ``rzz``;
+        U3(θ, φ, λ) has determinant e^{i(φ+λ)}.
 
     Example:
         >>> gate_matrix("x").real.astype(int).tolist()

@@ -1,25 +1,22 @@
-"""Lowering: the same circuit in a smaller set of gates, with its angles as a linear map.
+"""Lowering: the same gates in a smaller set, with their angles as a linear map.
 
     lowered angles = A @ angles + b        gradient by angles = A.T @ gradient by lowered angles
 
-A table holds one rule per gate: the steps that replace it. The mechanism knows no gate's name,
-so another set of gates needs another table only.
+A table holds one rule per gate: the steps that replace it, to which the table is applied again.
+The mechanism knows no gate's name, so another set of gates needs another table only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from math import pi
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
-from ..errors import must_be
-from ._circuit import Circuit, Gate
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
+from ._decompose import decompose
+from ._gate import UNITARY, Gate, Rows
 
 
 class Affine(NamedTuple):
@@ -37,118 +34,161 @@ class Step(NamedTuple):
     angles: tuple[Affine, ...] = ()
 
 
+#: Gate -> its steps; for a gate that carries its matrix, a function of the matrix.
+Rules = Mapping[str, tuple[Step, ...] | Callable[[Rows], tuple[Step, ...]]]
+
+
 def _turn(name: str, qubit: int, *row: float) -> Step:
     return Step(name, (qubit,), (Affine(row),))
 
 
+def _by(name: str, qubit: int, angle: float) -> Step:
+    """A rotation by a constant angle."""
+    return Step(name, (qubit,), (Affine((), angle),))
+
+
+def _on(name: str, *qubits: int) -> Step:
+    return Step(name, qubits)
+
+
+@lru_cache(maxsize=256)
+def unitary_steps(matrix: Rows) -> tuple[Step, ...]:
+    """Return the steps of a gate that carries its matrix."""
+    return tuple(
+        Step(name, qubits, tuple(Affine((), angle) for angle in angles))
+        for name, qubits, angles in decompose(np.array(matrix))
+    )
+
+
+_CX = _on("cx", 0, 1)
+_CRZ = (_turn("rz", 1, 0.5), _CX, _turn("rz", 1, -0.5), _CX)
+_H_H = (_on("h", 0), _on("h", 1))
+
 #: Gate -> its steps, in the order (θ, φ, λ) of its angles. The first step of ``cu3`` is the phase
 #: of the controlled block: without it the unitary is another one.
-PORTABLE_RULES: dict[str, tuple[Step, ...]] = {
+PORTABLE_RULES: Rules = {
+    "sx": (_by("rx", 0, pi / 2),),
+    "sxdg": (_by("rx", 0, -pi / 2),),
+    "sy": (_by("ry", 0, pi / 2),),
+    "p": (_turn("rz", 0, 1.0),),
+    "u1": (_turn("rz", 0, 1.0),),
+    "u2": (_turn("rz", 0, 0.0, 1.0), _by("ry", 0, pi / 2), _turn("rz", 0, 1.0, 0.0)),
     "u3": (
         _turn("rz", 0, 0.0, 0.0, 1.0),
         _turn("ry", 0, 1.0, 0.0, 0.0),
         _turn("rz", 0, 0.0, 1.0, 0.0),
     ),
-    "cz": (Step("h", (1,)), Step("cx", (0, 1)), Step("h", (1,))),
+    "cy": (_on("si", 1), _CX, _on("s", 1)),
+    "cz": (_on("h", 1), _CX, _on("h", 1)),
+    "ch": (_by("ry", 1, -pi / 4), _on("cz", 0, 1), _by("ry", 1, pi / 4)),
+    "iswap": (_on("s", 0), _on("s", 1), _on("h", 0), _CX, _on("cx", 1, 0), _on("h", 1)),
+    "cp": (_turn("rz", 0, 0.5), *_CRZ),
+    "crx": (_on("h", 1), *_CRZ, _on("h", 1)),
+    "cry": (_turn("ry", 1, 0.5), _CX, _turn("ry", 1, -0.5), _CX),
+    "crz": _CRZ,
     "cu3": (
         _turn("rz", 0, 0.0, 0.5, 0.5),
         _turn("rz", 1, 0.0, -0.5, 0.5),
-        Step("cx", (0, 1)),
+        _CX,
         _turn("rz", 1, 0.0, -0.5, -0.5),
         _turn("ry", 1, -0.5, 0.0, 0.0),
-        Step("cx", (0, 1)),
+        _CX,
         _turn("ry", 1, 0.5, 0.0, 0.0),
         _turn("rz", 1, 0.0, 1.0, 0.0),
     ),
+    "rxx": (*_H_H, Step("rzz", (0, 1), (Affine((1.0,)),)), *_H_H),
+    "ryy": (
+        _by("rx", 0, pi / 2),
+        _by("rx", 1, pi / 2),
+        Step("rzz", (0, 1), (Affine((1.0,)),)),
+        _by("rx", 0, -pi / 2),
+        _by("rx", 1, -pi / 2),
+    ),
+    "rzz": (_CX, _turn("rz", 1, 1.0), _CX),
+    "ccx": (
+        *(_on("h", 2), _on("cx", 1, 2), _on("ti", 2), _on("cx", 0, 2), _on("t", 2)),
+        *(_on("cx", 1, 2), _on("ti", 2), _on("cx", 0, 2), _on("t", 1), _on("t", 2)),
+        *(_on("h", 2), _CX, _on("t", 0), _on("ti", 1), _CX),
+    ),
+    "cswap": (_on("cx", 2, 1), _on("ccx", 0, 1, 2), _on("cx", 2, 1)),
+    UNITARY: unitary_steps,
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Lowered:
-    """A lowered circuit and the map from the original angles to its own.
+class _Angle(NamedTuple):
+    """A linear combination of the circuit's angles, and a constant."""
+
+    coefficients: dict[int, float]
+    constant: float
+
+
+class LoweredGates(NamedTuple):
+    """Lowered gates and the entries of the map to their angles.
 
     Attributes:
-        circuit: The lowered circuit; each of its gates has angles of its own.
-        A: Sparse CSR matrix, (lowered angles × original angles), float64.
-        b: The constants, one for each lowered angle, float64.
+        gates: The gates; each has angles of its own.
+        rows: For each entry of A, its row: a lowered angle.
+        columns: For each entry of A, its column: an original angle.
+        entries: The entries.
+        constants: b, one for each lowered angle.
     """
 
-    circuit: Circuit
-    A: csr_array
-    b: NDArray[np.float64]
-
-    def angles(self, values: ArrayLike) -> NDArray[np.float64]:
-        """Return the lowered circuit's angles.
-
-        Args:
-            values: The original circuit's angles in radians.
-
-        Returns:
-            ``A @ values + b``.
-
-        Raises:
-            ValueError: ``values`` has another shape.
-
-        Example:
-            >>> lowered = Circuit.builder(1).u3(0).build().portable()
-            >>> lowered.angles([0.1, 0.2, 0.3]).tolist()
-            [0.3, 0.1, 0.2]
-        """
-        original = np.asarray(values, dtype=np.float64)
-        expected = (self.A.shape[1],)
-        if original.shape != expected:
-            raise ValueError(must_be("values", f"of shape {expected}", original.shape))
-        lowered: NDArray[np.float64] = self.A @ original + self.b
-        return lowered
+    gates: tuple[Gate, ...]
+    rows: list[int]
+    columns: list[int]
+    entries: list[float]
+    constants: list[float]
 
 
-def _unchanged(gate: Gate) -> tuple[Step, ...]:
-    unit_rows = np.eye(len(gate.angles)).tolist()
-    angles = tuple(Affine(tuple(row)) for row in unit_rows)
-    return (Step(gate.name, tuple(range(len(gate.qubits))), angles),)
-
-
-def lower(circuit: Circuit, rules: Mapping[str, tuple[Step, ...]] = PORTABLE_RULES) -> Lowered:
-    """Replace gates by the steps of their rules; a gate without a rule stays.
+def lower_gates(gates: Iterable[Gate], rules: Rules) -> LoweredGates:
+    """Replace gates by the steps of their rules, again and again; one without a rule stays.
 
     Args:
-        circuit: Any circuit.
-        rules: The table; by default the one whose gates every Braket device takes.
+        gates: The gates.
+        rules: The table.
 
     Returns:
-        The same unitary up to a global phase.
-
-    Source:
-        U3(θ, φ, λ) = e^{i(φ+λ)/2} Rz(φ)·Ry(θ)·Rz(λ); CU3 after OpenQASM 2's ``qelib1.inc``.
-
-    Example:
-        >>> lowered = lower(Circuit.builder(2).cz(0, 1).build())
-        >>> [gate.name for gate in lowered.circuit.gates]
-        ['h', 'cx', 'h']
+        The gates and the map of their angles.
     """
-    from scipy.sparse import csr_array
+    lowered = LoweredGates((), [], [], [], [])
+    made: list[Gate] = []
+    for gate in gates:
+        given = tuple(_Angle({index: 1.0}, 0.0) for index in gate.angles)
+        for final, angles in _expanded(gate, given, rules):
+            first = len(lowered.constants)
+            for angle in angles:
+                for column, entry in angle.coefficients.items():
+                    lowered.rows.append(len(lowered.constants))
+                    lowered.columns.append(column)
+                    lowered.entries.append(entry)
+                lowered.constants.append(angle.constant)
+            numbers = tuple(range(first, len(lowered.constants)))
+            made.append(Gate(final.name, final.qubits, numbers, final.matrix))
+    return lowered._replace(gates=tuple(made))
 
-    gates: list[Gate] = []
-    constants: list[float] = []
-    rows: list[int] = []
-    columns: list[int] = []
-    coefficients: list[float] = []
-    for gate in circuit.gates:
-        for step in rules.get(gate.name) or _unchanged(gate):
-            first = len(constants)
-            for row, constant in step.angles:
-                for column, coefficient in zip(gate.angles, row, strict=True):
-                    if coefficient:
-                        rows.append(len(constants))
-                        columns.append(column)
-                        coefficients.append(coefficient)
-                constants.append(constant)
-            qubits = tuple(gate.qubits[position] for position in step.qubits)
-            gates.append(Gate(step.name, qubits, tuple(range(first, len(constants)))))
-    shape = (len(constants), circuit.n_angles)
-    entries = np.array(coefficients, dtype=np.float64)
-    places = np.array([rows, columns], dtype=np.int32)
-    # One angle used twice by one gate gives two entries at one place: csr_array adds them.
-    matrix = csr_array((entries, (places[0], places[1])), shape=shape)
-    lowered = Circuit(circuit.n_qubits, tuple(gates), len(constants))
-    return Lowered(lowered, matrix, np.array(constants, dtype=np.float64))
+
+def _expanded(
+    gate: Gate, angles: tuple[_Angle, ...], rules: Rules
+) -> Iterator[tuple[Gate, tuple[_Angle, ...]]]:
+    steps = rules.get(gate.name)
+    if steps is None:
+        yield gate, angles
+        return
+    if callable(steps):
+        assert gate.matrix is not None  # such a rule is that of a gate with a matrix
+        steps = steps(gate.matrix)
+    for step in steps:
+        qubits = tuple(gate.qubits[position] for position in step.qubits)
+        combined = tuple(_combined(affine, angles) for affine in step.angles)
+        yield from _expanded(Gate(step.name, qubits), combined, rules)
+
+
+def _combined(affine: Affine, angles: tuple[_Angle, ...]) -> _Angle:
+    coefficients: dict[int, float] = {}
+    constant = affine.constant
+    for factor, angle in zip(affine.row, angles, strict=False):
+        if factor:
+            constant += factor * angle.constant
+            for index, entry in angle.coefficients.items():
+                coefficients[index] = coefficients.get(index, 0.0) + factor * entry
+    return _Angle({index: entry for index, entry in coefficients.items() if entry}, constant)

@@ -7,20 +7,22 @@ q1 ───────⊕────
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
-from ._circuit import Circuit, Gate
 from ._drawing import columns, symbols
+from ._gate import Gate
 
 _COLUMN, _ROW, _MARGIN = 40, 30, 40
 _BLUE = "#0072B2"
 
 
-def svg(circuit: Circuit, max_columns: int, max_rows: int) -> str:
+def svg(n_qubits: int, gates: Sequence[Gate], max_columns: int, max_rows: int) -> str:
     """Return a circuit as an SVG element.
 
     Args:
-        circuit: The circuit.
+        n_qubits: The circuit's number of qubits.
+        gates: Its gates.
         max_columns: Columns of gates before the drawing is cut with ``…``.
         max_rows: Qubits before it is cut at the bottom.
 
@@ -28,12 +30,12 @@ def svg(circuit: Circuit, max_columns: int, max_rows: int) -> str:
         SVG; text and wires take the color of the page.
 
     Example:
-        >>> picture = svg(Circuit.builder(2).h(0).cx(0, 1).build(), 10, 10)
+        >>> picture = svg(2, [Gate("h", (0,)), Gate("cx", (0, 1))], 10, 10)
         >>> picture.count("<circle"), "cx on qubits 0, 1" in picture
         (2, True)
     """
-    drawn, is_cut = columns(circuit, max_columns)
-    rows = min(circuit.n_qubits, max_rows)
+    drawn, is_cut = columns(n_qubits, gates, max_columns)
+    rows = min(n_qubits, max_rows)
     width = _MARGIN + _COLUMN * len(drawn) + (30 if is_cut else 10)
     wires = "".join(
         f"<text x='2' y='{_y(q) + 4}' fill='currentColor'>q{q}</text>"
@@ -42,33 +44,37 @@ def svg(circuit: Circuit, max_columns: int, max_rows: int) -> str:
         + (f"<text x='{width - 18}' y='{_y(q) + 4}' fill='currentColor'>…</text>" if is_cut else "")
         for q in range(rows)
     )
-    gates = "".join(
+    symbols_ = "".join(
         _gate(gate, _MARGIN + _COLUMN * position + _COLUMN // 2, rows)
         for position, column in enumerate(drawn)
         for gate in column
     )
     return (
         f"<svg width='{width}' height='{_ROW * rows}' role='img' font-family='monospace' "
-        f"font-size='12'><title>Circuit of {circuit.n_qubits} qubits</title>{wires}{gates}</svg>"
+        f"font-size='12'><title>Circuit of {n_qubits} qubits</title>{wires}{symbols_}</svg>"
     )
 
 
-def html(circuit: Circuit, max_columns: int = 16, max_rows: int = 24) -> str:
+def html(
+    title: str, n_qubits: int, gates: Sequence[Gate], max_columns: int = 16, max_rows: int = 24
+) -> str:
     """Return a line about a circuit and its drawing, as HTML.
 
     Args:
-        circuit: The circuit.
+        title: The line.
+        n_qubits: The circuit's number of qubits.
+        gates: Its gates.
         max_columns: As in :func:`svg`.
         max_rows: As in :func:`svg`.
 
     Returns:
         HTML that scrolls sideways where it is too wide.
     """
-    hidden = circuit.n_qubits - max_rows
+    hidden = n_qubits - max_rows
     more = f"<div>… and {hidden} more qubits</div>" if hidden > 0 else ""
     return (
-        f"<div><b>{escape(repr(circuit))}</b></div><div style='overflow-x:auto'>"
-        f"{svg(circuit, max_columns, max_rows)}</div>{more}"
+        f"<div><b>{escape(title)}</b></div><div style='overflow-x:auto'>"
+        f"{svg(n_qubits, gates, max_columns, max_rows)}</div>{more}"
     )
 
 
@@ -83,7 +89,7 @@ def _gate(gate: Gate, x: int, rows: int) -> str:
     if last > first:
         # Below the last row that is drawn, the picture itself cuts the line.
         link = f"<line x1='{x}' x2='{x}' y1='{_y(first)}' y2='{_y(last)}' stroke='{_BLUE}'/>"
-    target = {"X": "⊕"} if gate.name == "cx" else {}
+    target = {"X": "⊕"} if gate.name in ("cx", "ccx") else {}
     parts = "".join(_symbol(target.get(symbol, symbol), x, _y(q)) for q, symbol in shown)
     return f"<g><title>{escape(_says(gate))}</title>{link}{parts}</g>" if first < rows else ""
 

@@ -6,7 +6,8 @@ Every entry of every gate matrix is a *slot* of one flat vector:
                                                   └ a 2 × 2 unitary e^{iγ}·U3(θ, φ, λ)
 
 A gate is then a small table of slot numbers, whether it is fixed, parameterized or controlled, and
-``values[slots]`` is its matrix. That serves any engine: one gather, no case for any gate.
+``values[slots]`` is its matrix. That serves any engine: one gather, no case for any gate. Gates of
+another form (three qubits, ``rxx``, a matrix …) become some of this form: :func:`in_slots`.
 """
 
 from __future__ import annotations
@@ -18,19 +19,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..circuits import GATES, Circuit
+from ..circuits import GATES, PORTABLE_RULES, Circuit
 
 ZERO, ONE = 0, 1
 
 # For each gate with angles: (θ, φ, λ, γ) = rows · angles + constants.
 _THETA, _PHI, _LAMBDA = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
 _NONE = [0.0, 0.0, 0.0]
-_U3_FORM: dict[str, tuple[list[list[float]], list[float]]] = {
-    "u3": ([_THETA, _PHI, _LAMBDA, _NONE], [0.0, 0.0, 0.0, 0.0]),
-    "cu3": ([_THETA, _PHI, _LAMBDA, _NONE], [0.0, 0.0, 0.0, 0.0]),
-    "rx": ([_THETA, _NONE, _NONE, _NONE], [0.0, -np.pi / 2, np.pi / 2, 0.0]),
-    "ry": ([_THETA, _NONE, _NONE, _NONE], [0.0, 0.0, 0.0, 0.0]),
-    "rz": ([_NONE, _THETA, _NONE, [-0.5, 0.0, 0.0]], [0.0, 0.0, 0.0, 0.0]),
+_ZERO_SHIFT = [0.0, 0.0, 0.0, 0.0]
+_Form = tuple[list[list[float]], list[float]]
+_U3: _Form = ([_THETA, _PHI, _LAMBDA, _NONE], _ZERO_SHIFT)
+_RX: _Form = ([_THETA, _NONE, _NONE, _NONE], [0.0, -np.pi / 2, np.pi / 2, 0.0])
+_RY: _Form = ([_THETA, _NONE, _NONE, _NONE], _ZERO_SHIFT)
+_RZ: _Form = ([_NONE, _THETA, _NONE, [-0.5, 0.0, 0.0]], _ZERO_SHIFT)
+_P: _Form = ([_NONE, _THETA, _NONE, _NONE], _ZERO_SHIFT)
+_U2: _Form = ([_NONE, _THETA, _PHI, _NONE], [np.pi / 2, 0.0, 0.0, 0.0])
+_U3_FORM: dict[str, _Form] = {
+    **{"rx": _RX, "ry": _RY, "rz": _RZ, "p": _P, "u1": _P, "u2": _U2, "u3": _U3},
+    **{"crx": _RX, "cry": _RY, "crz": _RZ, "cp": _P, "cu3": _U3, "rzz": _RZ},
+}
+
+# Gates that are no table of slots, in terms of gates that are.
+_IN_SLOTS = {
+    name: PORTABLE_RULES[name] for name in ("rxx", "ryy", "iswap", "ccx", "cswap", "unitary")
 }
 
 
@@ -57,7 +68,7 @@ class GateMatrices:
         for gate in circuit.gates:
             if gate.angles:
                 first = self.n_constants + 4 * len(rows)
-                self.slots.append(_parameterized(GATES[gate.name].n_qubits, first))
+                self.slots.append(_parameterized(gate.name, first))
                 rows.append((*gate.angles, *[0] * (3 - len(gate.angles))))
                 forms.append(_U3_FORM[gate.name][0])
                 shifts.append(_U3_FORM[gate.name][1])
@@ -104,15 +115,52 @@ class GateMatrices:
         return torch.cat((constants, torch.polar(torch.ones_like(size), phase).mul(size).ravel()))
 
 
-def _parameterized(n_qubits: int, first: int) -> NDArray[np.int64]:
+def _parameterized(name: str, first: int) -> NDArray[np.int64]:
     """Slots of a parameterized gate; with two qubits the first one controls."""
     own = np.arange(first, first + 4).reshape(2, 2)
-    if n_qubits == 1:
+    if GATES[name].n_qubits == 1:
         return own
     slots = np.full((4, 4), ZERO)
     slots[0, 0] = slots[1, 1] = ONE
     slots[2:, 2:] = own
+    if name == "rzz":  # RZ where the first qubit is 0, its inverse where it is 1
+        slots[range(4), range(4)] = own[[0, 1, 1, 0], [0, 1, 1, 0]]
+        slots[2, 3] = slots[3, 2] = ZERO
     return slots
+
+
+def in_slots(circuit: Circuit, angles: Tensor) -> tuple[Circuit, Tensor]:
+    """Return the same unitary, up to a global phase, in gates that :func:`gate_matrices` takes.
+
+    Args:
+        circuit: Any circuit.
+        angles: Its angles in radians, ``(…, n_angles)``.
+
+    Returns:
+        The circuit and its angles themselves, where all gates are tables of slots already.
+    """
+    lowered = _lowered(circuit)
+    if lowered is None:
+        return circuit, angles
+    other, rows, columns, entries, constants = lowered
+    device = angles.device
+    terms = angles[..., columns.to(device)] * entries.to(device, angles.dtype)
+    start = constants.to(device, angles.dtype).expand(*angles.shape[:-1], -1)
+    return other, start.index_add(-1, rows.to(device), terms)
+
+
+@lru_cache(maxsize=64)
+def _lowered(circuit: Circuit) -> tuple[Circuit, Tensor, Tensor, Tensor, Tensor] | None:
+    """Return the lowered circuit and the map of its angles: rows, columns, entries, constants."""
+    if not any(gate.name in _IN_SLOTS for gate in circuit.gates):
+        return None
+    lowered = circuit.lower(_IN_SLOTS)
+    entries = lowered.A.tocoo()
+    arrays = (entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data, lowered.b)
+    # Made in a model's inference mode, tables would be of no use to its training.
+    with torch.inference_mode(False):
+        rows, columns, numbers, constants = map(torch.from_numpy, arrays)
+    return lowered.circuit, rows, columns, numbers, constants
 
 
 @lru_cache(maxsize=64)

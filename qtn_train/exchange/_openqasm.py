@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..circuits._circuit import Circuit, Gate
-from ..circuits._gates import GATES
+from ..circuits import GATES, Circuit, Gate
 from ..errors import must_be
 
 # Spelled out, not `ctrl @ U`: the phase of U, which the control makes matter, differs between
@@ -34,10 +33,13 @@ gate cu3(theta, phi, lambda) a, b {
   rz(phi) b;
 }"""
 
+#: Name of the gate table -> name in OpenQASM 3, where they differ.
+_WRITTEN = {"si": "sdg", "ti": "tdg"}
+
 #: OpenQASM name -> name of the gate table.
 _NAMES = {
     **{name: name for name in GATES},
-    **{spec.openqasm: name for name, spec in GATES.items()},
+    **{written: name for name, written in _WRITTEN.items()},
     **{"cnot": "cx", "CX": "cx", "U": "u3", "u": "u3"},
 }
 
@@ -92,7 +94,7 @@ def write(circuit: Circuit, angles: NDArray[np.float64] | None) -> str:
     for gate in circuit.gates:
         arguments = ", ".join(values[index] for index in gate.angles)
         operands = ", ".join(f"q[{qubit}]" for qubit in gate.qubits)
-        call = GATES[gate.name].openqasm + (f"({arguments})" if arguments else "")
+        call = _WRITTEN.get(gate.name, gate.name) + (f"({arguments})" if arguments else "")
         lines.append(f"{call} {operands};")
     return "\n".join([*lines, "c = measure q;", ""])
 

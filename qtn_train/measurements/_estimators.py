@@ -22,7 +22,6 @@ from torch import Tensor
 
 from .._random import permutation, raw_bits
 from ..circuits import Circuit
-from ..circuits._lowering import lower
 from ..errors import must_be, positive_int
 from ._counts import Program
 
@@ -46,13 +45,14 @@ _PLUS, _MINUS = (np.sqrt(2) + 1) / (4 * np.sqrt(2)), (np.sqrt(2) - 1) / (4 * np.
 _FOUR = (Term(_NEAR, _PLUS), Term(-_NEAR, -_PLUS), Term(_FAR, -_MINUS), Term(-_FAR, _MINUS))
 
 #: Gate -> the rule of each of its angles. An angle whose generator has two eigenvalues one apart
-#: takes two terms; θ of ``cu3`` has 0 and ±½, and takes four (arXiv 1811.11184, 2104.05695).
+#: takes two terms; θ of controlled rotations has 0 and ±½, and takes four (arXiv 1811.11184,
+#: 2104.05695).
 #: Shifting the rotations of ``portable()`` instead would never cost fewer circuits: as many for
 #: ``u3``, 12 in place of 8 for ``cu3``.
 SHIFT_RULES: dict[str, tuple[tuple[Term, ...], ...]] = {
-    "rx": (_TWO,),
-    "ry": (_TWO,),
-    "rz": (_TWO,),
+    **dict.fromkeys(("rx", "ry", "rz", "p", "u1", "cp", "rxx", "ryy", "rzz"), (_TWO,)),
+    **dict.fromkeys(("crx", "cry", "crz"), (_FOUR,)),
+    "u2": (_TWO, _TWO),
     "u3": (_TWO, _TWO, _TWO),
     "cu3": (_FOUR, _TWO, _TWO),
 }
@@ -87,7 +87,7 @@ def shift_table(circuit: Circuit) -> ShiftTable:
     Returns:
         The table.
     """
-    untied = lower(circuit, {})
+    untied = circuit.lower({})
     rules = [rule for gate in circuit.gates for rule in SHIFT_RULES.get(gate.name, ())]
     terms = [(place, *term) for place, rule in enumerate(rules) for term in rule]
     columns = np.array(terms, dtype=np.float64).reshape(-1, 3).T

@@ -1,13 +1,25 @@
 """Every ansatz: gates, angle counts, the smallest numbers of qubits."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import jaxtyping
 import numpy as np
 import oracle
 import pytest
 from numpy.typing import NDArray
 
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
+from qtn_train.circuits._shape import edge_colors
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Turn the tests' own type checks off, as they are for users, to see our messages."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def layout(circuit: Circuit) -> str:
@@ -75,7 +87,87 @@ def test_command_line_names_are_the_functions_names() -> None:
     for name, function in ANSATZE.items():
         assert function.__name__ == name.replace("-", "_")
         assert function is getattr(ansatz, function.__name__)
-    assert {*ansatz.__all__} == {"ANSATZE", "product", *(f.__name__ for f in ANSATZE.values())}
+    named = {function.__name__ for function in ANSATZE.values()}
+    assert {*ansatz.__all__} == {"ANSATZE", "couplings", "grid", "product", *named}
+
+
+def test_grid() -> None:
+    assert layout(ansatz.grid(1, 1, 2)) == "ry0 rz0 ry0 rz0 ry0"
+    assert layout(ansatz.grid(1, 2, 1)) == "ry0 ry1 rz0 rz1 cz01 ry0 ry1"
+    pairs = [gate.qubits for gate in ansatz.grid(3, 3, 5).gates if gate.name == "cz"]
+    colors = [
+        [(0, 1), (3, 4), (6, 7)],
+        [(1, 2), (4, 5), (7, 8)],
+        [(0, 3), (1, 4), (2, 5)],
+        [(3, 6), (4, 7), (5, 8)],
+    ]
+    assert pairs == [pair for color in [*colors, colors[0]] for pair in color]
+    assert ansatz.grid(2, 1, 1).n_angles == 6
+    with pytest.raises(ValueError, match="`rows` must be a positive integer; got 0"):
+        ansatz.grid(0, 3, 1)
+
+
+def heavy_hexagons() -> list[tuple[int, int]]:
+    """A 127-qubit map by a formula: rows of 15 (14 first and last), joined by 4 qubits each."""
+    rows, number = [], 0
+    pairs = []
+    bridges: list[list[int]] = []
+    for row in range(7):
+        length = 14 if row in (0, 6) else 15
+        rows.append(list(range(number, number + length)))
+        number += length
+        if row < 6:
+            bridges.append(list(range(number, number + 4)))
+            number += 4
+    for row, qubits in enumerate(rows):
+        pairs += itertools.pairwise(qubits)
+        if row < 6:
+            for k, bridge in enumerate(bridges[row]):
+                above = 4 * k + (0 if row % 2 == 0 else 2)
+                below = above - (1 if row == 5 else 0)
+                pairs += [(qubits[above], bridge), (bridge, rows[row + 1][below])]
+    assert number == 127
+    return pairs
+
+
+@pytest.mark.parametrize("shape", ["heavy-hex", "ring of 5", "complete 6", "random"])
+def test_couplings_color_any_graph(shape: str) -> None:
+    rng = np.random.default_rng(4)
+    every = [(a, b) for a in range(12) for b in range(a + 1, 12)]
+    pairs = {
+        "heavy-hex": heavy_hexagons(),
+        "ring of 5": [(k, (k + 1) % 5) for k in range(5)],
+        "complete 6": [(a, b) for a in range(6) for b in range(a + 1, 6)],
+        "random": [every[k] for k in rng.permutation(len(every))[:40]],
+    }[shape]
+    colors = edge_colors(pairs)
+    assert sorted(pair for color in colors for pair in color) == sorted(pairs)
+    degree = max(np.bincount(np.array(pairs).ravel()))
+    for color in colors:
+        touched = [qubit for pair in color for qubit in pair]
+        assert len(touched) == len(set(touched))
+    assert len(colors) <= (degree if shape == "heavy-hex" else 2 * degree - 1)
+    circuit = ansatz.couplings(pairs, len(colors))
+    assert sorted(g.qubits for g in circuit.gates if g.name == "cz") == sorted(pairs)
+    assert circuit.n_angles == circuit.n_qubits * (2 * len(colors) + 1)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "error", "message"),
+    [
+        ([], ValueError, "`pairs` must be at least one pair of qubits; got none"),
+        ([(0, 0)], ValueError, r"must be pairs of two different qubit numbers .* got \(0, 0\)"),
+        ([(0, -1)], ValueError, r"of at least 0; got \(0, -1\)"),
+        ([(0, 1.5)], TypeError, r"of at least 0; got \(0, 1\.5\)"),
+        ([(0, 1, 2)], TypeError, r"of at least 0; got \(0, 1, 2\)"),
+        ([(0, 1), (1, 0)], ValueError, r"must be different pairs .* got \(1, 0\) twice"),
+        ([(0, 1), (1, 3)], ValueError, r"must be pairs of the qubits 0…N−1; got no 2\. Number"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_couplings_messages(pairs: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        ansatz.couplings(pairs, 1)
 
 
 def test_ry_cx_chain_has_real_amplitudes() -> None:

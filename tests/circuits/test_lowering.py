@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtn_train.circuits import ANSATZE, GATES, PORTABLE, Circuit, Lowered
-from qtn_train.circuits._lowering import Affine, Step, lower
+from qtn_train.circuits._lowering import Affine, Step
 
 ATOL = 1e-13  # a product of at most 100 matrices in double precision
 
@@ -26,10 +26,26 @@ def assert_same_unitary(circuit: Circuit, angles: np.ndarray) -> None:
 def test_each_gate(name: str) -> None:
     spec = GATES[name]
     rng = np.random.default_rng(0)
-    for qubits in [(0, 1), (1, 0), (2, 0)]:
+    for qubits in [(0, 1, 2), (1, 0, 2), (2, 0, 1)]:
         circuit = Circuit.builder(3).add(name, *qubits[: spec.n_qubits]).build()
         for _ in range(3):
             assert_same_unitary(circuit, rng.uniform(-7, 7, spec.n_angles))
+
+
+@pytest.mark.parametrize("n_qubits", [1, 2, 3, 4, 5])
+def test_any_unitary(n_qubits: int) -> None:
+    rng = np.random.default_rng(n_qubits)
+    order = [int(qubit) for qubit in rng.permutation(n_qubits)]
+    special = [
+        oracle.random_unitary(rng, n_qubits),
+        np.eye(2**n_qubits),
+        -1j * np.eye(2**n_qubits)[::-1],
+        np.diag(np.exp(1j * rng.normal(size=2**n_qubits))),
+        np.eye(2**n_qubits)[rng.permutation(2**n_qubits)],
+    ]
+    for matrix in special:
+        circuit = Circuit.builder(n_qubits).unitary(matrix, *order).build()
+        assert_same_unitary(circuit, np.zeros(0))
 
 
 @given(
@@ -122,7 +138,7 @@ def test_table_with_constants_and_gates_of_several_angles() -> None:
         ),
     }
     circuit = Circuit.builder(2).h(1).rx(1).cx(1, 0).build()
-    lowered = lower(circuit, rules)
+    lowered = circuit.lower(rules)
     assert isinstance(lowered, Lowered)
     assert [gate.name for gate in lowered.circuit.gates] == ["u3", "u3", "cx"]
     expected = [np.pi / 2, 0, np.pi, 0, -np.pi / 2, np.pi / 2]

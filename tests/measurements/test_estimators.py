@@ -40,7 +40,7 @@ def one_of_each(name: str) -> Circuit:
     builder = Circuit.builder(3)
     for qubit in range(3):
         builder.u3(qubit)
-    builder.add(name, *(2, 0)[: GATES[name].n_qubits])
+    builder.add(name, *(2, 0, 1)[: GATES[name].n_qubits])
     for qubit in range(3):
         builder.ry(qubit)
     return builder.build()

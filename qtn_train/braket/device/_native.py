@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...circuits import Circuit, Gate
-from ...circuits._lowering import PORTABLE_RULES, Affine, Lowered, Step, lower
+from ...circuits import PORTABLE_RULES, Circuit, Gate, Lowered
+from ...circuits._lowering import Affine, Rules, Step
 from ._target import Family
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ _CX = Step("cx", (0, 1))
 _CZ = Step("cz", (0, 1))
 
 #: First: nothing but rotations, fixed gates, cx and cz.
-_FIRST = {
-    "u3": PORTABLE_RULES["u3"],
-    "cu3": PORTABLE_RULES["cu3"],
+_FIRST: Rules = {name: rule for name, rule in PORTABLE_RULES.items() if name != "cz"} | {
     "swap": (_CX, Step("cx", (1, 0)), _CX),
 }
 
@@ -116,8 +114,8 @@ def lower_native(circuit: Circuit, family: Family) -> Native:
         >>> [gate.name for gate in native.gates]
         ['prx', 'prx', 'cz', 'prx']
     """
-    first = lower(circuit, _FIRST)
-    second = lower(first.circuit, _ANY_ANGLE if family == "iqm" else _QUARTERS)
+    first = circuit.lower(_FIRST)
+    second = first.circuit.lower(_ANY_ANGLE if family == "iqm" else _QUARTERS)
     matrix, constants = second.A @ first.A, second.A @ first.b + second.b
     if family == "rigetti":
         return Native(second.circuit.gates, matrix, constants)

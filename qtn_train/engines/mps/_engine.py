@@ -11,7 +11,7 @@ from ...circuits import Circuit
 from ...errors import must_be, positive_int
 from ...measurements._base import Measurement
 from .._base import Engine, register_engine
-from .._slots import gate_matrices
+from .._slots import gate_matrices, in_slots
 from . import _torch as _torch  # the derivatives of the factorizations
 from ._chain import Chain, evolve, zero_state
 from ._split import SvdGradient
@@ -112,6 +112,7 @@ class MPSEngine(Engine):
         return _MAX_QUBITS
 
     def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> MPSState:
+        circuit, angles = in_slots(circuit, angles)
         values = gate_matrices(circuit).values(angles, self.complex_dtype)
         tensors = zero_state(circuit.n_qubits, values)
         chain = Chain(tensors, self.max_bond, self.cutoff, self.svd_gradient)

@@ -26,6 +26,7 @@ from ...measurements._base import Measurement
 from ...measurements._pauli import PauliSum
 from .._base import Engine, State, bits_of, draw, register_engine
 from .._once import once
+from .._slots import in_slots
 from ._blocks import BlockPlan, block_plan
 from ._expectation import expectations
 from ._layers import layer_plan
@@ -136,6 +137,7 @@ class StatevectorEngine(Engine):
                 expected = f"at most {limit} for StatevectorEngine on {angles.device}"
                 hint = "Take MPSEngine(max_bond=...) instead."
                 raise UnsupportedByEngine(must_be("n_qubits", expected, circuit.n_qubits, hint))
+        circuit, angles = in_slots(circuit, angles)
         on_cpu = angles.device.type == "cpu"
         layers = layer_plan(circuit) if on_cpu else None
         if layers is not None:
