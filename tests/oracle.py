@@ -152,7 +152,7 @@ def random_circuit(
     rng: np.random.Generator,
     n_qubits: int,
     n_gates: int,
-    names: Sequence[str] = (*GATES, "unitary"),
+    names: Sequence[str] = tuple(GATES),
     share: float = 0.0,
 ) -> Circuit:
     """Return random gates on random qubits.

@@ -81,7 +81,7 @@ def test_texts() -> None:
 @pytest.mark.parametrize("name", GATES)
 def test_every_gate_is_drawn_and_named(name: str) -> None:
     spec = GATES[name]
-    circuit = Circuit.builder(3).add(name, *(2, 0)[: spec.n_qubits]).build()
+    circuit = Circuit.builder(3).add(name, *(2, 0, 1)[: spec.n_qubits]).build()
     shapes = parsed(circuit._repr_html_())
     (group,) = shapes.iter("g")
     title = group.find("title")

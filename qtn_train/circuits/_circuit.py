@@ -164,6 +164,7 @@ class Circuit:
         shape = (len(found.constants), self.n_angles)
         entries = np.array(found.entries, dtype=np.float64)
         places = np.array([found.rows, found.columns], dtype=np.int32)
+        # One angle used twice by one gate gives two entries at one place: csr_array adds them.
         matrix = csr_array((entries, (places[0], places[1])), shape=shape)
         lowered = Circuit(self.n_qubits, found.gates, len(found.constants))
         return Lowered(lowered, matrix, np.array(found.constants, dtype=np.float64))

@@ -2,8 +2,8 @@
 
     lowered angles = A @ angles + b        gradient by angles = A.T @ gradient by lowered angles
 
-A table holds one rule per gate: the steps that replace it, to which the table is applied again.
-The mechanism knows no gate's name, so another set of gates needs another table only.
+A table holds one rule per gate: the steps that replace it. The mechanism knows no gate's name, so
+another set of gates needs another table only.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ class Step(NamedTuple):
     angles: tuple[Affine, ...] = ()
 
 
-#: Gate -> its steps; for a gate that carries its matrix, a function of the matrix.
-Rules = Mapping[str, tuple[Step, ...] | Callable[[Rows], tuple[Step, ...]]]
+#: The steps that replace a gate; for a gate that carries its matrix, a function of the matrix.
+Rule = tuple[Step, ...] | Callable[[Rows], tuple[Step, ...]]
+#: Gate -> its rule.
+Rules = Mapping[str, Rule]
 
 
 def _turn(name: str, qubit: int, *row: float) -> Step:
@@ -51,22 +53,69 @@ def _on(name: str, *qubits: int) -> Step:
     return Step(name, qubits)
 
 
-@lru_cache(maxsize=256)
-def unitary_steps(matrix: Rows) -> tuple[Step, ...]:
-    """Return the steps of a gate that carries its matrix."""
+def _unitary(matrix: Rows) -> tuple[Step, ...]:
     return tuple(
         Step(name, qubits, tuple(Affine((), angle) for angle in angles))
         for name, qubits, angles in decompose(np.array(matrix))
     )
 
 
+def flat(rules: Rules) -> Rules:
+    """Return a table of the same gates in which no step is a gate of the table.
+
+    Args:
+        rules: A table; the steps of a gate do not lead back to it.
+
+    Returns:
+        The table, each rule followed to its end.
+
+    Example:
+        >>> [step.name for step in flat(PORTABLE_RULES)["ch"]]
+        ['ry', 'h', 'cx', 'h', 'ry']
+    """
+    return {name: _flat_rule(rule, rules) for name, rule in rules.items()}
+
+
+def _flat_rule(rule: Rule, rules: Rules) -> Rule:
+    if callable(rule):
+        return lru_cache(maxsize=256)(lambda matrix: _flat_steps(rule(matrix), rules))
+    return _flat_steps(rule, rules)
+
+
+def _flat_steps(steps: tuple[Step, ...], rules: Rules) -> tuple[Step, ...]:
+    return tuple(final for step in steps for final in _followed(step, rules))
+
+
+def _followed(step: Step, rules: Rules) -> Iterator[Step]:
+    rule = rules.get(step.name)
+    if rule is None:
+        yield step
+        return
+    assert not callable(rule)  # no step carries a matrix
+    for inner in rule:
+        qubits = tuple(step.qubits[position] for position in inner.qubits)
+        angles = tuple(_composed(affine, step.angles) for affine in inner.angles)
+        yield from _followed(Step(inner.name, qubits, angles), rules)
+
+
+def _composed(affine: Affine, angles: tuple[Affine, ...]) -> Affine:
+    """Return an angle of a step as a function of what the step's own angles are functions of."""
+    width = max((len(angle.row) for angle in angles), default=0)
+    row, constant = [0.0] * width, affine.constant
+    for factor, angle in zip(affine.row, angles, strict=False):
+        constant += factor * angle.constant
+        for column, entry in enumerate(angle.row):
+            row[column] += factor * entry
+    return Affine(tuple(row), constant)
+
+
 _CX = _on("cx", 0, 1)
 _CRZ = (_turn("rz", 1, 0.5), _CX, _turn("rz", 1, -0.5), _CX)
 _H_H = (_on("h", 0), _on("h", 1))
 
-#: Gate -> its steps, in the order (θ, φ, λ) of its angles. The first step of ``cu3`` is the phase
-#: of the controlled block: without it the unitary is another one.
-PORTABLE_RULES: Rules = {
+#: Each gate outside of the portable set in terms of simpler ones; its angles are (θ, φ, λ). The
+#: first step of ``cu3`` is the phase of the controlled block: without it the unitary is another.
+GATE_RULES: Rules = {
     "sx": (_by("rx", 0, pi / 2),),
     "sxdg": (_by("rx", 0, -pi / 2),),
     "sy": (_by("ry", 0, pi / 2),),
@@ -111,15 +160,11 @@ PORTABLE_RULES: Rules = {
         *(_on("h", 2), _CX, _on("t", 0), _on("ti", 1), _CX),
     ),
     "cswap": (_on("cx", 2, 1), _on("ccx", 0, 1, 2), _on("cx", 2, 1)),
-    UNITARY: unitary_steps,
+    UNITARY: _unitary,
 }
 
-
-class _Angle(NamedTuple):
-    """A linear combination of the circuit's angles, and a constant."""
-
-    coefficients: dict[int, float]
-    constant: float
+#: The same in the gates that every Braket device takes.
+PORTABLE_RULES: Rules = flat(GATE_RULES)
 
 
 class LoweredGates(NamedTuple):
@@ -141,7 +186,7 @@ class LoweredGates(NamedTuple):
 
 
 def lower_gates(gates: Iterable[Gate], rules: Rules) -> LoweredGates:
-    """Replace gates by the steps of their rules, again and again; one without a rule stays.
+    """Replace gates by the steps of their rules; a gate without a rule stays.
 
     Args:
         gates: The gates.
@@ -150,45 +195,32 @@ def lower_gates(gates: Iterable[Gate], rules: Rules) -> LoweredGates:
     Returns:
         The gates and the map of their angles.
     """
-    lowered = LoweredGates((), [], [], [], [])
     made: list[Gate] = []
+    lowered = LoweredGates((), [], [], [], [])
     for gate in gates:
-        given = tuple(_Angle({index: 1.0}, 0.0) for index in gate.angles)
-        for final, angles in _expanded(gate, given, rules):
+        for step in _steps(gate, rules):
             first = len(lowered.constants)
-            for angle in angles:
-                for column, entry in angle.coefficients.items():
-                    lowered.rows.append(len(lowered.constants))
-                    lowered.columns.append(column)
-                    lowered.entries.append(entry)
-                lowered.constants.append(angle.constant)
+            for row, constant in step.angles:
+                for column, entry in zip(gate.angles, row, strict=False):
+                    if entry:
+                        lowered.rows.append(len(lowered.constants))
+                        lowered.columns.append(column)
+                        lowered.entries.append(entry)
+                lowered.constants.append(constant)
+            qubits = tuple(gate.qubits[position] for position in step.qubits)
             numbers = tuple(range(first, len(lowered.constants)))
-            made.append(Gate(final.name, final.qubits, numbers, final.matrix))
+            matrix = gate.matrix if step.name == UNITARY else None
+            made.append(Gate(step.name, qubits, numbers, matrix))
     return lowered._replace(gates=tuple(made))
 
 
-def _expanded(
-    gate: Gate, angles: tuple[_Angle, ...], rules: Rules
-) -> Iterator[tuple[Gate, tuple[_Angle, ...]]]:
-    steps = rules.get(gate.name)
-    if steps is None:
-        yield gate, angles
-        return
-    if callable(steps):
+def _steps(gate: Gate, rules: Rules) -> tuple[Step, ...]:
+    rule = rules.get(gate.name)
+    if rule is None:
+        rows = np.eye(len(gate.angles)).tolist()
+        angles = tuple(Affine(tuple(row)) for row in rows)
+        return (Step(gate.name, tuple(range(len(gate.qubits))), angles),)
+    if callable(rule):
         assert gate.matrix is not None  # such a rule is that of a gate with a matrix
-        steps = steps(gate.matrix)
-    for step in steps:
-        qubits = tuple(gate.qubits[position] for position in step.qubits)
-        combined = tuple(_combined(affine, angles) for affine in step.angles)
-        yield from _expanded(Gate(step.name, qubits), combined, rules)
-
-
-def _combined(affine: Affine, angles: tuple[_Angle, ...]) -> _Angle:
-    coefficients: dict[int, float] = {}
-    constant = affine.constant
-    for factor, angle in zip(affine.row, angles, strict=False):
-        if factor:
-            constant += factor * angle.constant
-            for index, entry in angle.coefficients.items():
-                coefficients[index] = coefficients.get(index, 0.0) + factor * entry
-    return _Angle({index: entry for index, entry in coefficients.items() if entry}, constant)
+        return rule(gate.matrix)
+    return rule

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..circuits import GATES, PORTABLE_RULES, Circuit
+from ..circuits import GATES, Circuit
+from ..circuits._lowering import GATE_RULES, flat
 
 ZERO, ONE = 0, 1
 
@@ -40,9 +41,9 @@ _U3_FORM: dict[str, _Form] = {
 }
 
 # Gates that are no table of slots, in terms of gates that are.
-_IN_SLOTS = {
-    name: PORTABLE_RULES[name] for name in ("rxx", "ryy", "iswap", "ccx", "cswap", "unitary")
-}
+_IN_SLOTS = flat(
+    {name: GATE_RULES[name] for name in ("rxx", "ryy", "iswap", "ccx", "cswap", "unitary")}
+)
 
 
 class GateMatrices:

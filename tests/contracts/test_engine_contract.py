@@ -93,7 +93,7 @@ def one_of_each(name: str) -> Circuit:
     builder = Circuit.builder(3)
     for qubit in range(3):
         builder.add("u3", qubit)
-    builder.add(name, *(2, 0)[: spec.n_qubits])
+    builder.add(name, *(2, 0, 1)[: spec.n_qubits])
     for qubit in range(3):
         builder.add("ry", qubit)
     return builder.build()
@@ -120,12 +120,18 @@ def pauli_matrix(string: str) -> np.ndarray:
     return out
 
 
-def check_against_oracle(engine: Engine, circuit: Circuit, angles: np.ndarray) -> None:
+def check_against_oracle(
+    engine: Engine, circuit: Circuit, angles: np.ndarray, *, any_phase: bool = False
+) -> None:
     state = engine.prepare(circuit, torch.from_numpy(angles))
     expected = oracle.amplitudes(circuit, angles)
     atol = tolerances.AMPLITUDE[engine.dtype]
     assert state.n_qubits == circuit.n_qubits
-    assert np.abs(amplitudes(state) - expected).max() < atol
+    found = amplitudes(state)
+    if any_phase:
+        assert oracle.phase_distance(found, expected) < atol
+    else:
+        assert np.abs(found - expected).max() < atol
     probs = state.probs(0, 2**circuit.n_qubits)
     assert probs.shape == (2**circuit.n_qubits,)
     assert probs.dtype == engine.real_dtype == REAL[engine.dtype]
@@ -159,6 +165,20 @@ def test_every_ansatz(case: EngineCase, dtype: ComplexDtype, name: str, n_qubits
 def test_every_gate(case: EngineCase, dtype: ComplexDtype, name: str) -> None:
     circuit = one_of_each(name)
     check_against_oracle(case.make(dtype), circuit, random_angles(circuit))
+
+
+@exact_engines
+@both_dtypes
+def test_any_unitary(case: EngineCase, dtype: ComplexDtype) -> None:
+    """Gates that carry their matrix, among others; the phase of all amplitudes is left open."""
+    rng = np.random.default_rng(5)
+    names = ("u3", "cu3", "unitary", "rxx", "ccx")
+    for n_qubits in (1, 2, 5):
+        circuit = oracle.random_circuit(rng, n_qubits, 12, names, 0.3)
+        wide = tuple(map(tuple, oracle.random_unitary(rng, min(3, n_qubits)).tolist()))
+        gate = Gate("unitary", tuple(range(n_qubits))[-3:][::-1], (), wide)
+        circuit = Circuit(n_qubits, (*circuit.gates, gate), circuit.n_angles)
+        check_against_oracle(case.make(dtype), circuit, random_angles(circuit), any_phase=True)
 
 
 @exact_engines

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ...circuits import PORTABLE_RULES, Circuit, Gate, Lowered
-from ...circuits._lowering import Affine, Rules, Step
+from ...circuits import Circuit, Gate, Lowered
+from ...circuits._lowering import GATE_RULES, Affine, Step, flat
 from ._target import Family
 
 if TYPE_CHECKING:
@@ -54,9 +54,8 @@ _CX = Step("cx", (0, 1))
 _CZ = Step("cz", (0, 1))
 
 #: First: nothing but rotations, fixed gates, cx and cz.
-_FIRST: Rules = {name: rule for name, rule in PORTABLE_RULES.items() if name != "cz"} | {
-    "swap": (_CX, Step("cx", (1, 0)), _CX),
-}
+_SWAP = {"swap": (_CX, Step("cx", (1, 0)), _CX)}
+_FIRST = flat({name: rule for name, rule in GATE_RULES.items() if name != "cz"} | _SWAP)
 
 _FIXED = {
     "x": (_constant("rx", 0, pi),),
