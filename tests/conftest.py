@@ -94,14 +94,12 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def scheduler() -> Iterator[str]:
+def _dask() -> Iterator[str]:
     """The address of a Dask scheduler with two workers, which are threads of this process."""
-    import torch
     from distributed import LocalCluster
 
     from qtn_train.studies import _runner
 
-    threads = torch.get_num_threads()
     with (
         _runner._event_loop() as loop,
         LocalCluster(
@@ -115,4 +113,19 @@ def scheduler() -> Iterator[str]:
         ) as cluster,
     ):
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def scheduler(_dask: str, torch_threads: None) -> str:
+    """The same, with torch's threads as before afterwards: workers compute with one."""
+    return _dask
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    """Let a test set torch's number of threads."""
+    import torch
+
+    threads = torch.get_num_threads()
+    yield
     torch.set_num_threads(threads)

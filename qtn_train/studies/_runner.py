@@ -120,17 +120,36 @@ def _connected(
     import dask
     from distributed import Client
 
-    if scheduler is None:
-        with dask.config.set(_LOCAL), _event_loop() as loop:
-            cluster = _local_cluster(workers, memory_limit, loop)
-            try:
-                with Client(cluster) as client:
-                    yield client
-            finally:
-                _close(cluster)
-        return
+    with _event_loop() as loop:
+        if scheduler is None:
+            with dask.config.set(_LOCAL), _process_unchanged():
+                cluster = _local_cluster(workers, memory_limit, loop)
+                try:
+                    with Client(cluster) as client:
+                        yield client
+                finally:
+                    _close(cluster)
+        else:
+            with _client_of(scheduler, loop) as client:
+                _check_workers(client)
+                yield client
+
+
+def _client_of(scheduler: str, loop: Any) -> Any:
+    """Connect to a running scheduler, which has 10 s to answer."""
+    from distributed import Client
+    from distributed.comm.core import connect
+
+    address = _address(scheduler)
+
+    async def ask() -> None:
+        comm = await connect(address, timeout=_SECONDS_TO_ANSWER)
+        await comm.close()
+
     try:
-        client = Client(_address(scheduler), timeout=_SECONDS_TO_ANSWER)
+        # Asked before: a client that could not connect cannot be closed either.
+        asyncio.run_coroutine_threadsafe(ask(), loop.asyncio_loop).result()
+        return Client(address, timeout=_SECONDS_TO_ANSWER, loop=loop)
     except (OSError, ValueError) as error:
         expected = "the address of a running Dask scheduler"
         reason = f"no answer within {_SECONDS_TO_ANSWER:g} s"
@@ -139,9 +158,19 @@ def _connected(
         actual = f"{scheduler} ({reason})"
         hint = "Start one with `dask scheduler`."
         raise RunError(must_be("scheduler", expected, actual, hint)) from error
-    with client:
-        _check_workers(client)
-        yield client
+
+
+@contextmanager
+def _process_unchanged() -> Iterator[None]:
+    """Put back this process's environment and import path: Dask changes both for its workers."""
+    environment, path = dict(os.environ), list(sys.path)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+        sys.path[:] = path
 
 
 @contextmanager

@@ -4,14 +4,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HOWTO = Path(__file__).parents[2] / "docs" / "howto" / "cluster.md"
 
 
-def test_the_slurm_job_is_what_the_text_says() -> None:
+def test_the_slurm_job_is_what_the_text_says(monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", HOWTO.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
     # Nothing here listens beyond this machine, nor on a port that may be taken.
     local = 'scheduler_options={"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},'
+    # Importing dask_jobqueue takes over Ctrl-C.
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     exec(code.replace('    memory="32GB",', f'    memory="32GB",\n    {local}'), names)
     with names["cluster"] as cluster:
         lines = cluster.job_script().splitlines()

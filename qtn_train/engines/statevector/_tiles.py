@@ -168,10 +168,14 @@ os.register_at_fork(after_in_child=_note_fork)
 def _n_threads(n_tiles: int) -> int:
     import numba
 
-    if _FORKED:
+    threads = torch.get_num_threads()
+    wanted = min(threads, n_tiles // _TILES_PER_THREAD)
+    if _FORKED or wanted <= 1:
         return 1
-    worthwhile = max(1, n_tiles // _TILES_PER_THREAD)
-    return min(torch.get_num_threads(), numba.get_num_threads(), worthwhile)
+    available = numba.get_num_threads()
+    # When numba starts its OpenMP threads, it sets the number of those of the whole process.
+    torch.set_num_threads(threads)
+    return min(wanted, available)
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -97,15 +99,11 @@ def test_blocks_of_all_sizes_and_tiles_give_the_same_state_and_gradient(name: st
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ANSATZE)
-def test_many_tiles_agree_with_blocks(name: str, threads: int) -> None:
+def test_many_tiles_agree_with_blocks(name: str, threads: int, torch_threads: None) -> None:
     circuit = ANSATZE[name](ROWS + COLUMNS + 3, 2)
     values = angles_of(circuit)
-    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    try:
-        amplitudes, grad = run(circuit, values)
-    finally:
-        torch.set_num_threads(before)
+    amplitudes, grad = run(circuit, values)
     other, other_grad = run_blocks(circuit, values, 3)
     torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
     torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
@@ -209,8 +207,23 @@ def test_a_control_at_every_column(turn: str, gate: str, monkeypatch: pytest.Mon
     torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_torch_keeps_its_number_of_threads(threads: int) -> None:
+    code = f"""
+import torch
+from qtn_train import StatevectorEngine, ansatz
+torch.set_num_threads({threads})
+circuit = ansatz.ry_cx_chain({ROWS + COLUMNS + 3}, 1)
+angles = torch.zeros(circuit.n_angles, requires_grad=True)
+StatevectorEngine().prepare(circuit, angles).probs(0, 4).sum().backward()
+print(torch.get_num_threads())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{threads}\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_process_computes_the_same() -> None:
+def test_a_forked_process_computes_the_same(torch_threads: None) -> None:
     circuit = ansatz.u3_cu3_ring(ROWS + COLUMNS + 3, 1)
     values = angles_of(circuit)
     torch.set_num_threads(2)
