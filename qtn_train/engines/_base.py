@@ -27,6 +27,7 @@ from ..measurements._base import Measurement
 from ..measurements._pauli import PauliSum, Terms, parse_list, parse_terms
 from ..measurements._probabilities import Probabilities
 from ._range import times_power_of_two
+from ._transforms import entered
 
 #: More numbers than this in one tensor are refused: ask for them in blocks.
 MAX_BLOCK = 2**31
@@ -61,6 +62,7 @@ class State(ABC):
 
         Returns:
             Non-negative floats, differentiable where the engine is; all outcomes together sum to 1.
+            Of a batch of states, one line for each.
 
         Raises:
             TypeError: An end of the range is not an integer.
@@ -492,12 +494,12 @@ class Engine(ABC):
             actual = angles.dtype if isinstance(angles, Tensor) else type(angles).__name__
             raise TypeError(must_be("angles", "a floating-point tensor", actual))
         shape = tuple(angles.shape)
-        if shape[-1:] != (circuit.n_angles,) or len(shape) > (2 if self.batched else 1):
+        is_long = len(shape) > (2 if self.batched else 1)
+        if shape[-1:] != (circuit.n_angles,) or is_long or 0 in shape[:-1]:
             batch = f", or (batch, {circuit.n_angles})" if self.batched else ""
             expected = f"of shape ({circuit.n_angles},){batch}"
             raise ValueError(must_be("angles", expected, shape))
-        if not bool(torch.isfinite(angles).all()):
-            raise ValueError(must_be("angles", "finite", "NaN or infinity"))
+        angles = entered(angles, self)
         if circuit.n_qubits > self.max_qubits:
             raise UnsupportedByEngine(self._too_large(circuit.n_qubits))
         reads = Probabilities() if reads is None else reads

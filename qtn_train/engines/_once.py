@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedByEngine
+from ._transforms import with_signature
 
 
 def once(*grads: Tensor, inputs: Sequence[Tensor], engine: str, hint: str) -> tuple[Tensor, ...]:
@@ -26,7 +27,7 @@ def once(*grads: Tensor, inputs: Sequence[Tensor], engine: str, hint: str) -> tu
     To be called at the end of a custom ``backward`` whose own derivative is not implemented.
 
     Args:
-        *grads: The gradients that ``backward`` returns, in any shapes.
+        *grads: The gradients that ``backward`` returns, in any shapes, computed without a graph.
         inputs: Tensors that the gradients depend on: those among the saved inputs and outputs that
             the differentiated numbers lead to, and the cotangents.
         engine: Whose gradients they are, for the message.
@@ -47,41 +48,52 @@ def once(*grads: Tensor, inputs: Sequence[Tensor], engine: str, hint: str) -> tu
     """
     if not torch.is_grad_enabled():  # nobody can differentiate the gradients
         return grads
-    constant = (grad.detach() for grad in grads)
-    made: tuple[Tensor, ...] = _Once.apply(engine, hint, len(grads), *constant, *inputs)  # type: ignore[no-untyped-call]
+    text = (
+        f"A gradient through {engine} was differentiated again. First derivatives are right, "
+        f"second ones are not implemented. {hint}"
+    )
+    made: tuple[Tensor, ...] = _Refuse.apply(text, len(grads), *grads, *inputs)  # type: ignore[no-untyped-call]
     return made
 
 
-class _Once(torch.autograd.Function):
-    """Gradients, unchanged; whoever asks for their derivative is refused."""
+def refused(*tensors: Tensor, text: str) -> tuple[Tensor, ...]:
+    """Return tensors that raise an error once something is differentiated by them.
+
+    Args:
+        *tensors: Any tensors.
+        text: The message.
+
+    Returns:
+        The same numbers.
+    """
+    made: tuple[Tensor, ...] = _Refuse.apply(text, len(tensors), *tensors)  # type: ignore[no-untyped-call]
+    return made
+
+
+class _Refuse(torch.autograd.Function):
+    """The first tensors, unchanged; whoever differentiates them by any of all is refused."""
 
     @staticmethod
-    def forward(engine: str, hint: str, n_grads: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-        return tuple(tensor.clone() for tensor in tensors[:n_grads])
+    @with_signature
+    def forward(text: str, n: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.clone() for tensor in tensors[:n])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.engine, ctx.hint = inputs[:2]
+        ctx.text = inputs[0]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        raise UnsupportedByEngine(_refusal(ctx))
+        raise UnsupportedByEngine(ctx.text)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
-        raise UnsupportedByEngine(_refusal(ctx))
+        raise UnsupportedByEngine(ctx.text)
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[Any, ...], engine: str, hint: str, n_grads: int, *tensors: Tensor
+        info: Any, in_dims: tuple[Any, ...], text: str, n: int, *tensors: Tensor
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         # The inputs of another batch axis only say what the gradients depend on.
-        made = _Once.apply(engine, hint, n_grads, *tensors)  # type: ignore[no-untyped-call]
-        return made, in_dims[3 : 3 + n_grads]
-
-
-def _refusal(ctx: Any) -> str:
-    return (
-        f"A gradient through {ctx.engine} was differentiated again. First derivatives are right, "
-        f"second ones are not implemented. {ctx.hint}"
-    )
+        made = _Refuse.apply(text, n, *tensors)  # type: ignore[no-untyped-call]
+        return made, in_dims[2 : 2 + n]

@@ -80,40 +80,39 @@ class GateMatrices:
         self._rows = np.array(rows, dtype=np.int64).reshape(-1, 3)
         self._forms = np.array(forms, dtype=np.float64).reshape(-1, 4, 3)
         self._shifts = np.array(shifts, dtype=np.float64).reshape(-1, 4)
-        self._on_device: dict[tuple[torch.device, torch.dtype], tuple[Tensor, ...]] = {}
+        self._on_device: dict[torch.device, tuple[Tensor, ...]] = {}
 
-    def _tables(self, device: torch.device, real: torch.dtype) -> tuple[Tensor, ...]:
-        key = (device, real)
-        if key not in self._on_device:
-            cplx = torch.complex64 if real == torch.float32 else torch.complex128
-            self._on_device[key] = (
-                torch.from_numpy(self._rows).to(device),
-                torch.from_numpy(self._forms).to(device, real),
-                torch.from_numpy(self._shifts).to(device, real),
-                torch.from_numpy(self._constants).to(device, cplx),
-            )
-        return self._on_device[key]
+    def _tables(self, device: torch.device) -> tuple[Tensor, ...]:
+        if device not in self._on_device:
+            tables = (self._rows, self._forms, self._shifts, self._constants)
+            with torch.inference_mode(False):  # training goes on with what inference may have made
+                self._on_device[device] = tuple(torch.from_numpy(t).to(device) for t in tables)
+        return self._on_device[device]
 
     def values(self, angles: Tensor, dtype: torch.dtype) -> Tensor:
         """Return the value of each slot, differentiable with respect to the angles.
 
+        Cosines and phases are taken in double precision and rounded then: an angle of 1e7 in single
+        precision would be off by half a radian before its cosine is.
+
         Args:
-            angles: The circuit's angles in radians.
+            angles: The circuit's angles in radians, any number of leading axes.
             dtype: complex64 or complex128.
 
         Returns:
-            A flat complex vector.
+            Complex, the slots along the last axis.
         """
-        real = torch.float32 if dtype == torch.complex64 else torch.float64
-        rows, forms, shifts, constants = self._tables(angles.device, real)
+        rows, forms, shifts, constants = self._tables(angles.device)
+        constants = constants.to(dtype).expand(*angles.shape[:-1], -1)
         if self.n_parameterized == 0:
             return constants
-        four = torch.einsum("gij,gj->gi", forms, angles.to(real)[rows]) + shifts
-        theta, phi, lam, gamma = four.unbind(1)
+        four = torch.einsum("gij,...gj->...gi", forms, angles.double()[..., rows]) + shifts
+        theta, phi, lam, gamma = four.unbind(-1)
         cos, sin = torch.cos(theta / 2), torch.sin(theta / 2)
-        size = torch.stack((cos, -sin, sin, cos), 1)
-        phase = torch.stack((gamma, gamma + lam, gamma + phi, gamma + phi + lam), 1)
-        return torch.cat((constants, torch.polar(torch.ones_like(size), phase).mul(size).ravel()))
+        size = torch.stack((cos, -sin, sin, cos), -1)
+        phase = torch.stack((gamma, gamma + lam, gamma + phi, gamma + phi + lam), -1)
+        entries = torch.polar(torch.ones_like(size), phase).mul(size).to(dtype)
+        return torch.cat((constants, entries.flatten(-2)), -1)
 
 
 def _parameterized(name: str, first: int) -> NDArray[np.int64]:
@@ -138,15 +137,16 @@ def in_slots(circuit: Circuit, angles: Tensor) -> tuple[Circuit, Tensor]:
         angles: Its angles in radians, ``(…, n_angles)``.
 
     Returns:
-        The circuit and its angles themselves, where all gates are tables of slots already.
+        The circuit and its angles in float64; both themselves, where all gates are tables of slots
+        already.
     """
     lowered = _lowered(circuit)
     if lowered is None:
         return circuit, angles
     other, rows, columns, entries, constants = lowered
     device = angles.device
-    terms = angles[..., columns.to(device)] * entries.to(device, angles.dtype)
-    start = constants.to(device, angles.dtype).expand(*angles.shape[:-1], -1)
+    terms = angles.double()[..., columns.to(device)] * entries.to(device)
+    start = constants.to(device).expand(*angles.shape[:-1], -1)
     return other, start.index_add(-1, rows.to(device), terms)
 
 

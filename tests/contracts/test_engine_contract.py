@@ -27,7 +27,7 @@ from qtn_train.engines import (
 )
 from qtn_train.engines._base import MAX_BLOCK
 from qtn_train.engines.counting import _base as _shots
-from qtn_train.engines.statevector import _engine as _statevector
+from qtn_train.engines.statevector import _evolve
 from qtn_train.errors import UnsupportedByEngine
 from qtn_train.measurements import Expectation
 
@@ -42,7 +42,7 @@ class EngineCase(NamedTuple):
 
 
 CASES = {
-    "statevector": EngineCase(lambda dtype: StatevectorEngine(dtype=dtype), _statevector._Evolve),
+    "statevector": EngineCase(lambda dtype: StatevectorEngine(dtype=dtype), _evolve.Evolve),
     "mps": EngineCase(lambda dtype: MPSEngine(dtype=dtype)),
 }
 SHOTS = {
@@ -420,6 +420,152 @@ def test_gradcheck(case: EngineCase) -> None:
     assert torch.autograd.gradcheck(lambda a: engine.prepare(circuit, a).probs(1, 7), (angles,))
 
 
+# Second derivatives: right, or refused
+
+
+REFUSED = {
+    "mps, cut": EngineCase(lambda dtype: MPSEngine(2, dtype=dtype)),
+    "mps, cut, exact": EngineCase(lambda dtype: MPSEngine(2, svd_gradient="exact", dtype=dtype)),
+    **{name: case for name, case in SHOTS.items() if case.node is not None},
+}
+differentiable_engines = pytest.mark.parametrize(
+    "case", (CASES | REFUSED).values(), ids=CASES | REFUSED
+)
+
+
+def entangled_circuit() -> Circuit:
+    """Bonds of 4 in the middle, shared angles, gates across the register, real and complex."""
+    builder = Circuit.builder(4)
+    for qubit in range(4):
+        builder.add("ry", qubit, angles=(qubit % 2,))
+    builder.add("cx", 0, 3).add("cu3", 1, 2, angles=(2, 0, 3)).add("rz", 2, angles=(1,))
+    builder.add("cx", 0, 2).add("u3", 1, angles=(3, 1, 2)).add("cz", 3, 1).add("swap", 0, 1)
+    return builder.add("rx", 0, angles=(3,)).add("ry", 2, angles=(2,)).cx(1, 2).build()
+
+
+def linear_loss(engine: Engine, angles: torch.Tensor) -> torch.Tensor:
+    """A loss whose cotangent is a constant: a guard that looks at cotangents sees nothing."""
+    probs = engine.prepare(entangled_circuit(), angles).probs(0, 16)
+    return probs @ torch.linspace(-1, 2, 16, dtype=probs.dtype)
+
+
+def curved_loss(engine: Engine, angles: torch.Tensor) -> torch.Tensor:
+    return linear_loss(engine, angles).tanh()
+
+
+LOSSES = {"linear": linear_loss, "curved": curved_loss}
+both_losses = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+Loss = Callable[[Engine, torch.Tensor], torch.Tensor]
+
+
+def twice(engine: Engine, loss: Loss, angles: torch.Tensor) -> torch.Tensor:
+    (grad,) = torch.autograd.grad(loss(engine, angles), angles, create_graph=True)
+    return grad
+
+
+SECOND: dict[str, Callable[[Engine, Loss, torch.Tensor], torch.Tensor]] = {
+    "grad of grad": lambda engine, loss, angles: torch.stack(
+        [torch.autograd.grad(twice(engine, loss, angles)[i], angles)[0] for i in range(4)]
+    ),
+    "functional.hessian": lambda engine, loss, angles: torch.autograd.functional.hessian(
+        lambda a: loss(engine, a), angles
+    ),
+    "functional.hvp": lambda engine, loss, angles: torch.stack(
+        [
+            torch.autograd.functional.hvp(lambda a: loss(engine, a), angles, unit)[1]
+            for unit in torch.eye(4, dtype=angles.dtype)
+        ]
+    ),
+    "func.jacrev of grad": lambda engine, loss, angles: torch.func.jacrev(
+        torch.func.grad(lambda a: loss(engine, a))
+    )(angles),
+}
+
+
+def second_differences(loss: Loss, angles: torch.Tensor) -> torch.Tensor:
+    """Central differences of first derivatives, which other tests hold against the oracle."""
+    rows = []
+    for unit in tolerances.STEP * torch.eye(4, dtype=angles.dtype):
+        ahead, behind = (
+            twice(StatevectorEngine(dtype="complex128"), loss, (angles + s).requires_grad_())
+            for s in (unit, -unit)
+        )
+        rows.append((ahead - behind).detach() / (2 * tolerances.STEP))
+    return torch.stack(rows)
+
+
+def four_angles() -> torch.Tensor:
+    return torch.tensor([0.3, -1.1, 0.8, 2.0], dtype=torch.float64)
+
+
+@exact_engines
+@both_losses
+@pytest.mark.parametrize("second", SECOND.values(), ids=SECOND)
+def test_second_derivatives_are_right(
+    case: EngineCase, loss: Loss, second: Callable[[Engine, Loss, torch.Tensor], torch.Tensor]
+) -> None:
+    found = second(case.make("complex128"), loss, four_angles().requires_grad_())
+    expected = second_differences(loss, four_angles())
+    torch.testing.assert_close(found, expected, atol=tolerances.FINITE_DIFFERENCE, rtol=0)
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+@both_losses
+@pytest.mark.parametrize("second", SECOND.values(), ids=SECOND)
+def test_second_derivatives_are_refused(
+    case: EngineCase, loss: Loss, second: Callable[[Engine, Loss, torch.Tensor], torch.Tensor]
+) -> None:
+    with pytest.raises(UnsupportedByEngine, match=r"was differentiated again\. First derivatives"):
+        second(case.make("complex128"), loss, four_angles().requires_grad_())
+
+
+@differentiable_engines
+@both_losses
+def test_a_gradient_penalty_is_right_or_refused(case: EngineCase, loss: Loss) -> None:
+    engine, angles = case.make("complex128"), four_angles().requires_grad_()
+    penalty = twice(engine, loss, angles).square().sum()
+    if case in REFUSED.values():
+        with pytest.raises(UnsupportedByEngine, match="was differentiated again"):
+            penalty.backward()
+        return
+    penalty.backward()
+    assert angles.grad is not None
+    grad = twice(engine, loss, angles).detach()
+    expected = 2 * second_differences(loss, four_angles()) @ grad
+    torch.testing.assert_close(angles.grad, expected, atol=1e-7, rtol=0)
+
+
+@differentiable_engines
+@both_losses
+def test_a_first_derivative_that_could_be_differentiated_is_the_same(
+    case: EngineCase, loss: Loss
+) -> None:
+    def gradients() -> list[torch.Tensor]:
+        """From fresh engines: those that count shots draw the same ones then."""
+        angles = four_angles().requires_grad_()
+        plain, again, func = (case.make("complex128") for _ in range(3))
+        return [
+            torch.autograd.grad(loss(plain, angles), angles)[0],
+            twice(again, loss, angles).detach(),
+            torch.func.grad(lambda a: loss(func, a))(four_angles()),
+        ]
+
+    first, again, func = gradients()
+    torch.testing.assert_close(again, first, atol=1e-14, rtol=0)
+    torch.testing.assert_close(func, first, atol=1e-14, rtol=0)
+
+
+@exact_engines
+def test_gradgradcheck(case: EngineCase) -> None:
+    circuit = shared_circuit()
+    angles = torch.from_numpy(random_angles(circuit)).requires_grad_()
+    engine = case.make("complex128")
+    assert torch.autograd.gradgradcheck(lambda a: engine.prepare(circuit, a).probs(1, 7), (angles,))
+    assert torch.autograd.gradgradcheck(
+        lambda a: engine.prepare(circuit, a).expectation({"XYZ": 0.7, "ZIX": -0.2}), (angles,)
+    )
+
+
 @exact_engines
 def test_gradient_in_single_precision(case: EngineCase) -> None:
     circuit = fixed_circuit()
@@ -628,8 +774,10 @@ def test_message_of_dtype(case: EngineCase) -> None:
         (np.zeros(2), TypeError, "`angles` must be a floating-point tensor; got ndarray."),
         (torch.zeros(2, dtype=torch.int64), TypeError, "tensor; got torch.int64."),
         (torch.zeros(2, dtype=torch.complex64), TypeError, "tensor; got torch.complex64."),
-        (torch.zeros(3), ValueError, r"`angles` must be of shape \(2,\); got \(3,\)\."),
-        (torch.zeros(1, 2), ValueError, r"`angles` must be of shape \(2,\); got \(1, 2\)\."),
+        (torch.zeros(3), ValueError, r"`angles` must be of shape \(2,\).*; got \(3,\)\."),
+        (torch.zeros(0, 2), ValueError, r"`angles` must be of shape \(2,\).*; got \(0, 2\)\."),
+        (torch.zeros(2, 3), ValueError, r"`angles` must be of shape \(2,\).*; got \(2, 3\)\."),
+        (torch.zeros(1, 1, 2), ValueError, r"of shape \(2,\).*; got \(1, 1, 2\)\."),
         (torch.tensor([0.0, torch.nan]), ValueError, "must be finite; got NaN or infinity."),
         (torch.tensor([0.0, torch.inf]), ValueError, "must be finite; got NaN or infinity."),
     ],
@@ -652,6 +800,22 @@ def test_messages_of_reads(case: EngineCase, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match="`terms` must be Pauli strings of 2 letters out of IXYZ"):
         engine.prepare(Circuit(2, (), 0), torch.zeros(0), Expectation("ZZZ"))
     assert not forward
+
+
+@all_engines
+def test_a_batch_of_angles_is_taken_or_refused(case: EngineCase) -> None:
+    engine, circuit = case.make("complex128"), Circuit.builder(2).rx(0).ry(1).build()
+    angles = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.0, 0.0]], dtype=torch.float64)
+    if not engine.batched:
+        with pytest.raises(ValueError, match=r"`angles` must be of shape \(2,\); got \(3, 2\)\."):
+            engine.prepare(circuit, angles)
+        with pytest.raises(UnsupportedByEngine, match=r"`angles` must be one vector for .* a loop"):
+            torch.func.vmap(lambda row: engine.prepare(circuit, row).probs(0, 4))(angles)
+        return
+    rows = torch.stack([engine.prepare(circuit, row).probs(1, 4) for row in angles])
+    torch.testing.assert_close(engine.prepare(circuit, angles).probs(1, 4), rows)
+    over_rows = torch.func.vmap(lambda row: engine.prepare(circuit, row).probs(1, 4))
+    torch.testing.assert_close(over_rows(angles), rows)
 
 
 @all_engines

@@ -30,8 +30,13 @@ from ...measurements._probabilities import Probabilities
 from ...measurements._readout import Readout, calibration_programs, check_size
 from .._base import Engine, State, bits_of, register_engine
 from .._once import once
+from .._transforms import plainly
 
 __all__ = ["CountingEngine", "Counts", "EstimatedState", "Program", "SampledEngine"]
+
+
+# These engines, in messages about derivatives.
+_WHO = "an engine that counts shots"
 
 
 @final
@@ -157,11 +162,16 @@ class _Token(torch.autograd.Function):
     def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:
         (angles,) = ctx.saved_tensors
         left = ctx.pullback.take()
-        grad = ctx.pullback.estimate([(start, v.detach()) for start, v in left])
+        starts, cotangents = [start for start, _ in left], [v for _, v in left]
+
+        def work(angles: Tensor, *plain: Tensor) -> Tensor:
+            grad: Tensor = ctx.pullback.estimate(list(zip(starts, plain, strict=True)))
+            return grad.to(angles.device, angles.dtype)
+
         (grad,) = once(
-            grad.to(angles.device, angles.dtype),
-            inputs=(angles, *(cotangent for _, cotangent in left)),
-            engine="an engine that counts shots",
+            plainly(work, angles, *cotangents, engine=_WHO),
+            inputs=(angles, *cotangents),
+            engine=_WHO,
             hint="Take its simulator, such as StatevectorEngine().",
         )
         return grad, None
@@ -300,15 +310,7 @@ class CountingEngine(Engine):
             and torch.is_grad_enabled()
         )
         self._check(circuit, reads, wants_gradient)
-        row = angles.detach().to("cpu", torch.float64)
-        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
-        executed = self._batch([Program(circuit, row[None]), *calibrations])
-        counts, *calibration = [rows[0] for rows in executed]
-        readout = None
-        if calibration:
-            zeros, ones = calibration
-            readout = Readout.measured(zeros, ones, circuit.n_qubits)
-            counts = readout.corrected(counts)
+        row, counts, readout = plainly(partial(self._run_once, circuit), angles, engine=_WHO)
         pullback = None
         if wants_gradient:
             pullback = _Pullback(angles, partial(self._gradient, circuit, row, readout))
@@ -321,6 +323,18 @@ class CountingEngine(Engine):
             smoothing=self.smoothing,
             pullback=pullback,
         )
+
+    def _run_once(self, circuit: Circuit, angles: Tensor) -> tuple[Tensor, Counts, Readout | None]:
+        """Execute the circuit; return the angles, float64 on the CPU, counts and calibration."""
+        row = angles.to("cpu", torch.float64)
+        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
+        executed = self._batch([Program(circuit, row[None]), *calibrations])
+        counts, *calibration = [rows[0] for rows in executed]
+        if not calibration:
+            return row, counts, None
+        zeros, ones = calibration
+        readout = Readout.measured(zeros, ones, circuit.n_qubits)
+        return row, readout.corrected(counts), readout
 
     def _check(self, circuit: Circuit, reads: Measurement, wants_gradient: bool) -> None:
         """Refuse, before anything is executed, what would fail later."""

@@ -28,7 +28,7 @@ from autoray import get_namespace
 from numpy.typing import NDArray
 
 from ...circuits import Circuit
-from ...errors import QtnTrainError
+from ...errors import QtnTrainError, UnsupportedByEngine
 from .._slots import ONE, ZERO, gate_matrices
 from ._split import Array, Cut, SvdGradient, cut, is_finite, orthogonalize
 
@@ -361,6 +361,8 @@ def evolve(circuit: Circuit, values: Array, chain: Chain) -> None:
             try:
                 chain.apply(pair, gate, operators[:, : pair.rank])
                 finite = is_finite(chain.tensors[pair.left], chain.tensors[pair.right])
+            except UnsupportedByEngine:
+                raise
             except QtnTrainError:
                 finite = False
             if not finite:

@@ -24,6 +24,7 @@ from ... import _html as html
 from ...errors import must_be
 from ...measurements._pauli import PauliSum
 from .._base import State
+from .._transforms import with_signature
 from ._chain import Chain, discarded, transfer
 
 # Shots drawn at once: the memory of a step is that many rows of 2·χ numbers.
@@ -186,9 +187,15 @@ class MPSState(State):
 
 
 class _Squares(torch.autograd.Function):
-    """|left × right|² in real arithmetic: (2, rows, columns) real and imaginary parts, squared."""
+    """|left × right|² in real arithmetic: (2, rows, columns) real and imaginary parts, squared.
+
+    The parts are returned too, so that what is saved of them keeps its derivatives.
+    """
+
+    generate_vmap_rule = True
 
     @staticmethod
+    @with_signature
     def forward(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         parts = a @ b
         real, imag = parts.chunk(2)
@@ -196,16 +203,30 @@ class _Squares(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, output[1])
+        ctx.save_for_forward(*inputs, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(
+        ctx: Any, grad: Tensor | None, grads: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
         a, b, parts = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again: from the inputs
-            parts = a @ b
-        grads = (parts.view(2, *grad.shape) * (2 * grad)).view(parts.shape)
-        return grads @ b.mT, a.mT @ grads
+        if grad is not None:
+            own = (parts.view(2, *grad.shape) * (2 * grad)).view(parts.shape)
+            grads = own if grads is None else own + grads
+        return (None, None) if grads is None else (grads @ b.mT, a.mT @ grads)
+
+    @staticmethod
+    def jvp(ctx: Any, a_change: Tensor | None, b_change: Tensor | None) -> tuple[Tensor, Tensor]:
+        a, b, parts = ctx.saved_tensors
+        change = torch.zeros_like(parts)
+        if a_change is not None:
+            change = change + a_change @ b
+        if b_change is not None:
+            change = change + a @ b_change
+        real, imag = (parts * change).chunk(2)
+        return 2 * (real + imag), change
 
 
 def _real_rows(left: Tensor) -> Tensor:

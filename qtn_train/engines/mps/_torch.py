@@ -13,14 +13,14 @@ Y⁺ is regularized: the result stays finite, and leaves out what would raise th
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...errors import UnsupportedByEngine
 from .._once import once
+from .._transforms import with_signature
 from . import _split
 from ._split import Cut, SvdGradient, decompose, robust, rounding
 
@@ -50,7 +50,8 @@ def cut(
     drop_zeros: bool = False,
 ) -> Cut:
     """Factor a matrix as :func:`._split.cut` does, with a derivative."""
-    parts = decompose(matrix.detach(), max_bond, cutoff, drop_zeros)
+    constant: Tensor = _Constant.apply(matrix)  # type: ignore[no-untyped-call]
+    parts = decompose(constant, max_bond, cutoff, drop_zeros)
     u, s, vh, kept, _ = parts
     inverse = _inverse(s)[:kept]
     if gradient == "tangent":
@@ -61,22 +62,48 @@ def cut(
     return parts.cut(*factors)
 
 
-def _with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Store a function's signature on it, where torch else works it out at every call."""
-    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
-    return function
-
-
 def _vjp(x: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor) -> Tensor:
     """X ḡY + (1 − XXᴴ) ḡX (Y⁺)ᴴ, with ``inverse`` = (Y⁺)ᴴ."""
     return x @ (grad_y - (x.mH @ grad_x) @ inverse) + grad_x @ inverse
 
 
-class _QR(torch.autograd.Function):
+class _Factorization(torch.autograd.Function):
+    """A factorization whose derivative goes backward, once, for one matrix at a time."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        raise UnsupportedByEngine(
+            f"Forward mode reached a bond that was cut. Gradients are right. {_EXACT}"
+        )
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, None]:
+        if any(dim is not None for dim in in_dims):
+            raise UnsupportedByEngine(
+                "vmap reached a bond that is cut. One state at a time is right. Take a loop, or "
+                "StatevectorEngine()."
+            )
+        return cls.apply(*args), None  # type: ignore[no-untyped-call]
+
+
+class _Constant(_Factorization):
+    """A copy that nothing is differentiated by (``detach`` keeps the tangents of forward mode)."""
+
+    @staticmethod
+    @with_signature
+    def forward(matrix: Tensor) -> Tensor:
+        return matrix.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.mark_non_differentiable(output)
+
+
+class _QR(_Factorization):
     """A = Q R for a matrix with more rows than columns."""
 
     @staticmethod
-    @_with_signature
+    @with_signature
     def forward(matrix: Tensor) -> tuple[Tensor, Tensor]:
         q, r = robust(_split.qr, matrix)
         return q, r
@@ -117,14 +144,14 @@ def _over(value: Tensor, noise: Tensor) -> Tensor:
     return value / square.clamp_min(torch.finfo(square.dtype).tiny)
 
 
-class _Tangent(torch.autograd.Function):
+class _Tangent(_Factorization):
     """U, S, Vᴴ of a matrix to its truncated factors, with the tangent-space derivative.
 
     ``inverse`` is (Y⁺)ᴴ, regularized.
     """
 
     @staticmethod
-    @_with_signature
+    @with_signature
     def forward(
         matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, kept: int
     ) -> tuple[Tensor, Tensor]:
@@ -142,7 +169,7 @@ class _Tangent(torch.autograd.Function):
         return _once(grad, x, grad_x, grad_y), None, None, None, None, None
 
 
-class _Exact(torch.autograd.Function):
+class _Exact(_Factorization):
     """The same factors with the derivative of the truncated product itself.
 
     The kept vectors u_j also turn towards the discarded ones u_d (M = UᴴdA V):
@@ -154,7 +181,7 @@ class _Exact(torch.autograd.Function):
     """
 
     @staticmethod
-    @_with_signature
+    @with_signature
     def forward(
         matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor, inverse: Tensor, kept: int
     ) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ gate.
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Complex
@@ -25,14 +25,13 @@ from ...errors import UnsupportedByEngine, must_be
 from ...measurements._base import Measurement
 from ...measurements._pauli import PauliSum
 from .._base import Engine, State, bits_of, draw, register_engine
-from .._once import once
 from .._slots import in_slots
-from ._blocks import BlockPlan, block_plan
+from .._transforms import is_transformed
+from ._blocks import block_plan
+from ._evolve import evolve
 from ._expectation import expectations
 from ._layers import layer_plan
-from ._tiles import TilePlan, tile_plan
-
-Plan = BlockPlan | TilePlan
+from ._tiles import tile_plan
 
 # States of this size that are alive at once in a backward pass: amplitudes and cotangent, each
 # moved once, their product, and the real probabilities with their gradient.
@@ -70,11 +69,17 @@ class StatevectorState(State):
         return expectations(self.vector, sums)
 
     def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
+        if self.vector.ndim > 1 or is_transformed(self.vector):
+            expected = "of one vector of angles, outside of vmap, to draw from it"
+            raise UnsupportedByEngine(must_be("state", expected, "a batch", "Take a loop."))
         with torch.no_grad():
             return draw(self._probs(0, 2**self.n_qubits), shots, rng)
 
     def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
         return bits_of(self._sample(shots, rng), self.n_qubits)
+
+    def _picture(self) -> str:
+        return super()._picture() if self.vector.ndim == 1 else ""
 
 
 @register_engine
@@ -122,6 +127,11 @@ class StatevectorEngine(Engine):
         return False
 
     @property
+    def batched(self) -> bool:
+        """True."""
+        return True
+
+    @property
     def max_qubits(self) -> int:
         """The largest circuit whose states, forward and backward, fit this machine's memory."""
         return self._max_qubits
@@ -131,6 +141,7 @@ class StatevectorEngine(Engine):
         return (n_bytes // (size * _STATES_ALIVE)).bit_length() - 1
 
     def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> StatevectorState:
+        limit = self._max_qubits
         if angles.is_cuda:
             limit = self._most_qubits(memory_bytes(angles.device))
             if circuit.n_qubits > limit:
@@ -138,15 +149,24 @@ class StatevectorEngine(Engine):
                 hint = "Take MPSEngine(max_bond=...) instead."
                 raise UnsupportedByEngine(must_be("n_qubits", expected, circuit.n_qubits, hint))
         circuit, angles = in_slots(circuit, angles)
+        if angles.ndim == 1:
+            return StatevectorState(self._amplitudes(circuit, angles[None])[0])
+        most = 2 ** (limit - circuit.n_qubits)
+        if len(angles) > most:
+            expected = f"at most {most} rows for {circuit.n_qubits} qubits on this machine"
+            hint = "Prepare them in parts."
+            raise UnsupportedByEngine(must_be("angles", expected, len(angles), hint))
+        return StatevectorState(self._amplitudes(circuit, angles))
+
+    def _amplitudes(self, circuit: Circuit, angles: Tensor) -> Tensor:
+        """Amplitudes of a batch, ``(batch, 2**N)``."""
         on_cpu = angles.device.type == "cpu"
         layers = layer_plan(circuit) if on_cpu else None
         if layers is not None:
-            real = layers.amplitudes(angles, self.complex_dtype.to_real())
-            return StatevectorState(torch.complex(real, torch.zeros_like(real)))
+            real = layers.amplitudes(angles, self.real_dtype)
+            return torch.complex(real, torch.zeros_like(real))
         plan = tile_plan(circuit) if on_cpu else block_plan(circuit)
-        values = plan.gates.values(angles, self.complex_dtype)
-        amplitudes: Tensor = _Evolve.apply(_fuse(plan, values), plan)  # type: ignore[no-untyped-call]
-        return StatevectorState(amplitudes)
+        return evolve(plan, plan.gates.values(angles, self.complex_dtype))
 
 
 def memory_bytes(device: torch.device | None = None) -> int:
@@ -157,61 +177,3 @@ def memory_bytes(device: torch.device | None = None) -> int:
         return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     except (AttributeError, ValueError, OSError):  # not every system tells
         return 8 * 2**30
-
-
-def _fuse(plan: Plan, values: Tensor) -> Tensor:
-    """Multiply the gates of each block together: ``(n_blocks, control, target, target)``."""
-    shape = plan.slots.shape
-    if not shape[0]:
-        return values.new_zeros(shape[1:])
-    gates: Tensor = _Gather.apply(values, plan)  # type: ignore[no-untyped-call]
-    product, *others = gates.view(shape[0], -1, *shape[3:]).unbind()
-    for matrices in others:
-        product = torch.bmm(matrices, product)
-    return product.view(shape[1:])
-
-
-class _Gather(torch.autograd.Function):
-    """``values[slots]``; its backward pass gathers too (a scatter is slow, and random on a GPU)."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, plan: Plan) -> Tensor:
-        ctx.plan, ctx.n_values = plan, values.numel()
-        return values[_table(plan, "slots", values.device)]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        padded = torch.cat((grad.reshape(-1), grad.new_zeros(1)))
-        entries = padded[_table(ctx.plan, "copies", grad.device)].sum(1)
-        return torch.cat((grad.new_zeros(ctx.n_values - entries.numel()), entries)), None
-
-
-_TABLES: dict[tuple[int, str, torch.device], tuple[Plan, Tensor]] = {}
-
-
-def _table(plan: Plan, name: str, device: torch.device) -> Tensor:
-    key = (id(plan), name, device)
-    if key not in _TABLES:
-        if len(_TABLES) > 128:
-            _TABLES.clear()
-        _TABLES[key] = (plan, torch.from_numpy(getattr(plan, name)).to(device))
-    return _TABLES[key][1]
-
-
-class _Evolve(torch.autograd.Function):
-    """Matrices to amplitudes; in the backward pass the state is recomputed by undoing them."""
-
-    @staticmethod
-    def forward(ctx: Any, matrices: Tensor, plan: Plan) -> Tensor:
-        amplitudes = plan.forward(matrices)
-        ctx.plan = plan
-        ctx.save_for_backward(matrices, amplitudes)
-        return amplitudes
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        matrices, amplitudes = ctx.saved_tensors
-        with torch.no_grad():
-            made = ctx.plan.backward(matrices, amplitudes, grad)
-        hint = "Take MPSEngine()."
-        return once(made, inputs=(matrices, grad), engine="StatevectorEngine", hint=hint)[0], None

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +27,9 @@ from torch import Tensor
 
 from ...circuits import Circuit
 from .._slots import GateMatrices, gate_matrices
+from ._evolve import Plan
 from ._fusion import Group, block_slots, copies_of, group_gates, is_real
+from ._steps import Walk
 
 # A tile is 2**14 numbers; state and cotangent, 256 KB in complex64, stay in the second-level cache.
 # Measured at 13, 16 and 19 qubits against 5 + 8, 6 + 6, 6 + 7, 6 + 8, 7 + 6, 7 + 8 and 8 + 6: flat.
@@ -66,7 +69,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class TilePlan:
+class TilePlan(Plan):
     """The evolution of one circuit in sweeps; the last one restores the order of the qubits.
 
     Attributes:
@@ -75,27 +78,43 @@ class TilePlan:
         gates: Values of all gates.
         slots: ``(depth, n_gates, control, 2, 2)``: the matrices whose product is each gate.
         copies: Where each parameterized entry stands in ``slots``.
+        places: For each gate its control, if any, and its target.
         is_real: Whether every gate is a real matrix: then the state has no imaginary part, and all
             that would compute one is left out.
     """
+
+    is_tangent: ClassVar[bool] = True
 
     n_qubits: int
     sweeps: tuple[Sweep, ...]
     gates: GateMatrices
     slots: Integers
     copies: Integers
+    places: tuple[tuple[int, ...], ...]
     is_real: bool
+
+    @cached_property
+    def walk(self) -> Walk:
+        """The same evolution step by step."""
+        return Walk.over(self.places, self.n_qubits)
 
     def forward(self, matrices: Tensor) -> Tensor:
         """Return the amplitudes that the gates make of |0…0⟩."""
         pairs = self._numbers(matrices)
-        old, new = np.zeros((2, 1 if self.is_real else 2, 2**self.n_qubits), pairs.dtype)
-        old[0, 0] = 1
-        for one in self.sweeps:
-            _run(one, old, new, pairs)
-            old, new = new, old
-        parts = torch.from_numpy(old)
-        return parts[0].to(matrices.dtype) if self.is_real else torch.complex(*parts)
+
+        def one(number: int, n_threads: int) -> NDArray[Any]:
+            planes = (1 if self.is_real else 2, 2**self.n_qubits)
+            old, new = np.zeros(planes, pairs.dtype), np.empty(planes, pairs.dtype)
+            old[0, 0] = 1
+            for sweep in self.sweeps:
+                _run(sweep, old, new, pairs[number], n_threads)
+                old, new = new, old
+            return old
+
+        parts = _stacked(each_state(one, len(pairs)))
+        if self.is_real:
+            return parts[:, 0].to(matrices.dtype)
+        return torch.complex(parts[:, 0], parts[:, 1])
 
     def backward(self, matrices: Tensor, amplitudes: Tensor, grad: Tensor) -> Tensor:
         """Return the gradient of the matrices, undoing them on state and cotangent together.
@@ -104,26 +123,58 @@ class TilePlan:
         K = cotangent · state†, both after the gate, the anti-Hermitian part is enough.
         """
         undo = self._numbers(matrices.mH)
-        both = torch.stack((amplitudes, grad)).resolve_conj()
-        parts = both.real if self.is_real else torch.view_as_real(both).movedim(-1, 1).flatten(0, 1)
-        new = parts.contiguous().numpy()
-        old = np.empty_like(new)
-        grads = np.zeros((torch.get_num_threads(), *undo.shape[:2], 4))
-        for one in reversed(self.sweeps):
-            _run(one, old, new, undo, grads)
-            old, new = new, old
-        first, last, real, imaginary = np.moveaxis(grads.sum(0), -1, 0)
+        both = torch.stack((amplitudes, grad), 1).resolve_conj()
+        parts = both.real if self.is_real else torch.view_as_real(both).movedim(-1, 2).flatten(1, 2)
+        states = parts.contiguous().numpy()
+
+        def one(number: int, n_threads: int) -> NDArray[Any]:
+            new = states[number]
+            old = np.empty_like(new)
+            grads = np.zeros((n_threads, *undo.shape[1:3], 4))
+            for sweep in reversed(self.sweeps):
+                _run(sweep, old, new, undo[number], n_threads, grads)
+                old, new = new, old
+            summed: NDArray[Any] = grads.sum(0)
+            return summed
+
+        grads = np.stack(each_state(one, len(undo)))
+        first, last, real, imaginary = np.moveaxis(grads, -1, 0)
         corner = (real + 1j * imaginary) / 2
         tangent = np.stack((1j * first, corner, -corner.conj(), 1j * last), -1)
         return torch.from_numpy(tangent).view(matrices.shape).to(matrices.dtype) @ matrices
 
     def _numbers(self, matrices: Tensor) -> NDArray[Any]:
-        """(n, control, 2, 2) complex as (n, control, 8) real, or 4 where all are real."""
+        """(batch, n, control, 2, 2) complex as (batch, n, control, 8) real, or 4 if all are."""
         plain = matrices.detach().resolve_conj()
         parts = plain.real if self.is_real else torch.view_as_real(plain.contiguous())
         width = 4 if self.is_real else 8  # not −1: there may be no gate at all
-        numbers: NDArray[Any] = parts.reshape(*plain.shape[:2], width).contiguous().numpy()
+        numbers: NDArray[Any] = parts.reshape(*plain.shape[:3], width).contiguous().numpy()
         return numbers
+
+
+def _stacked(states: Sequence[NDArray[Any]]) -> Tensor:
+    """One state needs no copy."""
+    return torch.from_numpy(states[0][None] if len(states) == 1 else np.stack(states))
+
+
+_T = TypeVar("_T")
+
+
+def each_state(work: Callable[[int, int], _T], n_states: int) -> list[_T]:
+    """Call compiled work for each state of a batch, on as many threads as torch uses.
+
+    Args:
+        work: Takes the number of a state, and how many threads it may use itself.
+        n_states: How many states.
+
+    Returns:
+        What the work returned, in order.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1 or n_states < n_threads:
+        return [work(number, n_threads) for number in range(n_states)]
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(work, range(n_states), [1] * n_states))
 
 
 def _run(
@@ -131,6 +182,7 @@ def _run(
     old: NDArray[Any],
     new: NDArray[Any],
     matrices: NDArray[Any],
+    n_threads: int,
     grads: NDArray[Any] | None = None,
 ) -> None:
     """Run a sweep, back where there are ``grads``, on as many threads as they are worth."""
@@ -139,7 +191,7 @@ def _run(
     imaginary = None if matrices.shape[2] == 4 else 1
     places = (old, new, one.bases, one.far, one.near, one.run)
     tables = (*places, one.steps, matrices, one.n_rows, imaginary)
-    n_threads = _n_threads(len(one.bases))
+    n_threads = _n_threads(n_threads, len(one.bases))
     if n_threads > 1:
         with _THREADS:
             if grads is None:
@@ -165,13 +217,13 @@ def _note_fork() -> None:
 os.register_at_fork(after_in_child=_note_fork)
 
 
-def _n_threads(n_tiles: int) -> int:
+def _n_threads(most: int, n_tiles: int) -> int:
     import numba
 
-    threads = torch.get_num_threads()
-    wanted = min(threads, n_tiles // _TILES_PER_THREAD)
+    wanted = min(most, n_tiles // _TILES_PER_THREAD)
     if _FORKED or wanted <= 1:
         return 1
+    threads = torch.get_num_threads()
     available = numba.get_num_threads()
     # When numba starts its OpenMP threads, it sets the number of those of the whole process.
     torch.set_num_threads(threads)
@@ -204,6 +256,7 @@ def tile_plan(circuit: Circuit) -> TilePlan:
         gate_matrices(circuit),
         slots,
         copies_of(circuit, slots),
+        tuple(placed),
         all(is_real(gate.name) for gate in circuit.gates),
     )
 

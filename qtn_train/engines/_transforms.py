@@ -1,0 +1,232 @@
+"""What torch's transforms (``vmap``, ``jvp``, and nests of them) find in the engines.
+
+vmap over x ──► f(x: (batch, …))      one call, a longer batch axis
+jvp of jvp  ──► UnsupportedByEngine   torch itself would forget the outer tangent, without a word
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import UnsupportedByEngine, must_be
+
+_T = TypeVar("_T")
+
+
+class BatchFirst(torch.autograd.Function):
+    """A function whose tensors, in and out, all have a leading batch axis of the same length.
+
+    Under ``vmap`` the new axis joins it, so that nothing runs one by one. An implementer decorates
+    ``forward`` with :func:`batch_first`.
+    """
+
+    @classmethod
+    def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
+        """Apply the function to all members of a ``vmap`` at once."""
+        made = cls.apply(*_folded(args, in_dims, info.batch_size))  # type: ignore[no-untyped-call]
+        made = _unfolded(made, info.batch_size)
+        return made, 0 if isinstance(made, Tensor) else (0,) * len(made)
+
+
+def with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Store the signature of a ``forward`` on it, where torch else works it out at every call."""
+    function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+    return function
+
+
+def batch_first(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a ``forward`` see the hidden axis of the older ``vmap`` as part of its batch axis."""
+
+    @with_signature
+    @wraps(forward)
+    def joined(*args: Any) -> Any:
+        is_hidden = [isinstance(arg, Tensor) and _HIDDEN(arg) for arg in args]
+        if not any(is_hidden):
+            return forward(*args)
+        level = torch._C._vmapmode_increment_nesting() - 1
+        torch._C._vmapmode_decrement_nesting()
+        shown = [
+            torch._remove_batch_dim(arg, level, 1, 0) if hidden else arg
+            for arg, hidden in zip(args, is_hidden, strict=True)
+        ]
+        n = len(shown[is_hidden.index(True)])
+        made = _unfolded(forward(*_folded(shown, [0 if h else None for h in is_hidden], n)), n)
+        if isinstance(made, Tensor):
+            return torch._add_batch_dim(made, 0, level)
+        return tuple(torch._add_batch_dim(out, 0, level) for out in made)
+
+    return joined
+
+
+_HIDDEN = torch._C._functorch.is_legacy_batchedtensor
+
+
+def _folded(args: Sequence[Any], dims: Sequence[int | None], n: int) -> list[Any]:
+    """Join an axis of each tensor to its batch axis; tensors without one are repeated."""
+    folded = []
+    for arg, dim in zip(args, dims, strict=True):
+        if isinstance(arg, Tensor):
+            arg = arg.expand(n, *arg.shape) if dim is None else arg.movedim(dim, 0)
+            arg = arg.flatten(0, 1)
+        folded.append(arg)
+    return folded
+
+
+def _unfolded(made: Any, n: int) -> Any:
+    if isinstance(made, Tensor):
+        return made.unflatten(0, (n, -1))
+    return tuple(out.unflatten(0, (n, -1)) for out in made)
+
+
+@runtime_checkable
+class Entered(Protocol):
+    """What :func:`entered` asks of an engine."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether it takes several vectors of angles at once."""
+
+
+def entered(angles: Float[Tensor, "*batch n_angles"], engine: Entered) -> Tensor:
+    """Return the angles, checked on their way into an engine, whatever transform is at work.
+
+    Args:
+        angles: The angles in radians.
+        engine: The engine that they enter.
+
+    Returns:
+        A copy of the angles, differentiable in every mode.
+
+    Raises:
+        ValueError: An angle is NaN or infinite.
+        UnsupportedByEngine: ``vmap`` over an engine that is not batched, or forward mode inside of
+            forward mode.
+    """
+    made: Tensor = _Enter.apply(angles, engine)  # type: ignore[no-untyped-call]
+    return made
+
+
+def is_transformed(tensor: Tensor) -> bool:
+    """Return whether a tensor is inside of a transform of ``torch.func``.
+
+    Args:
+        tensor: Any tensor.
+    """
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+
+
+def plainly(work: Callable[..., _T], *tensors: Tensor, engine: str) -> _T:
+    """Return what work makes of plain tensors, without derivative, beneath ``torch.func.grad``.
+
+    Args:
+        work: Takes ordinary tensors, and may read their values.
+        *tensors: At least one, inside of whatever transform.
+        engine: What is at work, for messages.
+
+    Returns:
+        What it returned.
+
+    Raises:
+        UnsupportedByEngine: There is no one value, under ``vmap``; or a derivative would be needed,
+            in forward mode.
+    """
+    made: list[_T] = []
+    _Plainly.apply(lambda *plain: made.append(work(*plain)), engine, *tensors)  # type: ignore[no-untyped-call]
+    return made[0]
+
+
+class _Plainly(torch.autograd.Function):
+    """Its ``forward`` runs beneath all transforms; its output is of no use."""
+
+    @staticmethod
+    def forward(work: Callable[..., None], engine: str, *tensors: Tensor) -> Tensor:
+        if any(map(_HIDDEN, tensors)):
+            raise UnsupportedByEngine(_one_by_one(engine))
+        work(*(tensor.detach() for tensor in tensors))
+        return torch.zeros(())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.engine, ctx.n = inputs[1], len(inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:
+        return (None,) * ctx.n  # type: ignore[no-any-return]
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        raise UnsupportedByEngine(
+            f"Forward mode reached {ctx.engine}. Gradients are right. Take torch.func.grad or "
+            "jacrev, or StatevectorEngine()."
+        )
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], work: Any, engine: str, *tensors: Tensor
+    ) -> tuple[Tensor, None]:
+        if any(dim is not None for dim in in_dims):
+            raise UnsupportedByEngine(_one_by_one(engine))
+        return _Plainly.apply(work, engine, *tensors), None  # type: ignore[no-untyped-call]
+
+
+def _one_by_one(engine: str) -> str:
+    return (
+        f"A batch, of vmap or of is_grads_batched, reached {engine}. One vector at a time is "
+        "right. Take a loop, or StatevectorEngine()."
+    )
+
+
+FORWARD_TWICE = (
+    "Forward mode was used inside of forward mode. First derivatives are right in forward mode. "
+    "Take torch.func.hessian, or jacrev inside or outside of jacfwd."
+)
+_HIDDEN_FORWARD = (
+    "vectorize=True was used with forward mode over a gradient, which torch itself cannot do for "
+    "complex numbers. All else is right. Take torch.func.hessian, or reverse mode."
+)
+_JVP = torch._C._functorch.TransformType.Jvp
+
+
+class _Enter(torch.autograd.Function):
+    @staticmethod
+    @with_signature
+    def forward(angles: Tensor, engine: Entered) -> Tensor:
+        if not bool(torch.isfinite(angles).all()):
+            raise ValueError(must_be("angles", "finite", "NaN or infinity"))
+        return angles.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, engine: None) -> Tensor:
+        levels = torch._C._functorch.get_interpreter_stack() or ()
+        if sum(level.key() == _JVP for level in levels) > 1:
+            raise UnsupportedByEngine(FORWARD_TWICE)
+        if _HIDDEN(tangent) and ctx.needs_input_grad[0]:
+            raise UnsupportedByEngine(_HIDDEN_FORWARD)
+        return tangent.clone()
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], angles: Tensor, engine: Entered
+    ) -> tuple[Tensor, int | None]:
+        if not engine.batched:
+            expected = f"one vector for {type(engine).__name__}, without vmap over it"
+            hint = "Take StatevectorEngine(), or a loop over the vectors."
+            actual = f"a batch of {info.batch_size}"
+            raise UnsupportedByEngine(must_be("angles", expected, actual, hint))
+        made: Tensor = _Enter.apply(angles, engine)  # type: ignore[no-untyped-call]
+        return made, in_dims[0]
