@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs tutorials refresh-tutorials faults bench lab clean
+.PHONY: help demo test lint types docs tutorials refresh-tutorials faults fuzz bench lab clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -52,6 +52,9 @@ refresh-tutorials: .venv/.all-installed  ## Run the tutorials and store their ou
 
 faults: .venv/.all-installed  ## Kill and disturb 200 runs on a local stand-in for Braket
 	$(BIN)/python -m tests.braket.faults --runs 200 --seed 0
+
+fuzz: .venv/.all-installed  ## Read 20,000 foreign files and texts with every reader
+	$(BIN)/python -m tests.fuzz --count 20000
 
 bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	@for n in 13 16 19; do \

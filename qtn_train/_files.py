@@ -20,6 +20,11 @@ from .errors import CheckpointError, must_be
 FORMAT = 2
 _KEY = "qtn_train"
 
+# What reading a description may cause that somebody else wrote.
+_DAMAGED = (
+    LookupError, ArithmeticError, AttributeError, RecursionError, TypeError, ValueError, OSError
+)  # fmt: skip
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file such that at every moment either the old or the new content stands there.
@@ -88,7 +93,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             number, actual = int(info["format"]), info["kind"]
             seal = info.pop("sha256", None)
-    except (SafetensorError, LookupError, ArithmeticError, TypeError, ValueError, OSError) as error:
+    except (SafetensorError, *_DAMAGED) as error:
         expected = f"a {kind} file of qtn_train"
         raise CheckpointError(must_be(str(path), expected, "a damaged or foreign file")) from error
     if number != FORMAT:

@@ -6,7 +6,7 @@ torch's random generators, and, as JSON, counters, schedule and history. Nothing
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,10 @@ from torch import Tensor, nn
 from .._files import read_tensors, write_tensors
 from ..errors import CheckpointError
 from ..hybrid import QuantumTrain
-from ._config import FitConfig, History
+from ._config import FitConfig
+from ._progress import Progress, check_config, check_form, foreign, moments_of, progress_of
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-@dataclass
-class Progress:
-    """Where a run stands.
-
-    Attributes:
-        epoch: Finished epochs.
-        step: Finished steps of the running epoch.
-        loss_sum: Sum over the running epoch's samples of their training loss.
-        n_correct: How many of them were classified correctly.
-        seconds: Time spent in the running epoch.
-        best: Lowest validation loss so far.
-        waited: Epochs since then.
-        history: The finished epochs.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    n_correct: int = 0
-    seconds: float = 0.0
-    best: float = float("inf")
-    waited: int = 0
-    history: History = field(default_factory=History)
 
 
 def save_checkpoint(
@@ -120,8 +96,13 @@ def restore_model(model: nn.Module, tensors: dict[str, Tensor], info: dict[str, 
     """
     own = {name[6:]: value for name, value in tensors.items() if name.startswith("model/")}
     if isinstance(model, QuantumTrain):
-        model.load_trained(own, info["model"], CHECKPOINT)
-        model.generator.position = info.get("position", 0)
+        described, position = info.get("model"), info.get("position", 0)
+        if not isinstance(described, dict):
+            raise CheckpointError(foreign("model"))
+        if isinstance(position, bool) or not isinstance(position, int) or position < 0:
+            raise CheckpointError(foreign("position"))
+        model.load_trained(own, described, CHECKPOINT)
+        model.generator.position = position
         return
     try:
         model.load_state_dict(own)
@@ -154,27 +135,32 @@ def restore(
     Raises:
         CheckpointError: It belongs to another model, or to a run with other options.
     """
-    if info["config"] != config.config():
-        mine, its = config.config(), info["config"]
-        name = next(key for key in mine if mine[key] != its.get(key))
-        text = f"`{name}` must be {its.get(name)} as in the checkpoint; got {mine[name]}."
-        raise CheckpointError(f"{text} Resume with the options that the run began with.")
+    check_config(config.config(), info.get("config"))
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     restore_model(model, tensors, info)
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer/"):
-            _, number, key = name.split("/")
-            moments.setdefault(int(number), {})[key] = value
+    try:
+        progress = progress_of(info.get("progress"), config.epochs)
+        check_form("groups", optimizer.state_dict()["param_groups"], info.get("groups"))
+        moments = moments_of(tensors, optimizer)
+        if scheduler is not None:
+            check_form("scheduler", scheduler.state_dict(), info.get("scheduler"))
+        _set_random_state(tensors, _device(model))
+    except CheckpointError:
+        model.load_state_dict(before)
+        raise
     optimizer.load_state_dict({"state": moments, "param_groups": info["groups"]})
     if scheduler is not None:
         scheduler.load_state_dict(info["scheduler"])
-    torch.set_rng_state(tensors["rng/cpu"])
-    device = _device(model)
-    if "rng/cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["rng/cuda"], device)
-    progress = dict(info["progress"])
-    progress["history"] = History(**progress["history"])
-    return Progress(**progress)
+    return progress
+
+
+def _set_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
+    try:
+        torch.set_rng_state(tensors["rng/cpu"])
+        if "rng/cuda" in tensors and device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["rng/cuda"], device)
+    except (LookupError, RuntimeError, TypeError) as error:
+        raise CheckpointError(foreign("rng")) from error
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -22,9 +22,10 @@ from .._random import permutation
 from ..data import Dataset
 from ..errors import NonFiniteLoss, RunError, TruncationWarning, UnsupportedByEngine, must_be
 from ..hybrid import QuantumTrain
-from ._checkpoint import CHECKPOINT, Progress, read_checkpoint, restore, save_checkpoint
+from ._checkpoint import CHECKPOINT, read_checkpoint, restore, save_checkpoint
 from ._config import FitConfig, History
 from ._distributed import Processes
+from ._progress import Progress
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
 _EVALUATION_BATCH = 1000
