@@ -32,7 +32,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     generator = CircuitGenerator(
         circuit,
         MPSEngine(args.max_bond),
-        MLPMapping(n_qubits),
+        MLPMapping(2**n_qubits),
         n_weights=args.n_weights,
         chunk_size=args.chunk_size,
     )

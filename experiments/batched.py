@@ -227,12 +227,13 @@ def batched(generators: list[Any], device: torch.device) -> Callable[[Numbers], 
         return lambda numbers: torch.bmm(rows, numbers["numbers"][..., None])[..., 0]
     if not isinstance(first, CircuitGenerator):
         return _stacked(generators)[0]
-    probs, count = _probs(first, device), first.n_outcomes
+    probs, count, reads = _probs(first, device), first.n_values, first.measurement
     mapping = _stacked([g.mapping for g in generators])[0]
 
     def weights(numbers: Numbers) -> Tensor:
         own = {k.removeprefix("mapping."): v for k, v in numbers.items() if k != "angles"}
-        return mapping(own, probs(numbers["angles"].contiguous())[:, :count]).flatten(1)
+        scaled = 2.0**first.circuit.n_qubits * probs(numbers["angles"].contiguous())[:, :count]
+        return mapping(own, reads.standardized(scaled, first.circuit.n_qubits)).flatten(1)
 
     return weights
 

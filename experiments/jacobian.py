@@ -43,7 +43,7 @@ def cases(seed: int) -> Iterator[tuple[str, WeightGenerator]]:
         made = CircuitGenerator(
             ANSATZE[ansatz](N_QUBITS, n_layers),
             StatevectorEngine(),
-            MLPMapping(N_QUBITS, hidden, seed=seed),
+            MLPMapping(2**N_QUBITS, hidden, seed=seed),
             n_weights=N_WEIGHTS,
             seed=seed,
         )

@@ -41,6 +41,7 @@ from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import CircuitGenerator, WeightGenerator
 from qtn_train.hybrid import Layout, QuantumTrain
 from qtn_train.mapping import MappingModel, MLPMapping, TensorTrainMapping
+from qtn_train.measurements import Probabilities
 from qtn_train.recipes import ImageCNN
 from qtn_train.training import FitConfig, evaluate, fit
 
@@ -97,8 +98,9 @@ class TwoBases(WeightGenerator):
     Both are measured on a device, and nothing else: p(0k) = p_Z(k)/2 and p(1k) = p_X(k)/2.
     """
 
-    def __init__(self, circuit: Circuit, mapping: MappingModel) -> None:
+    def __init__(self, circuit: Circuit, mapping: MappingModel, reads: Probabilities) -> None:
         super().__init__()
+        self.reads = reads
         turned = (*circuit.gates, *(Gate("h", (i,)) for i in range(circuit.n_qubits)))
         self.circuits = (circuit, replace(circuit, gates=turned))
         self.n_weights, self.mapping, self.engine = N_WEIGHTS, mapping, StatevectorEngine()
@@ -107,7 +109,8 @@ class TwoBases(WeightGenerator):
     def forward(self) -> Tensor:
         size = 2 ** self.circuits[0].n_qubits
         halves = [self.engine.prepare(c, self.angles).probs(0, size) for c in self.circuits]
-        weights: Tensor = self.mapping(0, torch.cat(halves)[: self.n_weights] / 2)
+        scaled = size * torch.cat(halves)[: self.n_weights]
+        weights: Tensor = self.mapping(0, self.reads.standardized(scaled, N_QUBITS))
         return weights.reshape(-1)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
@@ -150,25 +153,30 @@ def mapping_of(settings: Settings, seed: int) -> MappingModel:
     """Return the mapping model; both bases together have as many outcomes as one more qubit."""
     kind, _, size = settings["mapping"].partition(" ")
     if kind == "tensor-train":
-        return TensorTrainMapping(N_QUBITS, int(size), seed=seed)
+        return TensorTrainMapping(N_WEIGHTS, int(size), seed=seed)
     hidden = [] if kind == "none" else [int(width) for width in kind.split("-")]
-    activation, feature = settings["activation"], settings["feature"]
-    return MLPMapping(N_QUBITS, hidden, activation, feature=feature, seed=seed)
+    published = settings["feature"] == "published"
+    return MLPMapping(N_WEIGHTS, hidden, settings["activation"], published=published, seed=seed)
 
 
 def model_of(settings: Settings, seed: int) -> QuantumTrain:
     """Return the model with as many layers as its trained numbers allow."""
-    mapping = mapping_of(settings, seed)
+    mapping, reads = mapping_of(settings, seed), Probabilities(settings["feature"])
     n_qubits = N_QUBITS + 1 - settings["bases"]
     make = ANSATZE[settings["ansatz"]]
     left = N_TRAINED - sum(p.numel() for p in mapping.parameters())
     circuit = make(n_qubits, max(1, left // make(n_qubits, 1).n_angles))
     generator: Any
     if settings["bases"] == 2:
-        generator = TwoBases(circuit, mapping)
+        generator = TwoBases(circuit, mapping, reads)
     else:
         generator = CircuitGenerator(
-            circuit, StatevectorEngine(), mapping, n_weights=N_WEIGHTS, seed=seed
+            circuit,
+            StatevectorEngine(),
+            mapping,
+            measurement=reads,
+            n_weights=N_WEIGHTS,
+            seed=seed,
         )
     rng = np.random.default_rng(seed)
     angles = settings["spread"] * rng.uniform(-np.pi, np.pi, circuit.n_angles)

@@ -20,7 +20,6 @@ from qtn_train.data import Dataset, load
 from qtn_train.engines import CountingEngine, Engine, NoisyEngine, StatevectorEngine
 from qtn_train.hybrid import QuantumTrain
 from qtn_train.mapping import MLPMapping
-from qtn_train.mapping._base import amplitude_feature
 from qtn_train.measurements._counts import Counts, Program
 from qtn_train.recipes import build_model, default_circuit, fit_config, target_for
 from qtn_train.training import evaluate, fit
@@ -94,7 +93,7 @@ def make(network: Network, seed: int, engine: Engine | None = None) -> QuantumTr
         network.dataset, n_weights, ansatz=network.ansatz, n_layers=network.n_layers
     )
     # As in the published network, whatever the default recipe takes.
-    mapping = MLPMapping(circuit.n_qubits, hidden=(4, 20, 4), seed=seed)
+    mapping = MLPMapping(2**circuit.n_qubits, hidden=(4, 20, 4), seed=seed)
     engine = engine or StatevectorEngine()
     return build_model(network.dataset, circuit, engine, mapping=mapping, seed=seed)
 
@@ -125,9 +124,7 @@ def seen_through(model: QuantumTrain, engine: Engine) -> tuple[Tensor, Tensor]:
     generator.engine = engine
     with torch.no_grad():
         state = engine.prepare(generator.circuit, generator.angles)
-        feature = amplitude_feature(
-            state.probs(0, generator.n_outcomes), generator.circuit.n_qubits
-        )
+        feature = generator.measurement.values(state, 0, generator.n_values)
     weights = torch.cat([p.detach().flatten() for p in model.export().parameters()])
     return weights, feature
 

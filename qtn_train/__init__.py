@@ -33,6 +33,8 @@ _PUBLIC = {
     "Expectation": "measurements",
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
+    "IdentityMapping": "mapping",
+    "register_mapping": "mapping",
     "TensorTrainMapping": "mapping",
     "WeightGenerator": "generators",
     "CircuitGenerator": "generators",
@@ -69,7 +71,13 @@ if TYPE_CHECKING:
     )
     from .generators import CircuitGenerator, WeightGenerator, qubits_needed
     from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
-    from .mapping import MappingModel, MLPMapping, TensorTrainMapping
+    from .mapping import (
+        IdentityMapping,
+        MappingModel,
+        MLPMapping,
+        TensorTrainMapping,
+        register_mapping,
+    )
     from .measurements import Expectation, Measurement, Probabilities
     from .training import FitConfig, History, evaluate, fit
 

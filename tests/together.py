@@ -33,7 +33,7 @@ def model(chunk_size: int) -> QuantumTrain:
     generator = CircuitGenerator(
         ansatz.ry_cx_chain(8, 2),
         StatevectorEngine(dtype="complex128"),
-        MLPMapping(8, hidden=(3,)),
+        MLPMapping(2**8, hidden=(3,)),
         n_weights=131,
         chunk_size=chunk_size,
     )

@@ -229,15 +229,17 @@ def _placement(text: str | None) -> tuple[int, ...] | None:
         raise ValueError(must_be("placement", "numbers and commas", repr(text), hint)) from error
 
 
-def _mapping(run: dict[str, Any], n_qubits: int) -> MappingModel | None:
+def _mapping(run: dict[str, Any], n_weights: int) -> MappingModel | None:
+    from ..generators import values_needed
     from ..mapping import TensorTrainMapping
 
     if run["mapping"] == "mlp":
         return None
+    per_outcome = run["weights_per_outcome"] or 1
     return TensorTrainMapping(
-        n_qubits,
+        values_needed(n_weights, per_outcome),
         run["bond_dim"] or 4,
-        weights_per_outcome=run["weights_per_outcome"] or 1,
+        weights_per_outcome=per_outcome,
         seed=run["seed"],
     )
 
@@ -275,7 +277,7 @@ def build(
         weights_per_outcome=run["weights_per_outcome"] or 1,
     )
     data = load(run["dataset"], data_dir=data_dir) if data is None else data
-    mapping = _mapping(run, circuit.n_qubits)
+    mapping = _mapping(run, n_weights)
     if open_engine is None:
         engine = _engine(run, circuit, n_weights)
     else:

@@ -26,7 +26,6 @@ from ..errors import UnsupportedByEngine, must_be, positive_int
 from ..measurements._base import Measurement
 from ..measurements._pauli import PauliSum, Terms, parse_list, parse_terms
 from ..measurements._probabilities import Probabilities
-from ._range import times_power_of_two
 from ._transforms import entered
 
 #: More numbers than this in one tensor are refused: ask for them in blocks.
@@ -35,6 +34,8 @@ MAX_BLOCK = 2**31
 _SHOWN = 64
 # More qubits than this do not fit the int64 number of an outcome.
 _INT64_QUBITS = 63
+# Above, the derivative of 2^N·p is no float32.
+_SCALED_QUBITS = 126
 # Up to here, all probabilities are added up to draw from them.
 _CUMULATIVE_QUBITS = 24
 
@@ -273,7 +274,11 @@ class State(ABC):
         return self._probs(start, stop).log()
 
     def _scaled_probs(self, start: int, stop: int) -> Tensor:
-        return times_power_of_two(self._probs(start, stop), self.n_qubits)
+        if self.n_qubits > _SCALED_QUBITS:
+            expected = f"at most {_SCALED_QUBITS} for 2^N·p of {type(self).__name__}"
+            hint = "Take MPSEngine(), or reads=Expectation(terms)."
+            raise UnsupportedByEngine(must_be("n_qubits", expected, self.n_qubits, hint))
+        return self._probs(start, stop) * 2.0**self.n_qubits
 
     def _amplitudes(self, start: int, stop: int) -> Tensor:
         expected = "of an engine that holds amplitudes, such as StatevectorEngine or MPSEngine"

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import must_be
 from ._base import WeightGenerator
-from ._circuit import CircuitGenerator, qubits_needed
+from ._circuit import CircuitGenerator, qubits_needed, values_needed
 from ._circuit_controls import (
     CONTROLS,
     FixedProbabilities,
@@ -42,6 +42,7 @@ __all__ = [
     "generator_from_config",
     "qubits_needed",
     "unentangled_circuit",
+    "values_needed",
     "widened_mapping",
 ]
 

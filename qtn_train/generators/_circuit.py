@@ -1,4 +1,4 @@
-"""Weights from a quantum circuit: angles → state → probabilities → mapping → weights."""
+"""Weights from a quantum circuit: angles → state → measured values → mapping → weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from .._random import uniform
 from ..circuits import Circuit
 from ..engines import Engine, choose_engine
 from ..errors import must_be, positive_int
-from ..mapping import MappingModel, mapping_from_config
+from ..mapping import MappingModel
+from ..measurements import Measurement, Probabilities
 from . import _shared
 from ._base import WeightGenerator
 
@@ -26,21 +27,23 @@ from ._base import WeightGenerator
 class CircuitGenerator(WeightGenerator):
     """A parameterized circuit followed by a mapping.
 
-    The circuit runs once in each call. Where the outcomes take more than one chunk, probabilities
-    and mapping are recomputed chunk by chunk in the backward pass, so that memory stays bounded.
+    The circuit runs once in each call. Where the values take more than one chunk, values and
+    mapping are recomputed chunk by chunk in the backward pass, so that memory stays bounded.
 
     Args:
-        circuit: The circuit; it needs at least ``n_weights / weights_per_outcome`` outcomes.
+        circuit: The circuit; its state must give at least ``n_weights / weights_per_outcome``
+            values.
         engine: What runs it; ``"auto"`` is the cheapest exact simulator that fits.
-        mapping: What turns outcomes into weights.
+        mapping: What turns values into weights, made for at least as many values.
+        measurement: What is read of the state, :class:`Probabilities` by default.
         n_weights: Length of the generated vector.
-        chunk_size: Outcomes of a chunk, a power of two.
+        chunk_size: Values of a chunk, a power of two.
         seed: Seed of the initial angles, uniform in (−π, π).
 
     Raises:
         TypeError: A number is not an integer.
-        ValueError: Too few qubits (the message says how many are needed), a mapping for another
-            number of qubits, or a chunk size that is not a power of two.
+        ValueError: Too few qubits (the message says how many are needed) or values, a mapping for
+            fewer values, or a chunk size that is not a power of two.
 
     Source:
         arXiv 2402.16465, sections on the method; chunks and recomputation are ours.
@@ -50,7 +53,7 @@ class CircuitGenerator(WeightGenerator):
         >>> from qtn_train.engines import StatevectorEngine
         >>> from qtn_train.mapping import MLPMapping
         >>> circuit = ansatz.ry_cx_chain(4, 2)
-        >>> generator = CircuitGenerator(circuit, StatevectorEngine(), MLPMapping(4), n_weights=11)
+        >>> generator = CircuitGenerator(circuit, StatevectorEngine(), MLPMapping(11), n_weights=11)
         >>> generator().shape
         torch.Size([11])
     """
@@ -61,6 +64,7 @@ class CircuitGenerator(WeightGenerator):
         engine: Engine | Literal["auto"],
         mapping: MappingModel,
         *,
+        measurement: Measurement | None = None,
         n_weights: int,
         chunk_size: int = 2**16,
         seed: int = 0,
@@ -70,20 +74,15 @@ class CircuitGenerator(WeightGenerator):
         self.chunk_size = positive_int("chunk_size", chunk_size)
         if chunk_size & (chunk_size - 1):
             raise ValueError(must_be("chunk_size", "a power of two", chunk_size))
-        if mapping.n_qubits != circuit.n_qubits:
-            expected = f"{circuit.n_qubits}, as in the circuit"
-            raise ValueError(must_be("mapping.n_qubits", expected, mapping.n_qubits))
-        self.n_outcomes = -(-n_weights // mapping.weights_per_outcome)
-        if self.n_outcomes > 2**circuit.n_qubits:
-            needed = qubits_needed(n_weights, mapping.weights_per_outcome)
-            hint = f"{n_weights} weights need {needed} qubits."
-            raise ValueError(must_be("n_qubits", f"at least {needed}", circuit.n_qubits, hint))
+        self.measurement = Probabilities() if measurement is None else measurement
+        self.n_values = values_needed(n_weights, mapping.weights_per_outcome)
+        _check_values(circuit, self.measurement, mapping, n_weights)
         self.circuit = circuit
         self._reason = ""
         if isinstance(engine, str):
             if engine != "auto":
                 raise ValueError(must_be("engine", "an Engine or 'auto'", repr(engine)))
-            engine, self._reason = choose_engine(circuit, self.n_outcomes)
+            engine, self._reason = choose_engine(circuit, self.n_values)
         self.engine = engine
         self._diagnostics: dict[str, float] = {}
         self._is_shared = False
@@ -97,14 +96,19 @@ class CircuitGenerator(WeightGenerator):
         return self._weights(self.engine)
 
     def _weights(self, engine: Engine) -> Tensor:
-        state = engine.prepare(self.circuit, self.angles)
+        state = engine.prepare(self.circuit, self.angles, self.measurement)
         self._diagnostics = state.diagnostics()
 
-        def probs(start: int, stop: int) -> Tensor:
-            return state.probs(start, stop).to(self.angles.dtype)
+        def values(start: int, stop: int) -> Tensor:
+            return self.measurement.values(state, start, stop).to(self.angles.dtype)
 
+        at_once = self.measurement.needs_all_values or self.mapping.needs_all_values
         outputs = mapped(
-            self.mapping, probs, self.n_outcomes, self.chunk_size, is_shared=self._is_shared
+            self.mapping,
+            values,
+            self.n_values,
+            self.n_values if at_once else self.chunk_size,
+            is_shared=self._is_shared and not at_once,
         )
         return outputs[: self.n_weights]
 
@@ -114,7 +118,7 @@ class CircuitGenerator(WeightGenerator):
 
         Inside the ``with`` block all processes must call together, go back together and add up
         their gradients. It changes nothing where everything is one chunk, or the mapping needs all
-        outcomes at once.
+        values at once.
         """
         self._is_shared = _shared.n_processes() > 1
         try:
@@ -169,6 +173,7 @@ class CircuitGenerator(WeightGenerator):
             "circuit": self.circuit.to_json(),
             "engine": self.engine.config(),
             "mapping": self.mapping.config(),
+            "measurement": self.measurement.config(),
             "n_weights": self.n_weights,
             "chunk_size": self.chunk_size,
             "seed": self.seed,
@@ -181,12 +186,12 @@ class CircuitGenerator(WeightGenerator):
 
     def describe(self) -> str:
         """Return a line that says what this generator is."""
-        spare = 2**self.circuit.n_qubits - self.n_outcomes
         auto = f" ({self._reason})" if self._reason else ""
         return (
             f"circuit of {self.circuit.n_qubits} qubits, {len(self.circuit)} gates and "
             f"{self.circuit.n_angles} angles on {self.engine!r}{auto}; "
-            f"{type(self.mapping).__name__}; {spare} of {2**self.circuit.n_qubits} outcomes unused"
+            f"{self.n_values:,} of {_size(self.measurement.n_values(self.circuit.n_qubits))} "
+            f"values of {self.measurement!r}; {type(self.mapping).__name__}"
         )
 
 
@@ -196,43 +201,44 @@ def arguments(config: dict[str, Any]) -> dict[str, Any]:
     built = {
         "circuit": Circuit.from_json(options["circuit"]),
         "engine": Engine.from_config(options["engine"]),
-        "mapping": mapping_from_config(options["mapping"]),
+        "mapping": MappingModel.from_config(options["mapping"]),
+        "measurement": Measurement.from_config(options["measurement"]),
     }
     return options | built
 
 
 def mapped(
     mapping: MappingModel,
-    probs: Callable[[int, int], Tensor],
-    n_outcomes: int,
+    values: Callable[[int, int], Tensor],
+    n_values: int,
     chunk_size: int,
     *,
     is_shared: bool = False,
 ) -> Tensor:
-    """Return what a mapping makes of the first outcomes, in one row.
+    """Return what a mapping makes of the first values, in one row.
 
     Args:
         mapping: The mapping.
-        probs: Gives the probabilities of the outcomes start … stop−1.
-        n_outcomes: How many outcomes.
-        chunk_size: Outcomes of a chunk; with more than one, chunks are recomputed to go back.
+        values: Gives the values start … stop−1.
+        n_values: How many values.
+        chunk_size: Values of a chunk; with more than one, chunks are recomputed to go back.
         is_shared: Whether each process of torch's group makes some of the chunks only.
 
     Returns:
-        All weights of all outcomes.
+        All weights of all values.
     """
 
     def weights(start: int, stop: int) -> Tensor:
-        out: Tensor = mapping(start, probs(start, stop))
+        out: Tensor = mapping(start, values(start, stop))
         return out.reshape(-1)
 
-    if mapping.needs_all_outcomes or n_outcomes <= chunk_size:
-        return weights(0, n_outcomes)
-    n_chunks = -(-n_outcomes // chunk_size)
+    if n_values <= chunk_size:
+        return weights(0, n_values)
+    n_chunks = -(-n_values // chunk_size)
     first, last = _shared.part_of(n_chunks) if is_shared else (0, n_chunks)
     chunks = []
     for start in range(first * chunk_size, last * chunk_size, chunk_size):
-        stop = min(start + chunk_size, n_outcomes)
+        stop = min(start + chunk_size, n_values)
         chunks.append(
             checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
         )
@@ -241,7 +247,50 @@ def mapped(
     # A process without a chunk takes part in the backward pass all the same.
     own = torch.cat(chunks) if chunks else weights(0, 1)[:0]
     each = -(-n_chunks // _shared.n_processes()) * chunk_size * mapping.weights_per_outcome
-    return _shared.gathered(own, each, n_outcomes * mapping.weights_per_outcome)
+    return _shared.gathered(own, each, n_values * mapping.weights_per_outcome)
+
+
+def values_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
+    """Return the number of values that give ``n_weights`` weights.
+
+    Args:
+        n_weights: Number of weights, at least 1.
+        weights_per_outcome: Weights made of each value.
+
+    Returns:
+        Their ratio, rounded up.
+
+    Example:
+        >>> values_needed(6690, 16)
+        419
+    """
+    per_value = positive_int("weights_per_outcome", weights_per_outcome)
+    return -(-positive_int("n_weights", n_weights) // per_value)
+
+
+def _check_values(
+    circuit: Circuit, measurement: Measurement, mapping: MappingModel, n_weights: int
+) -> None:
+    """Raise where a state gives fewer values than needed, or the mapping takes fewer."""
+    per_value = mapping.weights_per_outcome
+    needed, there = values_needed(n_weights, per_value), measurement.n_values(circuit.n_qubits)
+    measurement.check(circuit.n_qubits)
+    if needed > there and isinstance(measurement, Probabilities):
+        n_qubits = qubits_needed(n_weights, per_value)
+        hint = f"{n_weights} weights need {n_qubits} qubits."
+        raise ValueError(must_be("n_qubits", f"at least {n_qubits}", circuit.n_qubits, hint))
+    if needed > there:
+        expected = f"one of at least {needed} values, for {n_weights} weights"
+        hint = "Take more qubits, or a mapping with more weights_per_outcome."
+        raise ValueError(must_be("measurement", expected, f"{there} values", hint))
+    if needed > mapping.n_values:
+        expected = f"at least {needed}, for {n_weights} weights"
+        raise ValueError(must_be("mapping.n_values", expected, mapping.n_values))
+
+
+def _size(number: int) -> str:
+    """Write a number in digits, or as a power of two where they are too many to read."""
+    return f"{number:,}" if number < 10**9 else f"2^{number.bit_length() - 1}"
 
 
 def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
@@ -261,6 +310,4 @@ def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
         >>> qubits_needed(6690)
         13
     """
-    per_outcome = positive_int("weights_per_outcome", weights_per_outcome)
-    n_outcomes = -(-positive_int("n_weights", n_weights) // per_outcome)
-    return max(1, (n_outcomes - 1).bit_length())
+    return max(1, (values_needed(n_weights, weights_per_outcome) - 1).bit_length())

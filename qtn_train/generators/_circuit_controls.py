@@ -1,10 +1,10 @@
 """Controls that keep a part of the circuit, and controls of the size of a circuit by name.
 
-    angles (random, fixed) ──► state ──► probs ─┐
-                                                ├─► mapping (trained) ──► weights
-    a random vector, drawn once ────────────────┘
+    angles (random, fixed) ──► state ──► values ─┐
+                                                 ├─► mapping (trained) ──► weights
+    a random vector, drawn once ─────────────────┘
 
-Where the mapping sees the bits of the outcome's number, it still does.
+Where the mapping sees the bits of the value's number, it still does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from .._random import uniform
 from ..circuits import Circuit
 from ..engines import Engine
 from ..errors import must_be, positive_int
-from ..mapping import MappingModel, MLPMapping, TensorTrainMapping, mapping_from_config
+from ..mapping import MappingModel, MLPMapping, TensorTrainMapping
+from ..measurements import Measurement, Probabilities
 from ._base import WeightGenerator
 from ._circuit import CircuitGenerator, arguments, mapped
 from ._controls import (
@@ -64,12 +65,13 @@ class FixedProbabilities(WeightGenerator):
     Args:
         circuit: The circuit.
         engine: What runs it, once; an engine that counts shots is replaced by its simulator.
-        mapping: What turns outcomes into weights; it alone is trained.
+        mapping: What turns values into weights; it alone is trained.
+        measurement: As for :class:`CircuitGenerator`.
         probs: ``"circuit"``: those of the circuit at the angles that a :class:`CircuitGenerator`
             of the same seed begins with. ``"porter-thomas"``: independent and exponential with mean
             2^−N, the law of a random state; the circuit then gives the number of qubits alone.
         n_weights: Length of the generated vector.
-        chunk_size: Outcomes of a chunk, a power of two.
+        chunk_size: Values of a chunk, a power of two.
         seed: Seed of the angles, or of the vector.
 
     Raises:
@@ -83,14 +85,14 @@ class FixedProbabilities(WeightGenerator):
         >>> from qtn_train.circuits import ansatz
         >>> from qtn_train.mapping import MLPMapping
         >>> circuit = ansatz.ry_cx_chain(4, 2)
-        >>> frozen = FixedProbabilities(circuit, "auto", MLPMapping(4), n_weights=11)
+        >>> frozen = FixedProbabilities(circuit, "auto", MLPMapping(11), n_weights=11)
         >>> sum(p.numel() for p in frozen.parameters()) == sum(
-        ...     p.numel() for p in MLPMapping(4).parameters()
+        ...     p.numel() for p in MLPMapping(11).parameters()
         ... )
         True
     """
 
-    _probs: Tensor
+    _values: Tensor
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class FixedProbabilities(WeightGenerator):
         mapping: MappingModel,
         *,
         probs: Literal["circuit", "porter-thomas"] = "circuit",
+        measurement: Measurement | None = None,
         n_weights: int,
         chunk_size: int = 2**16,
         seed: int = 0,
@@ -107,27 +110,37 @@ class FixedProbabilities(WeightGenerator):
         if probs not in ("circuit", "porter-thomas"):
             raise ValueError(must_be("probs", "'circuit' or 'porter-thomas'", repr(probs)))
         like = CircuitGenerator(
-            circuit, engine, mapping, n_weights=n_weights, chunk_size=chunk_size, seed=seed
+            circuit,
+            engine,
+            mapping,
+            measurement=measurement,
+            n_weights=n_weights,
+            chunk_size=chunk_size,
+            seed=seed,
         )
+        reads = like.measurement
+        if probs == "porter-thomas" and not isinstance(reads, Probabilities):
+            expected = "Probabilities() with probs='porter-thomas'"
+            raise ValueError(must_be("measurement", expected, repr(reads)))
         self.n_weights, self.chunk_size, self.seed = like.n_weights, like.chunk_size, seed
         self.circuit, self.engine, self.probs = circuit, like.engine.simulator, probs
-        self.mapping = mapping
-        n_outcomes = like.n_outcomes
-        if probs == "circuit":
-            with torch.no_grad():
-                state = self.engine.prepare(circuit, like.angles)
-                values = state.probs(0, n_outcomes).to(like.angles.dtype)
+        self.mapping, self.measurement = mapping, reads
+        if isinstance(reads, Probabilities) and probs == "porter-thomas":
+            shares = 0.5 + 0.5 * uniform(seed, "control/porter-thomas", like.n_values)
+            scaled = torch.from_numpy(-np.log1p(-shares).astype(np.float32))
+            values = reads.standardized(scaled, circuit.n_qubits)
         else:
-            shares = 0.5 + 0.5 * uniform(seed, "control/porter-thomas", n_outcomes)
-            drawn = -np.log1p(-shares) * 0.5**circuit.n_qubits
-            values = torch.from_numpy(drawn.astype(np.float32))
-        self.register_buffer("_probs", values, persistent=False)
+            with torch.no_grad():
+                state = self.engine.prepare(circuit, like.angles, reads)
+                values = reads.values(state, 0, like.n_values).to(like.angles.dtype)
+        self.register_buffer("_values", values, persistent=False)
 
     def forward(self) -> Float[Tensor, " n_weights"]:
         """Return all weights, differentiable with respect to the mapping."""
-        probs = self._probs
+        values, at_once = self._values, self.mapping.needs_all_values
+        chunk_size = len(values) if at_once else self.chunk_size
         outputs = mapped(
-            self.mapping, lambda start, stop: probs[start:stop], len(probs), self.chunk_size
+            self.mapping, lambda start, stop: values[start:stop], len(values), chunk_size
         )
         return outputs[: self.n_weights]
 
@@ -142,6 +155,7 @@ class FixedProbabilities(WeightGenerator):
             "circuit": self.circuit.to_json(),
             "engine": self.engine.config(),
             "mapping": self.mapping.config(),
+            "measurement": self.measurement.config(),
             "probs": self.probs,
             "n_weights": self.n_weights,
             "chunk_size": self.chunk_size,
@@ -190,7 +204,7 @@ def control(name: str, like: WeightGenerator, seed: int = 0) -> WeightGenerator:
         >>> from qtn_train.circuits import ansatz
         >>> from qtn_train.mapping import MLPMapping
         >>> circuit = ansatz.ry_cx_chain(4, 2)
-        >>> like = CircuitGenerator(circuit, "auto", MLPMapping(4, (1,)), n_weights=16)
+        >>> like = CircuitGenerator(circuit, "auto", MLPMapping(16, (1,)), n_weights=16)
         >>> sum(p.numel() for p in control("random-subspace", like).parameters())
         16
     """
@@ -206,8 +220,13 @@ def control(name: str, like: WeightGenerator, seed: int = 0) -> WeightGenerator:
     if not isinstance(like, CircuitGenerator):
         expected = f"a CircuitGenerator for the control {name}"
         raise TypeError(must_be("like", expected, type(like).__name__))
-    mapping = mapping_from_config(like.mapping.config())
-    sizes = {"n_weights": like.n_weights, "chunk_size": like.chunk_size, "seed": like.seed}
+    mapping = MappingModel.from_config(like.mapping.config())
+    sizes: dict[str, Any] = {
+        "measurement": like.measurement,
+        "n_weights": like.n_weights,
+        "chunk_size": like.chunk_size,
+        "seed": like.seed,
+    }
     if name == "product":
         circuit = unentangled_circuit(like.circuit.n_qubits, like.circuit.n_angles)
         return CircuitGenerator(circuit, like.engine, mapping, **sizes).to(device)
@@ -270,7 +289,7 @@ def widened_mapping(mapping: MappingModel, n_trainable: int) -> MappingModel:
         Ours.
 
     Example:
-        >>> wide = widened_mapping(MLPMapping(13, (4, 20, 4)), 1497)
+        >>> wide = widened_mapping(MLPMapping(6690, (4, 20, 4)), 1497)
         >>> wide.hidden, sum(p.numel() for p in wide.parameters())
         ((10, 55, 13), 1497)
     """
@@ -282,12 +301,12 @@ def widened_mapping(mapping: MappingModel, n_trainable: int) -> MappingModel:
     else:
         expected = "an MLPMapping or a TensorTrainMapping"
         raise TypeError(must_be("mapping", expected, type(mapping).__name__))
-    return mapping_from_config(config)
+    return MappingModel.from_config(config)
 
 
 def _hidden(mapping: MLPMapping, n_trainable: int) -> list[int]:
     """Widths of an MLP of at most ``n_trainable`` parameters: as many as can be, then in shape."""
-    n_in, shape, n_out = mapping.n_qubits + 1, mapping.hidden, mapping.weights_per_outcome
+    n_in, shape, n_out = mapping.n_bits + 1, mapping.hidden, mapping.weights_per_outcome
 
     def count(hidden: list[int]) -> int:
         widths = [n_in, *hidden, n_out]
@@ -320,7 +339,7 @@ def _bond_dim(mapping: TensorTrainMapping, n_trainable: int) -> int:
 
     def count(bond_dim: int) -> int:
         options = {**mapping.config(), "bond_dim": bond_dim}
-        return sum(p.numel() for p in mapping_from_config(options).parameters())
+        return sum(p.numel() for p in MappingModel.from_config(options).parameters())
 
     if count(1) > n_trainable:
         expected = f"at least {count(1)} for this mapping"

@@ -7,8 +7,9 @@ from typing import Literal
 from ..circuits import ANSATZE, Circuit
 from ..engines import Engine, MPSEngine, StatevectorEngine
 from ..errors import must_be
-from ..generators import CircuitGenerator, WeightGenerator, qubits_needed
+from ..generators import CircuitGenerator, WeightGenerator, qubits_needed, values_needed
 from ..mapping import MappingModel, MLPMapping
+from ..measurements import Measurement, Probabilities
 
 # Weights for each angle of the circuit that is taken where none is given, and its fewest and most
 # layers.
@@ -23,6 +24,7 @@ def default_generator(
     circuit: Circuit | str | None,
     engine: Engine | str | None,
     mapping: MappingModel | None,
+    measurement: Measurement | None,
 ) -> WeightGenerator:
     """Return a circuit generator, with what is not given chosen.
 
@@ -33,6 +35,7 @@ def default_generator(
         engine: An engine, its name (``"statevector"``, ``"mps"``), or None and ``"auto"`` for the
             cheapest exact one.
         mapping: A mapping, or None for a small perceptron.
+        measurement: A measurement, or None for probabilities; another one needs a circuit.
 
     Raises:
         TypeError: One of them is something else.
@@ -40,8 +43,14 @@ def default_generator(
     """
     if mapping is not None and not isinstance(mapping, MappingModel):
         raise TypeError(must_be("mapping", "a MappingModel", *_described(mapping)))
+    if measurement is not None and not isinstance(measurement, Measurement):
+        raise TypeError(must_be("measurement", "a Measurement", *_described(measurement)))
+    per_outcome = mapping.weights_per_outcome if mapping is not None else 1
     if circuit is None or isinstance(circuit, str):
-        per_outcome = mapping.weights_per_outcome if mapping is not None else 1
+        if not isinstance(measurement, Probabilities | None):
+            hint = "Only with probabilities the number of qubits follows from that of weights."
+            expected = f"a Circuit with {measurement!r}"
+            raise TypeError(must_be("circuit", expected, repr(circuit), hint))
         circuit = _named_circuit(circuit, n_weights, qubits_needed(n_weights, per_outcome))
     if not isinstance(circuit, Circuit):
         expected = f"a Circuit, or one of {', '.join(ANSATZE)}"
@@ -49,7 +58,8 @@ def default_generator(
     return CircuitGenerator(
         circuit,
         _named_engine(engine),
-        mapping or MLPMapping(circuit.n_qubits, (4,), seed=seed),
+        mapping or MLPMapping(values_needed(n_weights, per_outcome), (4,), seed=seed),
+        measurement=measurement,
         n_weights=n_weights,
         seed=seed,
     )

@@ -31,6 +31,7 @@ from ..errors import CheckpointError, must_be
 from ..generators import WeightGenerator, generator_from_config
 from ..generators._base import places
 from ..mapping import MappingModel
+from ..measurements import Measurement
 from ._autocast import outside_autocast
 from ._default import checked_seed, default_generator
 from ._identity import (
@@ -67,6 +68,8 @@ class QuantumTrain(nn.Module):
         circuit: Shortcut, passed on to :class:`CircuitGenerator`; the name of an ansatz will do.
         engine: Shortcut, passed on to :class:`CircuitGenerator`; ``"auto"`` by default.
         mapping: Shortcut, passed on to :class:`CircuitGenerator`.
+        measurement: Shortcut, passed on to :class:`CircuitGenerator`; ``Probabilities()`` by
+            default. With another one the circuit must be given.
 
     Raises:
         TypeError: ``target`` is not a module whose weights can be generated, or both a generator
@@ -95,6 +98,7 @@ class QuantumTrain(nn.Module):
         circuit: Circuit | str | None = None,
         engine: Engine | str | None = None,
         mapping: MappingModel | None = None,
+        measurement: Measurement | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(target, nn.Module):
@@ -113,10 +117,12 @@ class QuantumTrain(nn.Module):
         self.target = _own_copy(target)
         self.n_weights = sum(tensor.count for tensor in self._tensors)
         if generator is None:
-            generator = default_generator(self.n_weights, seed, circuit, engine, mapping)
-        elif circuit is not None or engine is not None or mapping is not None:
+            generator = default_generator(
+                self.n_weights, seed, circuit, engine, mapping, measurement
+            )
+        elif any(part is not None for part in (circuit, engine, mapping, measurement)):
             actual = "both"
-            expected = "given without circuit, engine and mapping"
+            expected = "given without circuit, engine, mapping and measurement"
             raise TypeError(must_be("generator", expected, actual))
         self._check(generator)
         self.generator = generator

@@ -6,12 +6,14 @@ published:  (β·tanh(γ·2^(N−1)·p))^α, less its mean over the values read
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .._range import times_power_of_two
 from ..errors import must_be
 from ._base import MEASUREMENTS, Measurement, Readable
 
@@ -79,10 +81,29 @@ class Probabilities(Measurement):
         Returns:
             Floats of the order of 1, differentiable where the state is.
         """
+        return self.standardized(state.scaled_probs(start, stop), state.n_qubits)
+
+    def standardized(
+        self, scaled: Float[Tensor, "... values"], n_qubits: int
+    ) -> Float[Tensor, "... values"]:
+        """Return the features of given probabilities.
+
+        Args:
+            scaled: 2^N times the probabilities.
+            n_qubits: N.
+
+        Returns:
+            Floats of the order of 1.
+        """
+        value = self._feature(scaled, n_qubits)
+        return value - value.mean(-1, keepdim=True) if self.needs_all_values else value
+
+    def _feature(self, scaled: Tensor, n_qubits: int) -> Tensor:
         if self.feature == "amplitude":
-            return _amplitude(state.scaled_probs(start, stop))
-        value = _published(state.probs(start, stop), state.n_qubits)
-        return value - value.mean(-1, keepdim=True)
+            return (torch.sqrt(scaled + FLOOR) - MEAN) / STD
+        # p ≥ 10⁻¹²; from 2^140·10⁻¹² on, tanh is 1 whatever p is.
+        least = math.ldexp(_CLAMP, min(n_qubits, 140))
+        return (_BETA * torch.tanh(_GAMMA / 2 * scaled.clamp(min=least))) ** _ALPHA
 
     def standard_error(self, state: Readable, start: int, stop: int) -> Float[Tensor, "... values"]:
         """Return half the spread of the feature between p ± its standard error.
@@ -96,14 +117,13 @@ class Probabilities(Measurement):
             Non-negative floats without gradient; zeros on an exact state.
         """
         with torch.no_grad():
-            probs, error = state.probs(start, stop), state.standard_errors(start, stop)
-            low, high = (probs - error).clamp_min(0), probs + error
-            if self.feature == "published":
-                ends = (_published(end, state.n_qubits) for end in (low, high))
-            else:
-                ends = (_amplitude(2.0**state.n_qubits * end) for end in (low, high))
-            lower, upper = ends
-            return (upper - lower) / 2
+            scaled, error = (
+                state.scaled_probs(start, stop),
+                times_power_of_two(state.standard_errors(start, stop), state.n_qubits),
+            )
+            ends = (scaled - error).clamp_min(0), scaled + error
+            low, high = (self._feature(end, state.n_qubits) for end in ends)
+            return (high - low) / 2
 
     def bases(self, n_qubits: int) -> tuple[str, ...]:
         """Return the one basis: Z on every qubit."""
@@ -115,12 +135,3 @@ class Probabilities(Measurement):
 
 
 MEASUREMENTS.add(Probabilities)
-
-
-def _amplitude(scaled: Tensor) -> Tensor:
-    return (torch.sqrt(scaled + FLOOR) - MEAN) / STD
-
-
-def _published(probs: Tensor, n_qubits: int) -> Tensor:
-    scaled = _GAMMA * 2.0 ** (n_qubits - 1) * probs.clamp(min=_CLAMP)
-    return (_BETA * torch.tanh(scaled)) ** _ALPHA

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from ..circuits import ANSATZE, Circuit
 from ..engines import Engine
 from ..errors import must_be, positive_int
-from ..generators import CircuitGenerator, qubits_needed
+from ..generators import CircuitGenerator, qubits_needed, values_needed
 from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
 from ..mapping import MappingModel, MLPMapping
+from ..measurements import Probabilities
 from ..training._config import FitConfig
 
 Recipe = Literal["default", "published"]
@@ -188,16 +189,23 @@ def build_model(
     Returns:
         The model.
     """
+    target = target_for(dataset, recipe)
+    n_weights = sum(p.numel() for p in target.parameters())
     hidden = _defaults(dataset, recipe).hidden
     layout = PUBLISHED_LAYOUT if recipe == "published" else Layout()
     if mapping is None:
-        published: dict[str, Any] = {"activation": None, "feature": "published"}
+        published: dict[str, Any] = {"activation": None, "published": True}
         own = published if recipe == "published" else {}
         own |= {"weights_per_outcome": weights_per_outcome, "seed": seed}
-        mapping = MLPMapping(circuit.n_qubits, hidden, **own)
-    target = target_for(dataset, recipe)
-    n_weights = sum(p.numel() for p in target.parameters())
-    generator = CircuitGenerator(circuit, engine, mapping, n_weights=n_weights, seed=seed)
+        mapping = MLPMapping(values_needed(n_weights, weights_per_outcome), hidden, **own)
+    generator = CircuitGenerator(
+        circuit,
+        engine,
+        mapping,
+        measurement=Probabilities("published" if recipe == "published" else "amplitude"),
+        n_weights=n_weights,
+        seed=seed,
+    )
     return QuantumTrain(target, generator.to(device), layout=layout, seed=seed).to(device)
 
 

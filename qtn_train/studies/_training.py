@@ -81,7 +81,8 @@ def train(settings: Row, seed: int) -> Row:
     circuit = _circuit(settings)
     mapping: MappingModel | None = None
     if settings["mapping"] == "tensor-train":
-        mapping = TensorTrainMapping(circuit.n_qubits, settings["bond_dim"] or 4, seed=seed)
+        n_weights = _n_weights(settings["dataset"], settings["recipe"])
+        mapping = TensorTrainMapping(n_weights, settings["bond_dim"] or 4, seed=seed)
     model = build_model(
         settings["dataset"],
         circuit,
@@ -131,7 +132,7 @@ def shots(settings: Row, seed: int) -> Row:
         states = [
             e.prepare(generator.circuit, generator.angles) for e in (generator.engine, engine)
         ]
-        true, seen = (state.probs(0, generator.n_outcomes) for state in states)
+        true, seen = (state.probs(0, generator.n_values) for state in states)
     # What lies beyond the first outcomes is one more outcome.
     rest = float((true.sum() - seen.sum()).abs())
     return {

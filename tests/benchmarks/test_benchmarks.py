@@ -74,7 +74,7 @@ def test_training_side_by_side_is_fit(ansatz: str) -> None:
 
 
 def small(seed: int = 0) -> CircuitGenerator:
-    circuit, mapping = qt.ansatz.ry_cx_chain(6, 4), qt.MLPMapping(6, (4,))
+    circuit, mapping = qt.ansatz.ry_cx_chain(6, 4), qt.MLPMapping(2**6, (4,))
     return CircuitGenerator(circuit, StatevectorEngine(), mapping, n_weights=60, seed=seed)
 
 

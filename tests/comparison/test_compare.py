@@ -53,7 +53,7 @@ class Own(nn.Module):
 
 
 def make_model(n_layers: int, seed: int) -> QuantumTrain:
-    mapping = MLPMapping(6, (2,), seed=seed)
+    mapping = MLPMapping(2**6, (2,), seed=seed)
     return QuantumTrain(Own(), circuit=ansatz.ry_cx_chain(6, n_layers), mapping=mapping, seed=seed)
 
 

@@ -24,6 +24,7 @@ from qtn_train.generators import (
     qubits_needed,
 )
 from qtn_train.mapping import MLPMapping
+from qtn_train.measurements import Expectation, Probabilities
 
 N_WEIGHTS = 200
 
@@ -32,12 +33,17 @@ def circuit_generator(
     seed: int = 0, *, chunk_size: int = 2**16, per_outcome: int = 1, feature: Any = "amplitude"
 ) -> CircuitGenerator:
     mapping = MLPMapping(
-        8, hidden=(4, 3), weights_per_outcome=per_outcome, feature=feature, seed=seed
+        2**8,
+        hidden=(4, 3),
+        weights_per_outcome=per_outcome,
+        published=feature == "published",
+        seed=seed,
     )
     return CircuitGenerator(
         ansatz.u3_cu3_ring(8, 1),
         StatevectorEngine(),
         mapping,
+        measurement=Probabilities(feature),
         n_weights=N_WEIGHTS,
         chunk_size=chunk_size,
         seed=seed,
@@ -162,7 +168,7 @@ def test_chunks_give_the_same_values_and_gradients(chunk_size: int) -> None:
 def test_chunks_with_several_weights_per_outcome() -> None:
     whole = circuit_generator(per_outcome=3)
     chunked = circuit_generator(per_outcome=3, chunk_size=16)
-    assert whole.n_outcomes == 67
+    assert whole.n_values == 67
     torch.testing.assert_close(chunked(), whole(), atol=tolerances.SINGLE, rtol=0)
 
 
@@ -201,14 +207,14 @@ def test_mapping_is_recomputed_in_the_backward_pass_where_there_are_chunks() -> 
 def test_weights_are_those_of_mapping_and_probabilities() -> None:
     generator = circuit_generator(per_outcome=3)
     state = generator.engine.prepare(generator.circuit, generator.angles)
-    by_hand = generator.mapping(0, state.probs(0, 67))
+    by_hand = generator.mapping(0, generator.measurement.values(state, 0, 67))
     assert by_hand.shape == (67, 3)
     assert torch.equal(generator(), by_hand.reshape(-1)[:N_WEIGHTS])
 
 
 def test_initial_angles_are_the_same_in_every_version() -> None:
     generator = CircuitGenerator(
-        ansatz.ry_cx_chain(4, 2), StatevectorEngine(), MLPMapping(4), n_weights=11
+        ansatz.ry_cx_chain(4, 2), StatevectorEngine(), MLPMapping(2**4), n_weights=11
     )
     expected = [1.857372761, 2.768499613, -1.380604029]
     assert generator.angles[:3].tolist() == pytest.approx(expected, abs=tolerances.LITERAL)
@@ -223,21 +229,21 @@ def test_parts_and_description() -> None:
     assert generator.parts()["angles"] == []
     text = generator.describe()
     assert "circuit of 8 qubits, 16 gates and 48 angles on StatevectorEngine" in text
-    assert "56 of 256 outcomes unused" in text
+    assert "200 of 256 values of Probabilities(feature='amplitude')" in text
 
 
 def test_sampled_engine_trains_the_mapping_alone() -> None:
     generator = CircuitGenerator(
         ansatz.ry_cx_chain(4, 2),
         SampledEngine(StatevectorEngine(), 100, seed=0),
-        MLPMapping(4),
+        MLPMapping(2**4),
         n_weights=11,
     )
     generator().sum().backward()
     assert generator.angles.grad is None
     assert all(p.grad is not None for p in generator.mapping.parameters())
     exact = CircuitGenerator(
-        ansatz.ry_cx_chain(4, 2), StatevectorEngine(), MLPMapping(4), n_weights=11
+        ansatz.ry_cx_chain(4, 2), StatevectorEngine(), MLPMapping(2**4), n_weights=11
     )
     assert torch.equal(generator.origin(), exact.origin()), "the origin must cost no shots"
     assert generator.in_double()().dtype == torch.float64
@@ -246,7 +252,7 @@ def test_sampled_engine_trains_the_mapping_alone() -> None:
 def test_shots_reach_the_angles_through_chunks() -> None:
     engine = SampledEngine(StatevectorEngine(), 100, gradient="spsa", seed=0)
     generator = CircuitGenerator(
-        ansatz.ry_cx_chain(4, 2), engine, MLPMapping(4), n_weights=11, chunk_size=4
+        ansatz.ry_cx_chain(4, 2), engine, MLPMapping(2**4), n_weights=11, chunk_size=4
     )
     assert (generator.position, generator.billed) == (0, False)
     generator().square().sum().backward()
@@ -291,7 +297,7 @@ def build(**options: Any) -> CircuitGenerator:
     arguments = {
         "circuit": ansatz.ry_cx_chain(4, 1),
         "engine": StatevectorEngine(),
-        "mapping": MLPMapping(4),
+        "mapping": MLPMapping(2**4),
         "n_weights": 11,
     }
     return CircuitGenerator(**(arguments | options))
@@ -306,7 +312,7 @@ def build(**options: Any) -> CircuitGenerator:
             "`n_qubits` must be at least 5; got 4. 17 weights need 5 qubits.",
         ),
         (
-            {"n_weights": 100, "mapping": MLPMapping(4, weights_per_outcome=2)},
+            {"n_weights": 100, "mapping": MLPMapping(2**4, weights_per_outcome=2)},
             ValueError,
             "`n_qubits` must be at least 6; got 4. 100 weights need 6 qubits.",
         ),
@@ -316,9 +322,19 @@ def build(**options: Any) -> CircuitGenerator:
         ({"chunk_size": 0}, ValueError, "`chunk_size` must be a positive integer; got 0."),
         ({"chunk_size": 2.0}, TypeError, "`chunk_size` must be a positive integer; got 2.0."),
         (
-            {"mapping": MLPMapping(5)},
+            {"mapping": MLPMapping(8)},
             ValueError,
-            "`mapping.n_qubits` must be 4, as in the circuit; got 5.",
+            "`mapping.n_values` must be at least 11, for 11 weights; got 8.",
+        ),
+        (
+            {"measurement": Expectation(["ZIII", "IZII"])},
+            ValueError,
+            "`measurement` must be one of at least 11 values, for 11 weights; got 2 values. Take",
+        ),
+        (
+            {"measurement": Expectation(["ZIIII"] * 11)},
+            ValueError,
+            "`terms` must be Pauli strings of 4 letters out of IXYZ; got 'ZIIII'.",
         ),
     ],
 )

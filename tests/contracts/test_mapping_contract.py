@@ -11,45 +11,43 @@ import tolerances
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.integrate import quad
 from torch import nn
 
 from qtn_train.mapping import (
+    IdentityMapping,
     MappingModel,
     MLPMapping,
     TensorTrainMapping,
     basis_bits,
-    mapping_from_config,
+    register_mapping,
 )
-from qtn_train.mapping._base import FLOOR, MEAN, STD
 
-N_QUBITS = 6
-SIZE = 2**N_QUBITS
+SIZE = 64
 
 CASES: dict[str, Callable[[int], MappingModel]] = {
-    "mlp": lambda seed: MLPMapping(N_QUBITS, hidden=(4, 5, 3), seed=seed),
-    "mlp-gelu": lambda seed: MLPMapping(N_QUBITS, hidden=(5,), activation="gelu", seed=seed),
-    "mlp-affine": lambda seed: MLPMapping(N_QUBITS, hidden=(4, 3), activation=None, seed=seed),
-    "mlp-no-hidden": lambda seed: MLPMapping(N_QUBITS, hidden=(), seed=seed),
-    "mlp-three": lambda seed: MLPMapping(N_QUBITS, weights_per_outcome=3, seed=seed),
+    "mlp": lambda seed: MLPMapping(SIZE, hidden=(4, 5, 3), seed=seed),
+    "mlp-gelu": lambda seed: MLPMapping(SIZE, hidden=(5,), activation="gelu", seed=seed),
+    "mlp-affine": lambda seed: MLPMapping(SIZE, hidden=(4, 3), activation=None, seed=seed),
+    "mlp-no-hidden": lambda seed: MLPMapping(SIZE, hidden=(), seed=seed),
+    "mlp-three": lambda seed: MLPMapping(SIZE, weights_per_outcome=3, seed=seed),
     "mlp-published": lambda seed: MLPMapping(
-        N_QUBITS, hidden=(4, 3), activation=None, feature="published", seed=seed
+        SIZE, hidden=(4, 3), activation=None, published=True, seed=seed
     ),
-    "tensor-train": lambda seed: TensorTrainMapping(N_QUBITS, seed=seed),
+    "tensor-train": lambda seed: TensorTrainMapping(SIZE, seed=seed),
     "tensor-train-three": lambda seed: TensorTrainMapping(
-        N_QUBITS, 3, weights_per_outcome=3, seed=seed
+        SIZE, 3, weights_per_outcome=3, seed=seed
     ),
+    "identity": lambda seed: IdentityMapping(SIZE),
 }
 # Piecewise linear: no finite differences across its kinks.
-KINKED = {"mlp-relu": lambda seed: MLPMapping(N_QUBITS, activation="relu", seed=seed)}
+KINKED = {"mlp-relu": lambda seed: MLPMapping(SIZE, activation="relu", seed=seed)}
 ALL = CASES | KINKED
 every_mapping = pytest.mark.parametrize("make", ALL.values(), ids=ALL)
 
 
-def probabilities(count: int = SIZE, seed: int = 0) -> torch.Tensor:
-    """Porter–Thomas distributed, as those of a random state."""
-    values = np.random.default_rng(seed).exponential(size=count) / SIZE
-    return torch.from_numpy(values)
+def standardized(count: int = SIZE, seed: int = 0) -> torch.Tensor:
+    """Values of mean 0 and variance 1."""
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=count))
 
 
 # Promises
@@ -62,12 +60,12 @@ def test_chunks_give_the_same_weights(
     make: Callable[[int], MappingModel], cuts: list[int], first: int
 ) -> None:
     mapping = make(0).double()
-    if mapping.needs_all_outcomes:
+    if mapping.needs_all_values:
         return
-    probs = probabilities()
+    values = standardized()
     ends = sorted({first, SIZE, *(cut for cut in cuts if cut > first)})
-    parts = [mapping(a, probs[a:b]) for a, b in itertools.pairwise(ends)]
-    whole = mapping(0, probs)
+    parts = [mapping(a, values[a:b]) for a, b in itertools.pairwise(ends)]
+    whole = mapping(0, values)
     assert whole.shape == (SIZE, mapping.weights_per_outcome)
     torch.testing.assert_close(torch.cat(parts), whole[first:], atol=tolerances.DOUBLE, rtol=0)
 
@@ -75,27 +73,12 @@ def test_chunks_give_the_same_weights(
 @every_mapping
 def test_shape_type_and_size_of_weights(make: Callable[[int], MappingModel]) -> None:
     mapping = make(0)
-    weights = mapping(0, probabilities().float())
+    weights = mapping(0, standardized().float())
     assert weights.shape == (SIZE, mapping.weights_per_outcome)
     assert weights.dtype == torch.float32
     assert 1e-3 < float(weights.detach().abs().max()) < 10
-    twice = mapping(0, probabilities().float())
+    twice = mapping(0, standardized().float())
     assert torch.equal(weights, twice)
-
-
-@every_mapping
-@pytest.mark.parametrize("tiny", [0.0, 1e-45, 1e-30, 1.0])
-def test_finite_where_probabilities_vanish(
-    make: Callable[[int], MappingModel], tiny: float
-) -> None:
-    mapping = make(0)
-    for probs in (torch.full((SIZE,), tiny), torch.tensor([1.0] + [tiny] * (SIZE - 1))):
-        probs.requires_grad_()
-        weights = mapping(0, probs)
-        loss = (weights * torch.linspace(-1, 1, SIZE)[:, None]).sum()
-        grads = torch.autograd.grad(loss, [probs, *mapping.parameters()])
-        assert torch.isfinite(weights).all()
-        assert all(torch.isfinite(grad).all() for grad in grads)
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)
@@ -104,13 +87,15 @@ def test_gradient_against_finite_differences(make: Callable[[int], MappingModel]
     names = [name for name, _ in mapping.named_parameters()]
     weights = torch.from_numpy(np.random.default_rng(1).normal(size=SIZE))[:, None]
 
-    def loss(scaled: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+    def loss(values: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
         own = dict(zip(names, parameters, strict=True))
-        out = torch.func.functional_call(mapping, own, (0, scaled / SIZE))
+        out = torch.func.functional_call(mapping, own, (0, values))
         return (weights * out).sum()
 
-    scaled = (probabilities() * SIZE + 0.05).requires_grad_()
-    inputs = (scaled, *(p.detach().clone().requires_grad_() for p in mapping.parameters()))
+    inputs = (
+        standardized().requires_grad_(),
+        *(p.detach().clone().requires_grad_() for p in mapping.parameters()),
+    )
     assert torch.autograd.gradcheck(loss, inputs)
 
 
@@ -133,11 +118,11 @@ def test_building_leaves_the_global_generator_alone(make: Callable[[int], Mappin
 def test_configuration_builds_an_equal_mapping(make: Callable[[int], MappingModel]) -> None:
     mapping = make(5)
     config = json.loads(json.dumps(mapping.config()))
-    twin = mapping_from_config(config)
+    twin = MappingModel.from_config(config)
     assert type(twin) is type(mapping)
     assert twin.config() == mapping.config()
-    probs = probabilities().float()
-    assert torch.equal(twin(0, probs), mapping(0, probs))
+    values = standardized().float()
+    assert torch.equal(twin(0, values), mapping(0, values))
 
 
 # The multilayer perceptron
@@ -146,17 +131,16 @@ def test_configuration_builds_an_equal_mapping(make: Callable[[int], MappingMode
 @pytest.mark.parametrize("n_qubits", [1, 2, 3, 8])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "gelu", None])
 def test_separable_layer_is_the_plain_one(n_qubits: int, activation: str | None) -> None:
-    mapping = MLPMapping(n_qubits, hidden=(5, 3), activation=activation, seed=2).double()
+    mapping = MLPMapping(2**n_qubits, hidden=(5, 3), activation=activation, seed=2).double()
     count = 2**n_qubits
-    probs = probabilities(count) * SIZE / count
-    feature = ((probs * count + FLOOR).sqrt() - MEAN) / STD
-    x = torch.cat((basis_bits(0, count, n_qubits).double(), feature[:, None]), 1)
+    values = standardized(count)
+    x = torch.cat((basis_bits(0, count, n_qubits).double(), values[:, None]), 1)
     functions = {"tanh": torch.tanh, "relu": torch.relu, "gelu": nn.functional.gelu}
     for number, layer in enumerate(mapping.layers):
         if number and activation is not None:
             x = functions[activation](x)
         x = layer(x)
-    torch.testing.assert_close(mapping(0, probs), x, atol=tolerances.DOUBLE, rtol=0)
+    torch.testing.assert_close(mapping(0, values), x, atol=tolerances.DOUBLE, rtol=0)
 
 
 @pytest.mark.parametrize("n_qubits", [1, 2, 5, 20])
@@ -170,57 +154,92 @@ def test_basis_bits_are_most_significant_first(n_qubits: int) -> None:
     assert basis_bits(0, 0, n_qubits).shape == (0, n_qubits)
 
 
-def test_constants_are_the_moments_of_a_random_state() -> None:
-    def moment(power: int) -> float:
-        return quad(lambda z: (z + FLOOR) ** (power / 2) * np.exp(-z), 0, np.inf, epsabs=1e-10)[0]
-
-    mean = moment(1)
-    assert mean == pytest.approx(MEAN, abs=tolerances.SIX_DECIMALS)
-    assert (moment(2) - mean**2) ** 0.5 == pytest.approx(STD, abs=tolerances.SIX_DECIMALS)
-
-
-def test_feature_of_a_random_state_is_standardized() -> None:
-    mapping = MLPMapping(16, seed=0)
-    probs = torch.from_numpy(np.random.default_rng(0).exponential(size=2**16) / 2**16)
-    feature = mapping._feature(probs)
-    assert float(feature.mean()) == pytest.approx(0, abs=0.02)
-    assert float(feature.std()) == pytest.approx(1, abs=0.02)
-
-
-def test_published_mapping_is_the_published_formula() -> None:
-    mapping = MLPMapping(13, (4, 20, 4), activation=None, feature="published").double()
+def test_published_mapping_is_affine_less_its_mean() -> None:
+    mapping = MLPMapping(6690, (4, 20, 4), activation=None, published=True).double()
     assert sum(p.numel() for p in mapping.parameters()) == 249
-    assert mapping.needs_all_outcomes
-    count = 6690
-    p = np.random.default_rng(0).exponential(size=count) / 2**13
-    p[7] = 0
-    value = (0.8 * np.tanh(0.1 * 2**12 * np.maximum(p, 1e-12))) ** 0.3
-    bits = np.array([[2 * int(b) - 1 for b in format(k, "013b")] for k in range(count)])
-    x = np.concatenate((bits, (value - value.mean())[:, None]), axis=1)
+    assert mapping.needs_all_values
+    values = np.random.default_rng(0).normal(size=6690)
+    bits = np.array([[2 * int(b) - 1 for b in format(k, "013b")] for k in range(6690)])
+    x = np.concatenate((bits, values[:, None]), axis=1)
     for layer in mapping.layers:
         weight, bias = (t.detach().numpy() for t in (layer.weight, layer.bias))
         x = x @ weight.T + bias
     expected = x - x.mean()
-    got = mapping(0, torch.from_numpy(p)).detach().numpy()
-    assert got.shape == (count, 1)
+    got = mapping(0, torch.from_numpy(values)).detach().numpy()
+    assert got.shape == (6690, 1)
     assert np.abs(got - expected).max() < tolerances.DOUBLE
     assert abs(got.mean()) < tolerances.DOUBLE
 
 
+# Sizes
+
+
+@pytest.mark.parametrize(
+    ("n_values", "n_bits"), [(1, 1), (2, 1), (3, 2), (16, 4), (17, 5), (6690, 13), (2**200, 200)]
+)
+def test_bits_are_those_of_the_last_value(n_values: int, n_bits: int) -> None:
+    for mapping in (MLPMapping(n_values, (2,)), TensorTrainMapping(n_values, 2)):
+        assert (mapping.n_values, mapping.n_bits) == (n_values, n_bits)
+        last = mapping(n_values - 1, torch.zeros(1))
+        assert last.shape == (1, 1)
+        assert torch.isfinite(last).all()
+
+
+@pytest.mark.parametrize("n_bits", [60, 128, 1100])
+@pytest.mark.parametrize("kind", [MLPMapping, TensorTrainMapping])
+def test_no_table_is_longer_than_the_values_asked_for(
+    kind: Any, n_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mapping = kind(2**n_bits).double()
+    sizes = []
+    original = torch.Tensor.reshape
+
+    def measured(self: torch.Tensor, *shape: Any) -> torch.Tensor:
+        sizes.append(self.numel())
+        return original(self, *shape)
+
+    monkeypatch.setattr(torch.Tensor, "reshape", measured)
+    for start in (0, 2**n_bits - 50, 2 ** (n_bits - 1) - 20):
+        values = standardized(50).requires_grad_()
+        whole = mapping(start, values)
+        apart = [mapping(start + i, values[i : i + 1]) for i in range(50)]
+        torch.testing.assert_close(whole, torch.cat(apart))
+        assert torch.isfinite(torch.autograd.grad(whole.square().sum(), values)[0]).all()
+    assert 0 < max(sizes) <= 50 * 64
+
+
+@every_mapping
+@pytest.mark.parametrize(("start", "count"), [(-1, 3), (0, 0), (0, SIZE + 1), (SIZE - 1, 2)])
+def test_messages_of_ranges(make: Callable[[int], MappingModel], start: int, count: int) -> None:
+    with pytest.raises(ValueError, match="`start, stop` must be 0 <= start < stop <= n_values = 6"):
+        make(0)(start, torch.zeros(count))
+
+
+def test_a_registered_mapping_has_a_kind_of_its_own() -> None:
+    class Twin(MappingModel):
+        kind = "mlp"
+
+    wrong: Any = 5
+    with pytest.raises(ValueError, match=r"`Twin\.kind` must be a word of its own; got 'mlp'"):
+        register_mapping(Twin)
+    with pytest.raises(TypeError, match="`cls` must be a subclass of MappingModel; got 5"):
+        register_mapping(wrong)
+
+
 def test_first_parameters_are_the_same_in_every_version() -> None:
-    first, second = MLPMapping(5, hidden=(4,), seed=0).layers
+    first, second = MLPMapping(2**5, hidden=(4,), seed=0).layers
     expected = [0.454169422, 0.425988019, 0.401080489]
     assert first.weight[0, :3].tolist() == pytest.approx(expected, abs=tolerances.LITERAL)
     assert second.bias.tolist() == pytest.approx([-0.557809234], abs=tolerances.LITERAL)
-    published = MLPMapping(5, hidden=(4,), feature="published", seed=0).layers[0]
+    published = MLPMapping(2**5, hidden=(4,), published=True, seed=0).layers[0]
     ratio = first.weight / published.weight
     torch.testing.assert_close(ratio, torch.full_like(ratio, 3**0.5))
 
 
-@pytest.mark.parametrize("feature", ["amplitude", "published"])
-def test_initial_parameters_have_the_stated_range(feature: Any) -> None:
-    mapping = MLPMapping(12, hidden=(50, 50), feature=feature)
-    factor = 3**0.5 if feature == "amplitude" else 1.0
+@pytest.mark.parametrize("published", [False, True])
+def test_initial_parameters_have_the_stated_range(published: bool) -> None:
+    mapping = MLPMapping(2**12, hidden=(50, 50), published=published)
+    factor = 1.0 if published else 3**0.5
     for layer in mapping.layers:
         bound = factor / layer.weight.shape[1] ** 0.5
         largest = float(torch.cat((layer.weight.detach().ravel(), layer.bias.detach())).abs().max())
@@ -233,19 +252,14 @@ def test_initial_parameters_have_the_stated_range(feature: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"n_qubits": 0}, ValueError, "`n_qubits` must be a positive integer; got 0."),
-        ({"n_qubits": 2.0}, TypeError, "`n_qubits` must be a positive integer; got 2.0."),
+        ({"n_values": 0}, ValueError, "`n_values` must be a positive integer; got 0."),
+        ({"n_values": 2.0}, TypeError, "`n_values` must be a positive integer; got 2.0."),
         ({"hidden": (4, 0)}, ValueError, "`hidden` must be a positive integer; got 0."),
         ({"hidden": ("4",)}, TypeError, "`hidden` must be a positive integer; got '4'."),
         (
             {"activation": "sine"},
             ValueError,
             "`activation` must be None or one of tanh, relu, gelu; got 'sine'.",
-        ),
-        (
-            {"feature": "log"},
-            ValueError,
-            "`feature` must be 'amplitude' or 'published'; got 'log'.",
         ),
         (
             {"weights_per_outcome": 0},
@@ -256,7 +270,7 @@ def test_initial_parameters_have_the_stated_range(feature: Any) -> None:
 )
 def test_messages(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        MLPMapping(**({"n_qubits": 4} | options))
+        MLPMapping(**({"n_values": 16} | options))
 
 
 @pytest.mark.parametrize("ends", [(-1, 2), (3, 2), (0, 17)])
@@ -268,9 +282,9 @@ def test_message_of_basis_bits(ends: tuple[int, int]) -> None:
 @pytest.mark.parametrize("config", [{}, {"kind": "oracle"}])
 def test_message_of_configurations(config: dict[str, Any]) -> None:
     with pytest.raises(
-        ValueError, match=r"`mapping kind` must be 'mlp' or .*; got .* Update qtn_tr"
+        ValueError, match=r"`mapping kind` must be one of identity, mlp, .*; got .* Call qtn"
     ):
-        mapping_from_config(config)
+        MappingModel.from_config(config)
 
 
 def test_the_abstract_class_cannot_be_built() -> None:

@@ -63,4 +63,4 @@ def test_the_model_decides_once_and_tells() -> None:
 
 def test_another_word_than_auto_is_refused() -> None:
     with pytest.raises(ValueError, match="`engine` must be an Engine or 'auto'; got 'fast'"):
-        CircuitGenerator(ansatz.ry_cx_chain(3, 1), "fast", MLPMapping(3), n_weights=5)  # type: ignore[arg-type]
+        CircuitGenerator(ansatz.ry_cx_chain(3, 1), "fast", MLPMapping(2**3), n_weights=5)  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from qtn_train.generators import (
     widened_mapping,
 )
 from qtn_train.mapping import MappingModel, MLPMapping, TensorTrainMapping
+from qtn_train.measurements._probabilities import FLOOR, MEAN, STD
 
 CLASSICAL: list[type[ClassicalGenerator]] = [
     RandomSubspace,
@@ -46,7 +47,7 @@ SIZES = [(1, 1), (2, 1), (3, 3), (17, 5), (64, 64), (100, 1), (257, 120)]
 
 def like(seed: int = 0, **options: Any) -> CircuitGenerator:
     """A generator of 200 weights from 48 angles and 87 numbers of a mapping."""
-    mapping = MLPMapping(8, hidden=(4, 6, 2), seed=seed)
+    mapping = MLPMapping(2**8, hidden=(4, 6, 2), seed=seed)
     circuit = ansatz.u3_cu3_ring(8, 1)
     return CircuitGenerator(
         circuit, StatevectorEngine(), mapping, n_weights=200, seed=seed, **options
@@ -328,7 +329,7 @@ def test_frozen_begins_as_the_circuit_does() -> None:
 def test_frozen_spends_no_shot() -> None:
     engine = SampledEngine(StatevectorEngine(), 100, seed=0)
     shots = CircuitGenerator(
-        ansatz.u3_cu3_ring(8, 1), engine, MLPMapping(8, (4, 6, 2)), n_weights=200
+        ansatz.u3_cu3_ring(8, 1), engine, MLPMapping(2**8, (4, 6, 2)), n_weights=200
     )
     torch.testing.assert_close(control("frozen", shots)(), control("frozen", like())())
 
@@ -338,12 +339,12 @@ def test_fixed_random_probabilities_are_those_of_a_random_state() -> None:
     fixed = FixedProbabilities(
         ansatz.ry_cx_chain(n_qubits, 1),
         "auto",
-        MLPMapping(n_qubits),
+        MLPMapping(2**n_qubits),
         probs="porter-thomas",
         n_weights=2**n_qubits,
     )
-    z = fixed._probs.double() * 2**n_qubits
-    assert float(z.min()) >= 0
+    z = (fixed._values.double() * STD + MEAN) ** 2 - FLOOR
+    assert float(z.min()) > -1e-6
     for power in (1, 2, 3):
         expected = math.factorial(power)
         assert float((z**power).mean()) == pytest.approx(expected, rel=0.03 * power**2)
@@ -354,14 +355,14 @@ def test_the_bits_of_the_outcome_still_tell() -> None:
     fixed = control("fixed-random", like())
     assert isinstance(fixed, FixedProbabilities)
     with torch.no_grad():
-        fixed._probs.fill_(2.0**-8)
+        fixed._values.fill_(0.2)
     assert float(fixed().detach().std()) > 0.05
 
 
 def test_message_of_probs() -> None:
     options: Any = {"probs": "uniform", "n_weights": 11}
     with pytest.raises(ValueError, match=r"^`probs` must be 'circuit' or 'porter-thomas'; got 'un"):
-        FixedProbabilities(ansatz.ry_cx_chain(4, 1), "auto", MLPMapping(4), **options)
+        FixedProbabilities(ansatz.ry_cx_chain(4, 1), "auto", MLPMapping(2**4), **options)
 
 
 @pytest.mark.parametrize(("n_qubits", "n_angles"), [(1, 1), (3, 5), (4, 24), (5, 33), (13, 1248)])
@@ -381,7 +382,7 @@ def test_the_unentangled_circuit_is_a_product(n_qubits: int, n_angles: int) -> N
 
 def test_of_a_product_state_one_number_a_qubit_is_effective() -> None:
     circuit = ansatz.ry_cx_chain(4, 5)
-    entangled = CircuitGenerator(circuit, StatevectorEngine(), MLPMapping(4, (2,)), n_weights=16)
+    entangled = CircuitGenerator(circuit, StatevectorEngine(), MLPMapping(2**4, (2,)), n_weights=16)
     model = QuantumTrain(nn.Linear(3, 4), entangled)
     product = model.with_generator(control("product", entangled))
     assert product.n_trainable_by_part == model.n_trainable_by_part
@@ -392,16 +393,16 @@ def test_of_a_product_state_one_number_a_qubit_is_effective() -> None:
 
 @pytest.mark.parametrize("n_trainable", [60, 149, 249, 639, 669, 1497, 5000])
 def test_a_widened_mapping_has_the_size_asked_for(n_trainable: int) -> None:
-    mapping = widened_mapping(MLPMapping(13, (4, 20, 4), None, feature="published"), n_trainable)
+    mapping = widened_mapping(MLPMapping(2**13, (4, 20, 4), None, published=True), n_trainable)
     assert isinstance(mapping, MLPMapping)
     assert count(mapping) == n_trainable
     assert mapping.activation is None
-    assert mapping.feature == "published"
+    assert mapping.published
 
 
 @pytest.mark.parametrize("hidden", [(), (7,), (4, 4), (3, 3, 3, 3)])
 def test_a_widened_mapping_of_any_depth_is_not_larger_than_asked_for(hidden: tuple[int]) -> None:
-    wide = widened_mapping(MLPMapping(13, hidden), 500)
+    wide = widened_mapping(MLPMapping(2**13, hidden), 500)
     assert isinstance(wide, MLPMapping)
     assert len(wide.hidden) == len(hidden)
     assert count(wide) <= 500
@@ -409,12 +410,12 @@ def test_a_widened_mapping_of_any_depth_is_not_larger_than_asked_for(hidden: tup
 
 
 def test_a_widened_tensor_train_is_the_largest_that_fits() -> None:
-    wide = widened_mapping(TensorTrainMapping(13, 2), 1497)
+    wide = widened_mapping(TensorTrainMapping(2**13, 2), 1497)
     assert isinstance(wide, TensorTrainMapping)
-    larger = TensorTrainMapping(13, wide.bond_dim + 1)
+    larger = TensorTrainMapping(2**13, wide.bond_dim + 1)
     assert 800 < count(wide) <= 1497 < count(larger)
-    saturated = widened_mapping(TensorTrainMapping(3, 2), 10_000)
-    assert count(saturated) == count(TensorTrainMapping(3, 1000))
+    saturated = widened_mapping(TensorTrainMapping(2**3, 2), 10_000)
+    assert count(saturated) == count(TensorTrainMapping(2**3, 1000))
 
 
 class Constant(MappingModel):
@@ -429,9 +430,9 @@ class Constant(MappingModel):
 
 def test_messages_of_widened_mappings() -> None:
     with pytest.raises(ValueError, match=r"`n_trainable` must be at least 21 for this mapping; go"):
-        widened_mapping(MLPMapping(13, (4, 20, 4)), 20)
+        widened_mapping(MLPMapping(2**13, (4, 20, 4)), 20)
     with pytest.raises(ValueError, match=r"`n_trainable` must be at least 28 for this mapping; go"):
-        widened_mapping(TensorTrainMapping(13), 20)
+        widened_mapping(TensorTrainMapping(2**13), 20)
     with pytest.raises(
         TypeError, match="`mapping` must be an MLPMapping or a TensorTrainMapping; "
     ):
@@ -449,7 +450,7 @@ def test_messages_of_control() -> None:
 
 
 def test_a_classical_control_never_has_more_numbers_than_weights() -> None:
-    wide = CircuitGenerator(ansatz.ry_cx_chain(4, 2), "auto", MLPMapping(4), n_weights=11)
+    wide = CircuitGenerator(ansatz.ry_cx_chain(4, 2), "auto", MLPMapping(2**4), n_weights=11)
     assert count(wide) > 11
     assert count(control("random-subspace", wide)) == 11
 

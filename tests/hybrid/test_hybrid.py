@@ -26,6 +26,7 @@ from qtn_train.engines import SampledEngine, StatevectorEngine
 from qtn_train.errors import CheckpointError
 from qtn_train.generators import CircuitGenerator, WeightGenerator, qubits_needed
 from qtn_train.mapping import MLPMapping
+from qtn_train.measurements import Probabilities
 
 
 class Residual(nn.Module):
@@ -507,7 +508,7 @@ def test_evaluation_after_loading_other_numbers() -> None:
 
 def test_counts() -> None:
     model = train_model(mlp(), circuit=ansatz.ry_cx_chain(6, 2), generated="0.*")
-    mapping = 7 * 4 + 4 + 4 + 1
+    mapping = 6 * 4 + 4 + 4 + 1
     assert model.n_trainable_by_part == {"angles": 12, "mapping": mapping, "other": 18}
     assert model.n_trainable == 12 + mapping + 18
     assert model.n_trainable == sum(p.numel() for p in model.parameters())
@@ -520,11 +521,11 @@ def test_summary() -> None:
     for part in (
         "QuantumTrain of Sequential, seed 11",
         "circuit of 6 qubits, 22 gates and 12 angles on StatevectorEngine",
-        "39 of 64 outcomes unused",
+        "25 of 64 values of Probabilities(feature='amplitude')",
         "start random, scale fan_in",
         "25 weights in 2 tensors",
-        "67 (12 angles, 37 mapping, 18 other)",
-        "compression 0.64",
+        "63 (12 angles, 33 mapping, 18 other)",
+        "compression 0.68",
     ):
         assert part in text
 
@@ -539,8 +540,11 @@ def test_defaults_are_named_in_the_summary() -> None:
 
 
 def affine(n_qubits: int, circuit: Circuit, n_weights: int) -> CircuitGenerator:
-    mapping = MLPMapping(n_qubits, (4, 20, 4), activation=None, feature="published")
-    return CircuitGenerator(circuit, StatevectorEngine(), mapping, n_weights=n_weights)
+    mapping = MLPMapping(2**n_qubits, (4, 20, 4), activation=None, published=True)
+    reads = Probabilities("published")
+    return CircuitGenerator(
+        circuit, StatevectorEngine(), mapping, measurement=reads, n_weights=n_weights
+    )
 
 
 @pytest.mark.parametrize(("n_qubits", "n_weights"), [(8, 195), (13, 6690)])
@@ -731,7 +735,7 @@ def test_another_circuit_mapping_or_seed(saved: Path) -> None:
         arguments: dict[str, Any] = {
             "circuit": ansatz.ry_cx_chain(6, 2),
             "engine": StatevectorEngine(),
-            "mapping": MLPMapping(6, (4,), seed=2),
+            "mapping": MLPMapping(43, (4,), seed=2),
             "n_weights": 43,
             "seed": 2,
         }
@@ -743,7 +747,7 @@ def test_another_circuit_mapping_or_seed(saved: Path) -> None:
     torch.testing.assert_close(loaded(x), expected(x), atol=1e-5, rtol=1e-5)
     for options in (
         {"circuit": ansatz.ry_cx_chain(6, 3)},
-        {"mapping": MLPMapping(6, (5,), seed=2)},
+        {"mapping": MLPMapping(2**6, (5,), seed=2)},
         {"seed": 3},
     ):
         with pytest.raises(CheckpointError, match=r"another circuit, mapping or seed. Build the"):
@@ -831,9 +835,7 @@ def test_messages_of_targets_and_generators() -> None:
     ):
         QuantumTrain(mlp(), generator)
     for options in ({"engine": StatevectorEngine()}, {"circuit": generator.circuit}):
-        with pytest.raises(
-            TypeError, match="`generator` must be given without circuit, engine and"
-        ):
+        with pytest.raises(TypeError, match="`generator` must be given without circuit, engine, "):
             QuantumTrain(mlp(), generator, **options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="43 weights need 6 qubits"):
         QuantumTrain(mlp(), circuit=ansatz.ry_cx_chain(5, 1))

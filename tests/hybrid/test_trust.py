@@ -50,7 +50,7 @@ REFUSED = r"^`state_dict` must be that of this model; got one with another targe
         {"layout": Layout(gain=2.0)},
         {"layout": Layout(shuffle=False)},
         {"circuit": ansatz.u3_cu3_chain(6, 1)},
-        {"mapping": MLPMapping(6, (4,), seed=3)},
+        {"mapping": MLPMapping(2**6, (4,), seed=3)},
     ],
 )
 @pytest.mark.parametrize("strict", [True, False])

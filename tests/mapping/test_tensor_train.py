@@ -1,7 +1,6 @@
 """What only the tensor-train mapping promises: its value, its start, its memory."""
 
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -17,28 +16,26 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from qtn_train.circuits import ansatz
 from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
 from qtn_train.generators import CircuitGenerator
-from qtn_train.mapping import TensorTrainMapping, mapping_from_config
-from qtn_train.mapping._base import FLOOR, MEAN, STD
+from qtn_train.mapping import MappingModel, TensorTrainMapping
 
 
-def probabilities(n_qubits: int, count: int, seed: int = 0) -> np.ndarray:
-    """Porter–Thomas distributed, as those of a random state."""
-    return np.random.default_rng(seed).exponential(size=count) / 2.0**n_qubits
+def standardized(count: int, seed: int = 0) -> np.ndarray:
+    """Values of mean 0 and variance 1."""
+    return np.random.default_rng(seed).normal(size=count)
 
 
 def arrays(mapping: TensorTrainMapping) -> list[np.ndarray]:
     return [core.detach().double().numpy().copy() for core in mapping.cores]
 
 
-def naive(cores: list[np.ndarray], start: int, probs: np.ndarray) -> np.ndarray:
-    """The definition: a product of matrices for each outcome, one outcome after the other."""
-    n_qubits, weights = len(cores), []
-    for outcome, p in enumerate(probs.tolist(), start):
+def naive(cores: list[np.ndarray], start: int, values: np.ndarray) -> np.ndarray:
+    """The definition: a product of matrices for each value, one value after the other."""
+    n_bits, weights = len(cores), []
+    for number, value in enumerate(values.tolist(), start):
         vector = np.ones(1)
-        for core, bit in zip(cores, format(outcome, f"0{n_qubits}b"), strict=True):
+        for core, bit in zip(cores, format(number, f"0{n_bits}b"), strict=True):
             vector = np.tensordot(vector, core[:, int(bit)], 1)
-        feature = (math.sqrt(p * 2.0**n_qubits + FLOOR) - MEAN) / STD
-        weights.append(np.array([1, feature]) @ vector)
+        weights.append(np.array([1, value]) @ vector)
     return np.array(weights)
 
 
@@ -46,36 +43,36 @@ def naive(cores: list[np.ndarray], start: int, probs: np.ndarray) -> np.ndarray:
 
 
 @given(
-    n_qubits=st.sampled_from([1, 2, 3, 4, 7, 40]),
+    n_bits=st.sampled_from([1, 2, 3, 4, 7, 40]),
     bond_dim=st.sampled_from([1, 2, 3, 9]),
     per_outcome=st.integers(1, 3),
     ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
 def test_against_the_definition(
-    n_qubits: int, bond_dim: int, per_outcome: int, ends: tuple[float, float]
+    n_bits: int, bond_dim: int, per_outcome: int, ends: tuple[float, float]
 ) -> None:
-    mapping = TensorTrainMapping(n_qubits, bond_dim, weights_per_outcome=per_outcome, seed=1)
-    count = 1 + int(ends[0] * (min(2**n_qubits, 70) - 1))
-    start = int(ends[1] * (2**n_qubits - count))
-    probs = probabilities(n_qubits, count)
-    expected = naive(arrays(mapping), start, probs)
-    found = mapping.double()(start, torch.from_numpy(probs))
+    mapping = TensorTrainMapping(2**n_bits, bond_dim, weights_per_outcome=per_outcome, seed=1)
+    count = 1 + int(ends[0] * (min(2**n_bits, 70) - 1))
+    start = int(ends[1] * (2**n_bits - count))
+    values = standardized(count)
+    expected = naive(arrays(mapping), start, values)
+    found = mapping.double()(start, torch.from_numpy(values))
     assert found.shape == (count, per_outcome)
     assert np.abs(found.detach().numpy() - expected).max() < tolerances.DOUBLE
-    single = mapping.float()(start, torch.from_numpy(probs).float())
+    single = mapping.float()(start, torch.from_numpy(values).float())
     assert single.dtype == torch.float32
     assert np.abs(single.detach().numpy() - expected).max() < 5 * tolerances.SINGLE
 
 
 @pytest.mark.parametrize("start", [0, 2**39, 2**39 - 500, 2**40 - 1000])
-def test_a_range_of_many_qubits(start: int) -> None:
-    mapping = TensorTrainMapping(40, 4).double()
-    probs = probabilities(40, 1000)
+def test_a_range_of_many_bits(start: int) -> None:
+    mapping = TensorTrainMapping(2**40, 4).double()
+    values = standardized(1000)
     with _Sizes() as sizes:
-        found = mapping(start, torch.from_numpy(probs))
+        found = mapping(start, torch.from_numpy(values))
     assert found.shape == (1000, 1)
     for i in (0, 1, 498, 499, 500, 501, 998, 999):
-        expected = naive(arrays(mapping), start + i, probs[i : i + 1])
+        expected = naive(arrays(mapping), start + i, values[i : i + 1])
         assert np.abs(found[i].detach().numpy() - expected[0]).max() < tolerances.DOUBLE
     assert sizes.largest <= 1100
 
@@ -92,29 +89,28 @@ class _Sizes(TorchDispatchMode):
         return out
 
 
-def test_chunks_of_many_qubits_give_the_same_weights() -> None:
-    mapping = TensorTrainMapping(30, 6, weights_per_outcome=2).double()
-    probs = torch.from_numpy(probabilities(30, 1000))
+def test_chunks_of_many_bits_give_the_same_weights() -> None:
+    mapping = TensorTrainMapping(2**30, 6, weights_per_outcome=2).double()
+    values = torch.from_numpy(standardized(1000))
     start = 3 * 2**28 - 300
-    whole = mapping(start, probs)
+    whole = mapping(start, values)
     for size in (31, 128, 999):
-        parts = [mapping(start + i, probs[i : i + size]) for i in range(0, 1000, size)]
+        parts = [mapping(start + i, values[i : i + size]) for i in range(0, 1000, size)]
         torch.testing.assert_close(torch.cat(parts), whole, atol=tolerances.DOUBLE, rtol=0)
 
 
-@pytest.mark.parametrize(("n_qubits", "start"), [(1, 0), (3, 1), (40, 2**39 - 3)])
-def test_gradient_of_the_definition(n_qubits: int, start: int) -> None:
-    mapping = TensorTrainMapping(n_qubits, 3, seed=2).double()
-    count = min(7, 2**n_qubits - start)
-    probs = probabilities(n_qubits, count) + 0.5 / 2.0**n_qubits
+@pytest.mark.parametrize(("n_bits", "start"), [(1, 0), (3, 1), (40, 2**39 - 3)])
+def test_gradient_of_the_definition(n_bits: int, start: int) -> None:
+    mapping = TensorTrainMapping(2**n_bits, 3, seed=2).double()
+    count = min(7, 2**n_bits - start)
+    values = torch.from_numpy(standardized(count)).requires_grad_()
     factors = np.random.default_rng(1).normal(size=count)
-    scaled = torch.from_numpy(probs * 2.0**n_qubits).requires_grad_()
-    loss = torch.from_numpy(factors) @ mapping(start, scaled / 2.0**n_qubits)[:, 0]
-    grads = torch.autograd.grad(loss, [scaled, *mapping.cores])
-    variables = [scaled.detach().numpy(), *arrays(mapping)]
+    loss = torch.from_numpy(factors) @ mapping(start, values)[:, 0]
+    grads = torch.autograd.grad(loss, [values, *mapping.cores])
+    variables = [values.detach().numpy().copy(), *arrays(mapping)]
 
     def value() -> float:
-        return float(factors @ naive(variables[1:], start, variables[0] / 2.0**n_qubits)[:, 0])
+        return float(factors @ naive(variables[1:], start, variables[0])[:, 0])
 
     for grad, variable in zip(grads, variables, strict=True):
         flat = variable.reshape(-1)
@@ -132,35 +128,33 @@ def test_gradient_of_the_definition(n_qubits: int, start: int) -> None:
 
 
 @pytest.mark.parametrize("bond_dim", [1, 2, 4, 16])
-@pytest.mark.parametrize("n_qubits", [2, 4, 8, 16, 32, 40])
-def test_weights_and_gradients_keep_their_scale(n_qubits: int, bond_dim: int) -> None:
-    rng = np.random.default_rng(n_qubits)
+@pytest.mark.parametrize("n_bits", [2, 4, 8, 16, 32, 40])
+def test_weights_and_gradients_keep_their_scale(n_bits: int, bond_dim: int) -> None:
+    rng = np.random.default_rng(n_bits)
     squares, norms = [], []
     for seed in range(4):
-        mapping = TensorTrainMapping(n_qubits, bond_dim, seed=seed)
+        mapping = TensorTrainMapping(2**n_bits, bond_dim, seed=seed)
         weights = []
         for part in range(6):
-            count = min(2**n_qubits, 1000)
-            start = int(rng.integers(0, 2**n_qubits - count + 1))
-            probs = torch.from_numpy(probabilities(n_qubits, count, 6 * seed + part))
-            weights.append(mapping(start, probs.float())[:, 0])
+            count = min(2**n_bits, 1000)
+            start = int(rng.integers(0, 2**n_bits - count + 1))
+            values = torch.from_numpy(standardized(count, 6 * seed + part))
+            weights.append(mapping(start, values.float())[:, 0])
         out = torch.cat(weights)
         squares.append(out.detach().square().mean().item())
         signs = torch.from_numpy(rng.choice([-1.0, 1.0], size=len(out))).float()
         grads = torch.autograd.grad(signs @ out / len(out) ** 0.5, list(mapping.cores))
         norms += [float(grad.norm()) for grad in grads]
-        if n_qubits >= 8:
+        if n_bits >= 8:
             assert 0.85 < float(out.detach().std()) < 1.15
     assert 0.75 < np.mean(squares) ** 0.5 < 1.25
     assert min(norms) > 0.02
     assert max(norms) < 8
 
 
-@pytest.mark.parametrize(
-    ("n_qubits", "bond_dim", "per_outcome"), [(6, 4, 1), (9, 8, 3), (5, 64, 2)]
-)
-def test_every_bit_selects_an_isometry(n_qubits: int, bond_dim: int, per_outcome: int) -> None:
-    mapping = TensorTrainMapping(n_qubits, bond_dim, weights_per_outcome=per_outcome).double()
+@pytest.mark.parametrize(("n_bits", "bond_dim", "per_outcome"), [(6, 4, 1), (9, 8, 3), (5, 64, 2)])
+def test_every_bit_selects_an_isometry(n_bits: int, bond_dim: int, per_outcome: int) -> None:
+    mapping = TensorTrainMapping(2**n_bits, bond_dim, weights_per_outcome=per_outcome).double()
     for core in mapping.cores:
         matrices = core.detach().reshape(core.shape[0], 2, -1)
         left, _, right = matrices.shape
@@ -175,12 +169,12 @@ def test_every_bit_selects_an_isometry(n_qubits: int, bond_dim: int, per_outcome
 
 @pytest.mark.parametrize("per_outcome", [1, 3])
 @pytest.mark.parametrize("bond_dim", [1, 3, 4, 100])
-@pytest.mark.parametrize("n_qubits", [1, 2, 5, 13])
-def test_number_of_parameters(n_qubits: int, bond_dim: int, per_outcome: int) -> None:
-    mapping = TensorTrainMapping(n_qubits, bond_dim, weights_per_outcome=per_outcome)
+@pytest.mark.parametrize("n_bits", [1, 2, 5, 13])
+def test_number_of_parameters(n_bits: int, bond_dim: int, per_outcome: int) -> None:
+    mapping = TensorTrainMapping(2**n_bits, bond_dim, weights_per_outcome=per_outcome)
     ends = 2 * per_outcome
-    bonds = [min(bond_dim, 2**i, ends * 2 ** (n_qubits - i)) for i in range(n_qubits)] + [ends]
-    expected = sum(2 * bonds[i] * bonds[i + 1] for i in range(n_qubits))
+    bonds = [min(bond_dim, 2**i, ends * 2 ** (n_bits - i)) for i in range(n_bits)] + [ends]
+    expected = sum(2 * bonds[i] * bonds[i + 1] for i in range(n_bits))
     assert sum(p.numel() for p in mapping.parameters()) == expected
     assert bonds[0] == 1
     assert mapping.cores[-1].shape == (bonds[-2], 2, 2, per_outcome)
@@ -188,7 +182,7 @@ def test_number_of_parameters(n_qubits: int, bond_dim: int, per_outcome: int) ->
 
 
 def test_first_parameters_are_the_same_in_every_version() -> None:
-    first, *_, last = TensorTrainMapping(5, 3, seed=0).cores
+    first, *_, last = TensorTrainMapping(2**5, 3, seed=0).cores
     expected = [1.031489968, 0.967485607, 0.834122360, 1.142033219]
     assert first.flatten().tolist() == pytest.approx(expected, abs=tolerances.LITERAL)
     expected = [0.321856290, -0.610571265, -0.227330133, -0.302858561]
@@ -196,20 +190,20 @@ def test_first_parameters_are_the_same_in_every_version() -> None:
 
 
 def test_seeds_and_configuration() -> None:
-    mapping = TensorTrainMapping(7, 5, weights_per_outcome=2, seed=11)
+    mapping = TensorTrainMapping(2**7, 5, weights_per_outcome=2, seed=11)
     config = json.loads(json.dumps(mapping.config()))
     assert config == {
         "kind": "tensor-train",
-        "n_qubits": 7,
+        "n_values": 128,
         "bond_dim": 5,
         "weights_per_outcome": 2,
         "seed": 11,
     }
-    twin = mapping_from_config(config)
+    twin = MappingModel.from_config(config)
     assert isinstance(twin, TensorTrainMapping)
     for name, value in mapping.state_dict().items():
         assert torch.equal(twin.state_dict()[name], value)
-    other = mapping_from_config(config | {"seed": 12})
+    other = MappingModel.from_config(config | {"seed": 12})
     for name, value in mapping.state_dict().items():
         assert not torch.equal(other.state_dict()[name], value)
 
@@ -218,13 +212,13 @@ def test_seeds_and_configuration() -> None:
 
 
 def test_the_default_backend_of_tensornetwork_stays() -> None:
-    TensorTrainMapping(4)(0, torch.full((16,), 1 / 16))
+    TensorTrainMapping(2**4)(0, torch.full((16,), 1 / 16))
     assert tn.Node(np.eye(2)).backend.name == "numpy"
 
 
 @pytest.mark.parametrize("start", [0, 3])
 def test_all_tensors_live_on_the_device_of_the_parameters(start: int) -> None:
-    mapping = TensorTrainMapping(6).to("meta")
+    mapping = TensorTrainMapping(2**6).to("meta")
     weights = mapping(start, torch.empty(60, device="meta"))
     assert weights.device.type == "meta"
     assert weights.shape == (60, 1)
@@ -233,10 +227,10 @@ def test_all_tensors_live_on_the_device_of_the_parameters(start: int) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda() -> None:
-    mapping = TensorTrainMapping(9, seed=1).double()
-    probs = torch.from_numpy(probabilities(9, 300))
-    expected = mapping(100, probs)
-    found = mapping.cuda()(100, probs.cuda())
+    mapping = TensorTrainMapping(2**9, seed=1).double()
+    values = torch.from_numpy(standardized(300))
+    expected = mapping(100, values)
+    found = mapping.cuda()(100, values.cuda())
     torch.testing.assert_close(found.cpu(), expected, atol=tolerances.DOUBLE, rtol=0)
 
 
@@ -244,7 +238,7 @@ def test_cuda() -> None:
 def test_training_inside_a_generator(engine: Engine) -> None:
     circuit = ansatz.ry_cx_chain(6, 2)
     generator = CircuitGenerator(
-        circuit, engine, TensorTrainMapping(6), n_weights=50, chunk_size=16
+        circuit, engine, TensorTrainMapping(2**6), n_weights=50, chunk_size=16
     )
     target = torch.from_numpy(np.random.default_rng(0).normal(size=50)).float()
     optimizer = torch.optim.Adam(generator.parameters(), lr=0.05)
@@ -269,7 +263,7 @@ def test_chunks_of_a_generator_give_the_same_gradients() -> None:
         generator = CircuitGenerator(
             circuit,
             StatevectorEngine(),
-            TensorTrainMapping(6, weights_per_outcome=2),
+            TensorTrainMapping(2**6, weights_per_outcome=2),
             n_weights=101,
             chunk_size=chunk_size,
         ).in_double()
@@ -286,8 +280,8 @@ def test_chunks_of_a_generator_give_the_same_gradients() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"n_qubits": 0}, ValueError, "`n_qubits` must be a positive integer; got 0."),
-        ({"n_qubits": 2.0}, TypeError, "`n_qubits` must be a positive integer; got 2.0."),
+        ({"n_values": 0}, ValueError, "`n_values` must be a positive integer; got 0."),
+        ({"n_values": 2.0}, TypeError, "`n_values` must be a positive integer; got 2.0."),
         ({"bond_dim": 0}, ValueError, "`bond_dim` must be a positive integer; got 0."),
         ({"bond_dim": 4.5}, TypeError, "`bond_dim` must be a positive integer; got 4.5."),
         ({"bond_dim": True}, TypeError, "`bond_dim` must be a positive integer; got True."),
@@ -300,10 +294,12 @@ def test_chunks_of_a_generator_give_the_same_gradients() -> None:
 )
 def test_messages(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        TensorTrainMapping(**({"n_qubits": 4} | options))
+        TensorTrainMapping(**({"n_values": 16} | options))
 
 
 @pytest.mark.parametrize(("start", "count"), [(-1, 2), (15, 2), (3, 0)])
 def test_message_of_a_range(start: int, count: int) -> None:
-    with pytest.raises(ValueError, match=r"`start, stop` must be 0 <= start < stop <= 2\*\*4; got"):
-        TensorTrainMapping(4)(start, torch.full((count,), 0.1))
+    with pytest.raises(
+        ValueError, match="`start, stop` must be 0 <= start < stop <= n_values = 16"
+    ):
+        TensorTrainMapping(2**4)(start, torch.full((count,), 0.1))

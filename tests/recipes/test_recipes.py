@@ -11,6 +11,7 @@ from qtn_train.data import DATASETS
 from qtn_train.engines import StatevectorEngine
 from qtn_train.hybrid import PUBLISHED_LAYOUT
 from qtn_train.mapping import MLPMapping
+from qtn_train.measurements import Probabilities
 from qtn_train.recipes import ImageCNN, build_model, default_circuit, fit_config, mlp, target_for
 from qtn_train.training import FitConfig
 
@@ -128,7 +129,8 @@ def test_the_published_recipe_is_the_published_one() -> None:
     assert model.n_trainable == 1497
     mapping = model.generator.mapping
     assert isinstance(mapping, MLPMapping)
-    assert (mapping.hidden, mapping.activation, mapping.feature) == ((4, 20, 4), None, "published")
+    assert (mapping.hidden, mapping.activation, mapping.published) == ((4, 20, 4), None, True)
+    assert model.generator.measurement == Probabilities("published")
     assert model.layout == PUBLISHED_LAYOUT
     assert (model.layout.start, model.layout.scale, model.layout.gain) == ("zeros", "one", 1.0)
     assert (model.layout.shuffle, model.layout.center) == (False, False)

@@ -21,14 +21,18 @@ import torch
 from torch import Tensor
 
 from ... import _html as html
+from ..._range import times_power_of_two
 from ...errors import must_be
 from ...measurements._pauli import PauliSum
 from .._base import State
 from .._transforms import with_signature
 from ._chain import Chain, discarded, transfer
+from ._exponents import amplitudes_with_exponents
 
 # Shots drawn at once: the memory of a step is that many rows of 2·χ numbers.
 _SHOTS_AT_ONCE = 2**14
+# Up to here 2^N·p in single precision has no factor that leaves its range, unless p itself does.
+_PLAIN_QUBITS = 64
 
 
 @final
@@ -72,6 +76,20 @@ class MPSState(State):
     def _amplitudes(self, start: int, stop: int) -> Tensor:
         left, right, skip = self._halves(start, stop)
         return (left @ right).reshape(-1)[skip : skip + stop - start]
+
+    def _log_probs(self, start: int, stop: int) -> Tensor:
+        found, exponents = amplitudes_with_exponents(self.tensors, start, stop)
+        size = found.abs()
+        return 2 * (size.log() + math.log(2) * exponents.to(size))
+
+    def _scaled_probs(self, start: int, stop: int) -> Tensor:
+        if self.n_qubits <= _PLAIN_QUBITS:
+            return super()._scaled_probs(start, stop)
+        found, exponents = amplitudes_with_exponents(self.tensors, start, stop)
+        squares = torch.view_as_real(found).square().sum(-1)
+        # The square of 0 stays 0, and so does its derivative, whatever the exponent.
+        exponents = torch.where(squares > 0, 2 * exponents + self.n_qubits, 0)
+        return times_power_of_two(squares, exponents)
 
     def _probs(self, start: int, stop: int) -> Tensor:
         left, right, skip = self._halves(start, stop)

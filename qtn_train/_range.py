@@ -32,7 +32,7 @@ def times_power_of_two(
         >>> times_power_of_two(torch.tensor([2.0**-100, 3.0]), 101).tolist()[0]
         2.0
     """
-    if isinstance(exponent, int) and abs(exponent) <= 64:
+    if isinstance(exponent, int) and abs(exponent) <= 64:  # the same, and cheaper
         return values * 2.0**exponent
     exponents, most = torch.as_tensor(exponent, device=values.device), _STEP[values.dtype]
     with torch.no_grad():
