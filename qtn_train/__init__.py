@@ -21,6 +21,7 @@ _PUBLIC = {
     "Circuit": "circuits",
     "Engine": "engines",
     "State": "engines",
+    "ContractionEngine": "engines",
     "MPSEngine": "engines",
     "StatevectorEngine": "engines",
     "SampledEngine": "engines",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from .engines import (
         BraketEngine,
         Engine,
+        ContractionEngine,
         MPSEngine,
         NoisyEngine,
         RecordedEngine,

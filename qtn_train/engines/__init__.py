@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..measurements._estimators import n_circuits
 from ._auto import choose_engine
 from ._base import Engine, State, register_engine
+from .contraction import ContractionEngine, ContractionState
 from .counting._base import CountingEngine, EstimatedState, SampledEngine
 from .counting._braket import BraketEngine
 from .counting._noisy import NoisyEngine
@@ -14,6 +15,8 @@ from .statevector._engine import StatevectorEngine, StatevectorState
 
 __all__ = [
     "BraketEngine",
+    "ContractionEngine",
+    "ContractionState",
     "CountingEngine",
     "Engine",
     "EstimatedState",

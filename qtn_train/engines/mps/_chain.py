@@ -120,8 +120,8 @@ def program(circuit: Circuit) -> Program:
     return Program(
         pairs=tuple(Pair(*gate, toward) for gate, toward in zip(gates, rightward, strict=True)),
         terms=padded,
-        before=_products(before) if any(before) else None,
-        after=_products([list_ for list_ in waiting if list_]),
+        before=plan_products(before) if any(before) else None,
+        after=plan_products([list_ for list_ in waiting if list_]),
         touched=tuple(qubit for qubit, list_ in enumerate(waiting) if list_),
     )
 
@@ -140,7 +140,7 @@ def _terms(slots: NDArray[np.int64], *, swapped: bool) -> NDArray[np.int64]:
     return np.array([second, first] if swapped else [first, second])
 
 
-def _products(lists: Sequence[Sequence[NDArray[np.int64]]]) -> Products:
+def plan_products(lists: Sequence[Sequence[NDArray[np.int64]]]) -> Products:
     """Plan the product of each list of gates, whose first one is applied first."""
     factors = [_IDENTITY, *(gate for gates in lists for gate in gates)]
     positions, next_ = [], 1

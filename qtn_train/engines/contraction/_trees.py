@@ -1,0 +1,265 @@
+"""Contraction trees: found once for a network's shape, kept in memory and on disk.
+
+A search takes from milliseconds to minutes and depends on nothing but which tensor shares which
+index, so one tree serves every step of a training, every block of amplitudes of one size, and every
+expectation value whose light cone looks the same. Where the tensors in between pass the memory
+limit, indices are sliced: fixed to 0 and to 1 in turn, and the results added up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ..._files import write_atomically
+from ..._progress import progress_bar
+from ...errors import UnsupportedByEngine, must_be
+
+#: How long to search for a tree.
+Optimize = Literal["quick", "auto", "thorough"]
+#: A network's inputs and its output, an index being a letter.
+Shape = tuple[tuple[str, ...], str]
+
+#: Rounds of a search, and greedy trials in each.
+ROUNDS: dict[str, int] = {"quick": 1, "auto": 8, "thorough": 64}
+_TRIALS = 16
+# Measured on one core of a small machine, complex64, forward and backward: multiplications a
+# second in large products, and the time of one call.
+_RATE = 2e9
+_SECONDS_PER_PRODUCT = 1.2e-4
+# A search that took longer than this is written to disk, and shows a bar where tensors are many.
+_WORTH_KEEPING = 1.0
+_MANY = 150
+_MOST_SLICES = 40
+_IN_MEMORY = 256
+
+
+class Cost(NamedTuple):
+    """What one contraction costs, forward and backward.
+
+    Attributes:
+        seconds: Time; only good for a comparison.
+        bytes: Memory at the peak.
+    """
+
+    seconds: float
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A contraction tree with its slices.
+
+    Attributes:
+        tree: Of cotengra.
+        n_slices: How many contractions are added up.
+        cost: What it costs.
+    """
+
+    tree: Any
+    n_slices: int
+    cost: Cost
+
+
+_memory: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+
+
+def shape_of(inputs: Sequence[Sequence[int]], output: Sequence[int]) -> Shape:
+    """Return a network's shape: its indices as letters in the order in which they occur."""
+    from cotengra import get_symbol
+
+    letters: dict[int, str] = {}
+    for legs in (*inputs, output):
+        for index in legs:
+            if index not in letters:
+                letters[index] = get_symbol(len(letters))
+    named = tuple("".join(letters[index] for index in legs) for legs in inputs)
+    return named, "".join(letters[index] for index in output)
+
+
+def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int) -> Plan:
+    """Return a tree for a network, from memory, from disk, or by a search.
+
+    Args:
+        shape: The network's shape, all indices of dimension 2.
+        optimize: How long to search.
+        limit: Bytes that one contraction may take, forward and backward.
+        itemsize: Bytes of a number.
+
+    Returns:
+        The tree, sliced where the limit asks for it.
+
+    Raises:
+        UnsupportedByEngine: The result, or what is in between, does not fit the limit.
+    """
+    key = (shape, optimize, limit, itemsize)
+    if key in _memory:
+        _memory.move_to_end(key)
+        return _memory[key]
+    path = _file(shape, optimize)
+    tree = _read(path, shape)
+    if tree is None:
+        began = time.perf_counter()
+        tree = _search(shape, optimize)
+        if time.perf_counter() - began > _WORTH_KEEPING:
+            _write(path, tree)
+    plan = _sliced(tree, limit, itemsize)
+    _memory[key] = plan
+    while len(_memory) > _IN_MEMORY:
+        _memory.popitem(last=False)
+    return plan
+
+
+def _sizes(shape: Shape) -> dict[str, int]:
+    return dict.fromkeys("".join((*shape[0], shape[1])), 2)
+
+
+def _search(shape: Shape, optimize: Optimize) -> Any:
+    """Search for a tree by random greedy trials, and improve the best one piece by piece.
+
+    It ends early where multiplying takes less time than calling: then no tree would be better.
+    """
+    best = _trial(shape, 1, 0)
+    n_rounds = 1 if _is_cheap(best) else ROUNDS[optimize]
+    show = n_rounds > 1 and len(shape[0]) > _MANY
+    with progress_bar(n_rounds, 1, unit="round of the search", show=show) as bar:
+        for seed in range(1, n_rounds):
+            tree = _trial(shape, _TRIALS, seed)
+            if tree.combo_cost() < best.combo_cost():
+                best = tree
+            if _is_cheap(best):
+                break
+            bar.update()
+    return best
+
+
+def _trial(shape: Shape, n_trials: int, seed: int) -> Any:
+    """Return the best of some greedy trees, improved where that is worth the time."""
+    import cotengra
+
+    inputs, output = shape
+    optimizer = cotengra.RandomGreedyOptimizer(
+        max_repeats=n_trials, seed=seed, accel=False, parallel=False
+    )
+    path = optimizer.ssa_path(list(inputs), output, _sizes(shape))
+    tree = _from_path(shape, path)
+    if not _is_cheap(tree):
+        tree.subtree_reconfigure_(minimize="combo", seed=seed)
+    return tree
+
+
+def _from_path(shape: Shape, path: Any) -> Any:
+    import cotengra
+
+    inputs, output = list(shape[0]), shape[1]
+    return cotengra.ContractionTree.from_path(inputs, output, _sizes(shape), ssa_path=path)
+
+
+def _is_cheap(tree: Any) -> bool:
+    return bool(tree.contraction_cost() < _RATE * _SECONDS_PER_PRODUCT * len(tree.inputs))
+
+
+def _sliced(tree: Any, limit: int, itemsize: int) -> Plan:
+    """Slice a tree until a contraction fits the limit."""
+    sliced, n_cut = tree, 0
+    while _bytes(sliced, itemsize) > limit:
+        n_cut += 1
+        cut = None
+        if n_cut <= _MOST_SLICES:
+            cut = _cut(tree, 2**n_cut)
+        if cut is None:
+            raise UnsupportedByEngine(_does_not_fit(tree, sliced, limit, itemsize))
+        sliced = cut
+    n_slices = int(sliced.nslices)
+    return Plan(sliced, n_slices, _cost(sliced, itemsize))
+
+
+def _cut(tree: Any, n_slices: int) -> Any | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return tree.slice(target_slices=n_slices, allow_outer=False, seed=0)
+        except (RuntimeError, ValueError, KeyError):  # nothing is left to slice
+            return None
+
+
+def _bytes(tree: Any, itemsize: int) -> float:
+    """Memory at the peak: all that is in between is kept for the backward pass, and its gradient."""
+    result = 2 ** len(tree.output)
+    return float(itemsize * (2 * tree.total_write() / tree.nslices + 2 * result))
+
+
+def _cost(tree: Any, itemsize: int) -> Cost:
+    n_products = max(len(tree.inputs) - 1, 1) * tree.nslices
+    speed = _RATE * 8 / itemsize
+    seconds = 3 * tree.contraction_cost() / speed + n_products * _SECONDS_PER_PRODUCT
+    return Cost(seconds, _bytes(tree, itemsize))
+
+
+def _does_not_fit(tree: Any, sliced: Any, limit: int, itemsize: int) -> str:
+    cost = _cost(tree, itemsize)
+    return must_be(
+        "memory_limit",
+        f"at least {as_size(_bytes(sliced, itemsize))} for this request",
+        as_size(limit),
+        f"Without a limit the contraction takes about {as_size(cost.bytes)} and "
+        f"{as_time(cost.seconds)}. Raise the limit, ask for less at once, or take "
+        "MPSEngine(max_bond=...).",
+    )
+
+
+def as_size(n_bytes: float) -> str:
+    """Return a number of bytes for people."""
+    if n_bytes < 2**30:
+        return f"{n_bytes / 2**20:.3g} MiB"
+    return f"{n_bytes / 2**30:.3g} GiB"
+
+
+def as_time(seconds: float) -> str:
+    """Return a time for people."""
+    if seconds < 120:
+        return f"{seconds:.2g} s"
+    if seconds < 2 * 86400:
+        return f"{seconds / 3600:.2g} h"
+    return f"{seconds / 86400:.2g} days"
+
+
+# --- on disk -----------------------------------------------------------------------------------
+
+
+def _file(shape: Shape, optimize: Optimize) -> Path:
+    import pooch
+
+    text = json.dumps([shape, optimize, ROUNDS[optimize], _TRIALS])
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return Path(pooch.os_cache("qtn_train")) / "trees" / f"{name}.json"
+
+
+def _read(path: Path, shape: Shape) -> Any | None:
+    """Return a stored tree, or None where there is none that fits the network."""
+    try:
+        pairs = json.loads(path.read_text())
+        path_ = [tuple(map(int, pair)) for pair in pairs]
+        if len(path_) != len(shape[0]) - 1:
+            return None
+        tree = _from_path(shape, path_)
+        return tree if tree.is_complete() else None
+    except Exception:  # missing, or damaged: the search is made again
+        return None
+
+
+def _write(path: Path, tree: Any) -> None:
+    """Store a tree; a folder that cannot be written to costs another search, no more."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(tree.get_ssa_path()).encode())
+    except OSError:
+        return
