@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from .data import load as load_dataset
     from .engines import (
         BraketEngine,
-        Engine,
         ContractionEngine,
+        Engine,
         MPSEngine,
         NoisyEngine,
         RecordedEngine,

@@ -17,6 +17,7 @@ from scipy.stats import chisquare
 from qtn_train._types import REAL, ComplexDtype
 from qtn_train.circuits import ANSATZE, GATES, Circuit, Gate
 from qtn_train.engines import (
+    ContractionEngine,
     Engine,
     MPSEngine,
     NoisyEngine,
@@ -44,6 +45,7 @@ class EngineCase(NamedTuple):
 CASES = {
     "statevector": EngineCase(lambda dtype: StatevectorEngine(dtype=dtype), _evolve.Evolve),
     "mps": EngineCase(lambda dtype: MPSEngine(dtype=dtype)),
+    "contraction": EngineCase(lambda dtype: ContractionEngine(optimize="quick", dtype=dtype)),
 }
 SHOTS = {
     "sampled": EngineCase(

@@ -1,4 +1,4 @@
-"""A network's arrays, multiplied along its tree: the same lines for NumPy arrays and torch tensors."""
+"""A network's arrays, multiplied along its tree: the same lines for NumPy and for torch."""
 
 from __future__ import annotations
 

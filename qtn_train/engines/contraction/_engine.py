@@ -11,7 +11,7 @@ from ...circuits import Circuit
 from ...errors import must_be, positive_int
 from ...measurements._base import Measurement
 from .._base import Engine, register_engine
-from .._slots import gate_matrices
+from .._slots import gate_matrices, in_slots
 from ..statevector._engine import memory_bytes
 from ._state import ContractionState
 from ._trees import Optimize
@@ -108,6 +108,7 @@ class ContractionEngine(Engine):
         return {name: getattr(self, name) for name in names}
 
     def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> ContractionState:
+        circuit, angles = in_slots(circuit, angles)
         return ContractionState(
             circuit,
             gate_matrices(circuit).values(angles, self.complex_dtype),

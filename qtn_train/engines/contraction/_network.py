@@ -1,7 +1,7 @@
 """A circuit of any shape as a network of gate tensors, and the parts of it that a request needs.
 
-      |0⟩──[u]──●──[u]── a           a one-qubit gate: a matrix (out, in), or a vector if diagonal
-                │                    ●: an index that a diagonal gate, or a control, leaves as it is:
+      |0⟩──[u]──●──[u]── a           a one-qubit gate: a matrix (out, in); a vector if diagonal
+                │                    ●: an index that a diagonal gate or a control leaves as it is:
       |0⟩──[u]─[g]──[u]── b             it joins three tensors or more
 
 A controlled gate is a tensor (control, out, in) and CZ one of (qubit, qubit): the control's index
@@ -27,6 +27,10 @@ from ..mps._chain import Products, plan_products
 
 #: A NumPy array or a torch tensor.
 Array = Any
+
+# Gates with angles that are diagonal whatever these are.
+_DIAGONAL = {"rz", "p", "u1", "crz", "cp", "rzz"}
+
 
 class Leg(NamedTuple):
     """A gate tensor on the wires of the network.
@@ -211,6 +215,8 @@ def circuit_network(circuit: Circuit) -> CircuitNetwork:
             first, second = gate.qubits
             wire[first], wire[second] = wire[second], wire[first]
             continue
+        if gate.name in _DIAGONAL:
+            slots = np.where(np.eye(len(slots), dtype=bool), slots, ZERO)
         wires = tuple(wire[qubit] for qubit in gate.qubits)
         if len(wires) == 1:
             waiting[wires[0]].append(slots)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 import warnings
 from collections import OrderedDict
@@ -107,9 +106,9 @@ def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int) -> Pl
     path = _file(shape, optimize)
     tree = _read(path, shape)
     if tree is None:
-        began = time.perf_counter()
+        began = time.process_time()
         tree = _search(shape, optimize)
-        if time.perf_counter() - began > _WORTH_KEEPING:
+        if time.process_time() - began > _WORTH_KEEPING:
             _write(path, tree)
     plan = _sliced(tree, limit, itemsize)
     _memory[key] = plan
@@ -146,6 +145,8 @@ def _trial(shape: Shape, n_trials: int, seed: int) -> Any:
     import cotengra
 
     inputs, output = shape
+    if len(inputs) == 1:
+        return _from_path(shape, [])
     optimizer = cotengra.RandomGreedyOptimizer(
         max_repeats=n_trials, seed=seed, accel=False, parallel=False
     )
@@ -164,17 +165,16 @@ def _from_path(shape: Shape, path: Any) -> Any:
 
 
 def _is_cheap(tree: Any) -> bool:
-    return bool(tree.contraction_cost() < _RATE * _SECONDS_PER_PRODUCT * len(tree.inputs))
+    return bool(tree.contraction_cost() <= _RATE * _SECONDS_PER_PRODUCT * len(tree.inputs))
 
 
 def _sliced(tree: Any, limit: int, itemsize: int) -> Plan:
     """Slice a tree until a contraction fits the limit."""
-    sliced, n_cut = tree, 0
+    sliced = tree
+    n_cut = math.ceil(math.log2(_bytes(tree, itemsize) / limit)) - 1  # each index halves at most
     while _bytes(sliced, itemsize) > limit:
         n_cut += 1
-        cut = None
-        if n_cut <= _MOST_SLICES:
-            cut = _cut(tree, 2**n_cut)
+        cut = _cut(tree, 2**n_cut) if n_cut <= _MOST_SLICES else None
         if cut is None:
             raise UnsupportedByEngine(_does_not_fit(tree, sliced, limit, itemsize))
         sliced = cut
@@ -192,7 +192,7 @@ def _cut(tree: Any, n_slices: int) -> Any | None:
 
 
 def _bytes(tree: Any, itemsize: int) -> float:
-    """Memory at the peak: all that is in between is kept for the backward pass, and its gradient."""
+    """Memory at the peak: all that is in between, kept for the backward pass, and its gradient."""
     result = 2 ** len(tree.output)
     return float(itemsize * (2 * tree.total_write() / tree.nslices + 2 * result))
 

@@ -182,6 +182,8 @@ class MPSState(State):
             ValueError: There is no such bond.
 
         Example:
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import MPSEngine
             >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
             >>> round(MPSEngine().prepare(bell, torch.zeros(0)).entropy(1), 4)
             1.0

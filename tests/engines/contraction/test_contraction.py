@@ -1,0 +1,285 @@
+"""Circuits of any shape: values, light cones, trees that are kept, slices, refusals."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from shapes import heavy_hexagon_edges
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from qtn_train.circuits import Circuit, ansatz
+from qtn_train.engines import ContractionEngine, MPSEngine, StatevectorEngine
+from qtn_train.engines._slots import gate_matrices
+from qtn_train.engines.contraction import _state, _trees
+from qtn_train.engines.contraction._contract import contract
+from qtn_train.engines.contraction._network import circuit_network, constants
+from qtn_train.errors import UnsupportedByEngine
+
+# 2**20 probabilities of some 400 gates: rounding, relative to the largest of them.
+ALL_PROBS = {"complex64": 1e-5, "complex128": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(_trees, "_memory", type(_trees._memory)())
+    return tmp_path / "qtn_train" / "trees"
+
+
+def random_angles(circuit: Circuit, seed: int = 0) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return (2 * torch.rand(circuit.n_angles, generator=rng, dtype=torch.float64) - 1) * torch.pi
+
+
+def gradient(value: Tensor, angles: Tensor) -> Tensor:
+    (found,) = torch.autograd.grad(value, angles)
+    return found
+
+
+# Values
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_all_probabilities_of_a_grid(dtype):
+    circuit = ansatz.grid(5, 4, 4)
+    angles = random_angles(circuit)
+    exact = StatevectorEngine(dtype="complex128").prepare(circuit, angles).probs(0, 2**20)
+    found = ContractionEngine(dtype=dtype).prepare(circuit, angles).probs(0, 2**20).double()
+    assert (found - exact).abs().max() <= ALL_PROBS[dtype] * exact.max()
+    assert (found - exact).abs().sum() / 2 <= ALL_PROBS[dtype]
+
+
+def test_an_expectation_in_the_middle_of_49_qubits_and_its_gradient():
+    circuit = ansatz.grid(7, 7, 4)
+    angles = random_angles(circuit).requires_grad_()
+    engine = ContractionEngine(dtype="complex128")
+
+    def value(at: Tensor) -> Tensor:
+        return engine.prepare(circuit, at).expectation({"Z24": 1.0, "X24 Y25": 0.5})
+
+    found = gradient(value(angles), angles)
+    rng = np.random.default_rng(0)
+    largest = found.abs().argsort()[-3:].tolist()
+    for index in [*largest, *rng.permutation(circuit.n_angles)[:3].tolist()]:
+        step = torch.zeros_like(angles)
+        step[index] = 1e-5
+        with torch.no_grad():
+            slope = float(value(angles + step) - value(angles - step)) / 2e-5
+        assert float(found[index]) == pytest.approx(slope, abs=1e-8)
+    assert found.abs().max() > 0.1
+
+
+def test_correlators_of_a_device_of_127_qubits():
+    """A few edges, against the state vector of the qubits in their light cones alone."""
+    edges = heavy_hexagon_edges()
+    assert len(edges) == 144
+    circuit = ansatz.couplings(edges, 4)
+    angles = random_angles(circuit).requires_grad_()
+    state = ContractionEngine(dtype="complex128").prepare(circuit, angles)
+    some = [edges[0], edges[70], edges[-1]]
+    found = state.expectations([f"Z{i} Z{j}" for i, j in some])
+    for value, pair in zip(found, some, strict=True):
+        part, numbers, qubits = cone(circuit, pair)
+        assert part.n_qubits <= 20
+        place = {qubit: number for number, qubit in enumerate(qubits)}
+        small = StatevectorEngine(dtype="complex128").prepare(part, angles[numbers])
+        expected = small.expectation(f"Z{place[pair[0]]} Z{place[pair[1]]}")
+        assert value.item() == pytest.approx(expected.item(), abs=1e-12)
+        grads = [torch.autograd.grad(v, angles, retain_graph=True)[0] for v in (value, expected)]
+        assert torch.allclose(*grads, atol=1e-12)
+
+
+def cone(circuit: Circuit, pair: tuple[int, int]) -> tuple[Circuit, list[int], list[int]]:
+    """The gates in the light cone of two qubits, as a circuit of its own."""
+    reached, gates = set(pair), []
+    for gate in reversed(circuit.gates):
+        if reached & set(gate.qubits):
+            reached |= set(gate.qubits)
+            gates.append(gate)
+    qubits = sorted(reached)
+    builder, numbers = Circuit.builder(len(qubits)), []
+    for gate in reversed(gates):
+        builder.add(gate.name, *(qubits.index(qubit) for qubit in gate.qubits))
+        numbers += gate.angles
+    return builder.build(), numbers, qubits
+
+
+def test_swaps_cost_nothing_and_controls_keep_their_index():
+    builder = Circuit.builder(4)
+    for qubit in range(4):
+        builder.u3(qubit)
+    circuit = builder.swap(0, 3).cx(3, 1).swap(1, 2).cz(2, 0).rz(0).cu3(2, 1).build()
+    network = circuit_network(circuit)
+    assert sum(len(leg.wires) == 2 for leg in network.gates) == 3
+    assert [leg.moves for leg in network.gates if len(leg.wires) == 2].count((False, True)) == 2
+    angles = random_angles(circuit)
+    exact = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
+    state = ContractionEngine(dtype="complex128").prepare(circuit, angles)
+    assert torch.allclose(state.amplitudes(), exact.amplitudes(), atol=1e-14)
+    assert torch.allclose(state.expectation("XZIY"), exact.expectation("XZIY"), atol=1e-14)
+
+
+def test_a_hundred_qubits_in_a_ring_by_blocks():
+    """Few amplitudes of many qubits, against the exact matrix product state."""
+    circuit = ansatz.ry_cx_chain(60, 2)
+    angles = random_angles(circuit)
+    state = ContractionEngine(dtype="complex128").prepare(circuit, angles)
+    chain = MPSEngine(dtype="complex128").prepare(circuit, angles)
+    start = 2**59 + 2**30 + 11
+    found, expected = (each.amplitudes(start, start + 50) for each in (state, chain))
+    assert torch.allclose(found, expected, atol=1e-14, rtol=1e-8)
+    assert float(found.abs().max()) > 0
+
+
+def test_numpy_arrays_are_contracted_by_the_same_lines_without_torch():
+    class NoTorch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            raise AssertionError(f"torch was asked for {func}")
+
+    circuit = ansatz.grid(2, 3, 3)
+    angles = random_angles(circuit)
+    values = gate_matrices(circuit).values(angles, torch.complex128).numpy()
+    exact = StatevectorEngine(dtype="complex128").prepare(circuit, angles).amplitudes().numpy()
+    with NoTorch():
+        network = circuit_network(circuit)
+        block = network.amplitudes(6, ())
+        plan = _trees.find_plan(_trees.shape_of(block.inputs, block.output), "quick", 2**30, 16)
+        arrays, fixed = network.arrays(values), constants(values)
+        found = contract(
+            plan, [fixed[t] if isinstance(t, str) else arrays[t] for t in block.tensors]
+        )
+    assert isinstance(found, np.ndarray)
+    assert np.abs(found.reshape(-1) - exact).max() <= 1e-14
+
+
+def test_the_network_is_quimbs():
+    circuit = ansatz.grid(2, 2, 3)
+    state = ContractionEngine(dtype="complex128").prepare(circuit, random_angles(circuit))
+    network = state.network()
+    dense = network.contract(output_inds=[f"k{qubit}" for qubit in range(4)]).data.reshape(-1)
+    assert torch.allclose(dense, state.amplitudes(), atol=1e-14)
+    network.multiply_(2.0)
+    assert float(state.probs(0, 16).sum()) == pytest.approx(1, abs=1e-12)
+
+
+# Trees
+
+
+def test_a_tree_is_searched_once_for_each_kind_of_request(monkeypatch):
+    searched = []
+    search = _trees._search
+    monkeypatch.setattr(
+        _trees, "_search", lambda shape, how: searched.append(shape) or search(shape, how)
+    )
+    circuit = ansatz.grid(3, 3, 3)
+    for step in range(3):
+        state = ContractionEngine().prepare(circuit, random_angles(circuit, step))
+        state.probs(0, 8), state.probs(8 * step, 8 * step + 8), state.expectation("Z4")
+        assert len(searched) == 2
+    edges = heavy_hexagon_edges()
+    chip = ContractionEngine(optimize="quick").prepare(
+        ansatz.couplings(edges, 2), torch.zeros(5 * 127)
+    )
+    before = len(searched)
+    chip.expectations([f"Z{i} Z{j}" for i, j in edges])
+    assert len(searched) - before < len(edges)  # cones of one shape share a tree
+
+
+def test_a_long_search_is_kept_on_disk(cache, monkeypatch):
+    monkeypatch.setattr(_trees, "_WORTH_KEEPING", -1.0)
+    circuit = ansatz.grid(3, 3, 4)
+    angles = random_angles(circuit)
+    first = ContractionEngine().prepare(circuit, angles).probs(0, 512)
+    (file,) = cache.iterdir()
+    _trees._memory.clear()
+    search = _trees._search
+    monkeypatch.setattr(_trees, "_search", None)  # a search would fail
+    assert torch.equal(ContractionEngine().prepare(circuit, angles).probs(0, 512), first)
+    monkeypatch.setattr(_trees, "_search", search)
+    stored = json.loads(file.read_text())
+    for damaged in ("", "[[0, 1]]", json.dumps([[999, 0], *stored[1:]]), '{"a": 1}', "[1, 2"):
+        file.write_text(damaged)
+        _trees._memory.clear()
+        assert torch.equal(ContractionEngine().prepare(circuit, angles).probs(0, 512), first)
+        assert json.loads(file.read_text()) == stored
+
+
+def test_a_cache_folder_that_cannot_be_written_to_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(_trees, "_WORTH_KEEPING", -1.0)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    state = ContractionEngine().prepare(ansatz.grid(2, 2, 2), torch.zeros(20))
+    assert float(state.probs(0, 16).sum()) == pytest.approx(1, abs=1e-6)
+
+
+# Limits
+
+
+def test_slices_keep_the_memory_and_the_result():
+    circuit = ansatz.grid(4, 4, 8)
+    angles = random_angles(circuit).requires_grad_()
+    whole = ContractionEngine(dtype="complex128").prepare(circuit, angles)
+    limit = int(whole.cost(0, 16).bytes / 3)
+    sliced = ContractionEngine(dtype="complex128", memory_limit=limit).prepare(circuit, angles)
+    assert sliced._plan(sliced._block(0, 4)).n_slices > 1
+    assert sliced.cost(0, 16).bytes <= limit
+    found, expected = sliced.probs(0, 16), whole.probs(0, 16)
+    assert torch.allclose(found, expected, atol=1e-16, rtol=1e-10)
+    weights = torch.arange(16, dtype=torch.float64)
+    grads = [gradient((p * weights).sum(), angles) for p in (found, expected)]
+    assert torch.allclose(*grads, rtol=1e-8, atol=1e-12 * float(grads[1].abs().max()))
+    with torch.no_grad():
+        assert torch.allclose(sliced.probs(0, 16), expected, atol=1e-16, rtol=1e-10)
+
+
+def test_a_request_over_the_limit_is_refused_before_it_begins(monkeypatch):
+    monkeypatch.setattr(_state, "contract", None)
+    circuit = ansatz.grid(4, 4, 6)
+    angles = random_angles(circuit)
+    state = ContractionEngine(optimize="quick", memory_limit=1000).prepare(circuit, angles)
+    message = (
+        r"`memory_limit` must be at least .* MiB for this request; got 0.000954 MiB. Without a "
+        r"limit the contraction takes about .*iB and .* s. Raise the limit.*MPSEngine\(max_bond=\.\.\.\)"
+    )
+    with pytest.raises(UnsupportedByEngine, match=message):
+        state.probs(0, 16)
+    with pytest.raises(UnsupportedByEngine, match="memory_limit"):
+        state.cost()
+    short = ContractionEngine(optimize="quick", time_limit=1e-9).prepare(circuit, angles)
+    message = (
+        r"`circuit` must be a request that takes at most 1e-09 s; got one of about .* MiB\. Rai"
+    )
+    with pytest.raises(UnsupportedByEngine, match=message):
+        short.expectation("Z5")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"optimize": "best"}, ValueError, "`optimize` must be 'quick', 'auto' or 'thorough'; got"),
+        (
+            {"memory_limit": 0},
+            ValueError,
+            "`memory_limit` must be a positive integer; got 0. It is",
+        ),
+        ({"memory_limit": 1e9}, TypeError, "`memory_limit` must be a positive integer"),
+        ({"time_limit": 0}, ValueError, "`time_limit` must be a positive number of seconds; got 0"),
+        ({"time_limit": float("nan")}, ValueError, "`time_limit` must be a positive number"),
+    ],
+)
+def test_wrong_options(options, error, message):
+    with pytest.raises(error, match=message):
+        ContractionEngine(**options)
+
+
+def test_too_many_qubits():
+    with pytest.raises(UnsupportedByEngine, match="at most 4096 for ContractionEngine; got 5000"):
+        ContractionEngine().prepare(Circuit(5000, (), 0), torch.zeros(0))
+
+
+def test_sizes_for_people():
+    assert [_trees.as_size(2**20), _trees.as_size(3 * 2**30)] == ["1 MiB", "3 GiB"]
+    times = [_trees.as_time(seconds) for seconds in (1.5, 7200, 864000)]
+    assert times == ["1.5 s", "2 h", "10 days"]
