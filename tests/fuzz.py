@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from qtn_train import _files
 
 #: Test modules with a function ``fuzz(seed, count) -> list[str]``.
-READERS = ["tests.hybrid.test_fuzz", "tests.training.test_fuzz"]
+READERS = ["tests.hybrid.test_fuzz", "tests.training.test_fuzz", "tests.test_own_data"]
 
 #: Values that nobody wrote there.
 FOREIGN: list[Any] = [

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 import torch
 
-from qtn_train import data
-from qtn_train.data import DATASETS, FILES, Dataset, evenly_spaced, load
+from qtn_train.data import DATASETS, FILES, Dataset, _check, evenly_spaced, load
+from qtn_train.data import _sets as data
 from qtn_train.errors import DataError
 
 IMAGES, LABELS, TEST_IMAGES, TEST_LABELS = FILES
@@ -182,7 +182,10 @@ INFINITE[1, 1] = torch.inf
         ({"y_test": torch.tensor([0, 1, -1])}, "must be labels from 0 to 2; got -1 at position 2."),
         ({"y_test": torch.tensor([0, 1])}, "`y_test` must be an int64 tensor of 3 labels, one a"),
         ({"y_test": torch.zeros(3)}, "one a sample; got float32 of shape (3,)."),
-        ({"x_train": torch.zeros(0, 2)}, "non-empty float32 tensor (samples, ...); got float32 of"),
+        (
+            {"x_train": torch.zeros(0, 2)},
+            "or int64 for tokens; got float32 of",
+        ),
         ({"x_train": torch.zeros(6, 2).double()}, "got float64 of shape (6, 2)."),
         ({"x_test": torch.zeros(3, 4)}, "samples of shape (2,), as in `x_train`; got (4,)."),
         ({"classes": ("a",)}, "`classes` must be 3 names; got 1."),
@@ -197,9 +200,9 @@ def test_a_dataset_is_checked_when_built(changes: dict[str, Any], message: str) 
 def test_arrays_are_not_tensors() -> None:
     # Not by way of Dataset, whose annotations the tests enforce before it can check anything.
     with pytest.raises(DataError, match=r"^`x_train` must be a non-empty float32 .*; got ndarray"):
-        data._check_inputs("x_train", np.zeros((6, 2), np.float32))
+        _check.check_inputs("x_train", np.zeros((6, 2), np.float32))
     with pytest.raises(DataError, match=r"^`y_train` must be an int64 tensor of 2 .*; got list\."):
-        data._check_labels("y_train", [0, 1], 2, 2)
+        _check.check_labels("y_train", [0, 1], 2, 2)
 
 
 # --- files: small stand-ins whose checksums take the place of the real ones -----------------------
@@ -453,7 +456,7 @@ def test_when_all_mirrors_fail_one_line_says_what_to_do(
         DataError,
         match=r"^`mnist` must be on this machine .*; got no intact train-images-idx3-ubyte from "
         r"\S+none/ \(HTTP 404\), \S+bad/ \(damaged\), \S+:9/ \(ConnectionError\)\. "
-        r".*--data-dir.*QTN_TRAIN_DATA",
+        r".*data_dir.*QTN_TRAIN_DATA",
     ) as error:
         load("mnist")
     assert "\n" not in str(error.value)

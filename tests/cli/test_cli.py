@@ -46,7 +46,7 @@ def elsewhere(
     torch.set_num_threads(1)
     monkeypatch.setattr(_timing, "_STEPS", 1)
     monkeypatch.setattr(plots, "save_curves", forked.save_curves)
-    monkeypatch.setattr(data, "MIRRORS", dict.fromkeys(data.MIRRORS, ()))
+    monkeypatch.setattr(data._sets, "MIRRORS", dict.fromkeys(data.MIRRORS, ()))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("QTN_TRAIN_DATA", raising=False)
     yield

@@ -19,7 +19,6 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -28,7 +27,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qtn_train.errors import DataError, must_be
+from ..errors import DataError, must_be
+from ._dataset import Dataset
 
 #: The names that :func:`load` takes.
 DATASETS = ("iris", "digits", "mnist-mini", "mnist", "fashion-mnist")
@@ -101,49 +101,6 @@ _FOLDER_HINT = (
 
 _Bytes = NDArray[np.uint8]
 _Arrays = tuple[_Bytes, _Bytes, _Bytes, _Bytes]
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A train set and a test set, checked when built.
-
-    Args:
-        name: What it is called.
-        x_train: Training inputs, float32, finite, one sample a row: (n_train, ...).
-        y_train: Their labels, int64, 0 to ``n_classes`` - 1: (n_train,).
-        x_test: Test inputs, like ``x_train``: (n_test, ...).
-        y_test: Their labels: (n_test,).
-        n_classes: Number of classes.
-        classes: Their names.
-
-    Raises:
-        DataError: A part is empty, of the wrong type or length, not finite, or a label is not
-            that of a class.
-
-    Example:
-        >>> iris = load("iris")
-        >>> iris.x_train.shape, iris.classes
-        (torch.Size([120, 4]), ('setosa', 'versicolor', 'virginica'))
-    """
-
-    name: str
-    x_train: Tensor
-    y_train: Tensor
-    x_test: Tensor
-    y_test: Tensor
-    n_classes: int
-    classes: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.classes) != self.n_classes:
-            raise DataError(must_be("classes", f"{self.n_classes} names", len(self.classes)))
-        for part in ("train", "test"):
-            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
-            _check_inputs(f"x_{part}", x)
-            _check_labels(f"y_{part}", y, len(x), self.n_classes)
-        if self.x_train.shape[1:] != self.x_test.shape[1:]:
-            expected = f"samples of shape {tuple(self.x_train.shape[1:])}, as in `x_train`"
-            raise DataError(must_be("x_test", expected, tuple(self.x_test.shape[1:])))
 
 
 def load(name: str, *, data_dir: str | Path | None = None) -> Dataset:
@@ -232,37 +189,6 @@ def evenly_spaced(labels: NDArray[np.integer], per_class: int) -> NDArray[np.int
     groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     picks = [group[np.arange(per_class) * len(group) // per_class] for group in groups]
     return np.stack(picks, axis=1).ravel()
-
-
-# --- checks ---------------------------------------------------------------------------------------
-
-
-def _check_inputs(name: str, x: object) -> None:
-    if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.ndim < 2 or x.numel() == 0:
-        expected = "a non-empty float32 tensor (samples, ...)"
-        raise DataError(must_be(name, expected, _described(x)))
-    if not torch.isfinite(x).all():
-        where = int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
-        what = "NaN" if x[where].isnan().any() else "infinity"
-        actual = f"{what} in the data, first in sample {where}"
-        raise DataError(must_be(name, "finite", actual, "Remove or fill in such samples."))
-
-
-def _check_labels(name: str, y: object, n_samples: int, n_classes: int) -> None:
-    if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n_samples,):
-        expected = f"an int64 tensor of {n_samples} labels, one a sample"
-        raise DataError(must_be(name, expected, _described(y)))
-    wrong = ((y < 0) | (y >= n_classes)).nonzero()
-    if len(wrong):
-        where = int(wrong[0])
-        actual = f"{int(y[where])} at position {where}"
-        raise DataError(must_be(name, f"labels from 0 to {n_classes - 1}", actual))
-
-
-def _described(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(value.shape)}"
-    return type(value).__name__
 
 
 # --- the sets that are installed ------------------------------------------------------------------
