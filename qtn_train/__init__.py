@@ -32,6 +32,7 @@ _PUBLIC = {
     "Measurement": "measurements",
     "Probabilities": "measurements",
     "Expectation": "measurements",
+    "PauliCorrelators": "measurements",
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
     "IdentityMapping": "mapping",
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
         TensorTrainMapping,
         register_mapping,
     )
-    from .measurements import Expectation, Measurement, Probabilities
+    from .measurements import Expectation, Measurement, PauliCorrelators, Probabilities
     from .training import FitConfig, History, evaluate, fit
 
 

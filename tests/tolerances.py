@@ -31,6 +31,10 @@ SINGLE = 2e-6
 #: The same in double precision.
 DOUBLE = 1e-13
 
+#: Pauli correlators in double precision against dense operators: sums of 2**N products of
+#: amplitudes, each as exact as these.
+CORRELATOR = 1e-12
+
 #: Integrals of scipy.integrate.quad against constants written with six decimals.
 SIX_DECIMALS = 1e-6
 

@@ -1,6 +1,7 @@
 """What is read of a state: measurements, their counts, and estimates of values and gradients."""
 
 from ._base import Measurement
+from ._correlators import PauliCorrelators
 from ._counts import Counts, Program
 from ._estimators import GradientMethod, n_circuits
 from ._expectation import Expectation
@@ -11,6 +12,7 @@ __all__ = [
     "Expectation",
     "GradientMethod",
     "Measurement",
+    "PauliCorrelators",
     "Probabilities",
     "Program",
     "n_circuits",

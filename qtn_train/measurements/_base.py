@@ -38,6 +38,9 @@ class Readable(Protocol):
     def scaled_probs(self, start: int, stop: int) -> Tensor:
         """Return 2^N times the probabilities of the outcomes start … stop−1."""
 
+    def correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
+        """Return the Pauli correlators start … stop−1."""
+
     def expectations(self, terms: Sequence[Terms]) -> Tensor:
         """Return the expectation of each sum of Pauli strings."""
 

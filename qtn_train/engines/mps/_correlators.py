@@ -30,23 +30,49 @@ _BLOCK_BYTES = 2**28
 
 
 def correlators(
-    tensors: Sequence[Tensor], letters: str, order: int, rows: range
-) -> Float[Tensor, "letters values"]:
-    """Return ⟨P_a P_b …⟩ of all increasing site tuples whose first site lies in a range.
+    tensors: Sequence[Tensor], order: int, letters: str, start: int, stop: int
+) -> Float[Tensor, " values"]:
+    """Return the Pauli correlators start … stop−1 of a matrix product state.
 
     Args:
         tensors: A normalized matrix product state, one tensor ``(left, 2, right)`` a site.
-        letters: Different ones out of ``x``, ``y`` and ``z``.
         order: Sites of a correlator, from 1 to N.
-        rows: First sites.
+        letters: Different ones out of ``x``, ``y`` and ``z``; those of the first come first.
+        start: Number of a correlator: in a letter, site tuples are in lexicographic order.
+        stop: One past the last number, above ``start``.
 
     Returns:
-        One row for each letter, differentiable, in lexicographic order of the sites. Memory is
-        bounded: blocks of first sites are computed again in the backward pass.
+        Real numbers, differentiable. Memory is bounded: where first sites come in several blocks,
+        a block is computed again in the backward pass.
 
     Source:
         Ours.
     """
+    each = math.comb(len(tensors), order)
+    pieces = []
+    for group, low, high in _shares(letters, each, start, stop):
+        rows, first = rows_of(len(tensors), order, low, high)
+        found = _rows(tensors, group, order, rows)
+        pieces.append(found[:, low - first : high - first].reshape(-1))
+    return torch.cat(pieces)
+
+
+def _shares(letters: str, each: int, start: int, stop: int) -> list[tuple[str, int, int]]:
+    """Part a range by letters; whole letters stay together, as they cost one sweep."""
+    ends = [(max(start - i * each, 0), min(stop - i * each, each)) for i in range(len(letters))]
+    shares: list[tuple[str, int, int]] = []
+    for letter, (low, high) in zip(letters, ends, strict=True):
+        if low >= high:
+            continue
+        if shares and shares[-1][1:] == (low, high) == (0, each):
+            shares[-1] = (shares[-1][0] + letter, low, high)
+        else:
+            shares.append((letter, low, high))
+    return shares
+
+
+def _rows(tensors: Sequence[Tensor], letters: str, order: int, rows: range) -> Tensor:
+    """Return the correlators whose first site lies in a range, one row for each letter."""
     n_sites, largest = len(tensors), max(t.shape[2] for t in tensors)
     kept = len(letters) * largest**2 * tensors[0].element_size() * n_sites ** (order - 1)
     size = max(1, _BLOCK_BYTES // kept)
@@ -88,7 +114,9 @@ def _block(letters: str, order: int, first: int, stop: int, *tensors: Tensor) ->
     if not found:
         return sites.single[:, :0]
     columns = torch.cat(found, 1).real
-    return columns[:, torch.from_numpy(_order(sites.n_sites, order, first, stop)).to(columns.device)]
+    return columns[
+        :, torch.from_numpy(_order(sites.n_sites, order, first, stop)).to(columns.device)
+    ]
 
 
 def _joined(old: Tensor | None, new: Tensor | None) -> Tensor | None:

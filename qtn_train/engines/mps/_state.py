@@ -27,6 +27,7 @@ from ...measurements._pauli import PauliSum
 from .._base import State
 from .._transforms import with_signature
 from ._chain import Chain, discarded, transfer
+from ._correlators import correlators
 from ._exponents import amplitudes_with_exponents
 
 # Shots drawn at once: the memory of a step is that many rows of 2·χ numbers.
@@ -191,6 +192,9 @@ class MPSState(State):
         if not 1 <= bond < self.n_qubits:
             raise ValueError(must_be("bond", f"from 1 to {self.n_qubits - 1}", bond))
         return self._entropies[bond - 1]
+
+    def _correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
+        return correlators(self.tensors, order, bases, start, stop)
 
     def _expectations(self, sums: list[PauliSum]) -> Tensor:
         return _expectations(self.tensors, sums)

@@ -28,6 +28,7 @@ from .._base import Engine, State, bits_of, draw, register_engine
 from .._slots import in_slots
 from .._transforms import is_transformed
 from ._blocks import block_plan
+from ._correlators import correlators
 from ._evolve import evolve
 from ._expectation import expectations
 from ._layers import layer_plan
@@ -64,6 +65,9 @@ class StatevectorState(State):
     def _log_probs(self, start: int, stop: int) -> Tensor:
         # The square of a small amplitude is no float any more, its logarithm is.
         return 2 * self.vector[..., start:stop].abs().log()
+
+    def _correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
+        return correlators(self.vector, bases, order).flatten(-2)[..., start:stop]
 
     def _expectations(self, sums: list[PauliSum]) -> Tensor:
         return expectations(self.vector, sums)
