@@ -26,6 +26,13 @@ from ._controls import (
     RandomSubspace,
     TensorTrainWeights,
 )
+from ._nonlinear_controls import (
+    IsometricHashing,
+    MappingNetwork,
+    Mcnc,
+    OuterProduct,
+    TensorCircuit,
+)
 
 __all__ = [
     "CONTROLS",
@@ -33,9 +40,14 @@ __all__ = [
     "ClassicalGenerator",
     "FixedProbabilities",
     "HashedWeights",
+    "IsometricHashing",
     "LowRank",
     "MagnitudePruning",
+    "MappingNetwork",
+    "Mcnc",
+    "OuterProduct",
     "RandomSubspace",
+    "TensorCircuit",
     "TensorTrainWeights",
     "WeightGenerator",
     "control",
@@ -51,7 +63,18 @@ _KINDS: dict[str, Any] = {
     "fixed-probabilities": FixedProbabilities,
     **{
         kind.kind: kind
-        for kind in (RandomSubspace, HashedWeights, MagnitudePruning, LowRank, TensorTrainWeights)
+        for kind in (
+            RandomSubspace,
+            HashedWeights,
+            IsometricHashing,
+            MagnitudePruning,
+            LowRank,
+            OuterProduct,
+            TensorTrainWeights,
+            TensorCircuit,
+            Mcnc,
+            MappingNetwork,
+        )
     },
 }
 

@@ -33,22 +33,42 @@ from ._controls import (
     RandomSubspace,
     TensorTrainWeights,
 )
+from ._nonlinear_controls import (
+    IsometricHashing,
+    MappingNetwork,
+    Mcnc,
+    OuterProduct,
+    TensorCircuit,
+)
 
 _CLASSICAL: dict[str, type[ClassicalGenerator]] = {
-    "random-subspace": RandomSubspace,
-    "hashing": HashedWeights,
-    "pruning": MagnitudePruning,
-    "low-rank": LowRank,
-    "tensor-train": TensorTrainWeights,
+    kind.kind: kind
+    for kind in (
+        RandomSubspace,
+        HashedWeights,
+        IsometricHashing,
+        MagnitudePruning,
+        LowRank,
+        OuterProduct,
+        TensorTrainWeights,
+        TensorCircuit,
+        Mcnc,
+        MappingNetwork,
+    )
 }
 
 #: Names that :func:`control` takes, and what they are.
 CONTROLS: dict[str, str] = {
     "random-subspace": "a fixed random projection of as many numbers",
     "hashing": "as many shared weights",
+    "isometric-hashing": "the same at random, scaled so that lengths are kept",
     "pruning": "as many of the weights, those that start largest; the others stay as they start",
     "low-rank": "all weights as one near-square matrix of low rank",
+    "outer-product": "sums of products of two numbers, in the form of two-body correlators",
     "tensor-train": "a tensor train over the bits of the weight's number",
+    "tensor-circuit": "real 4 x 4 gates on pairs of axes of a fixed random vector",
+    "mcnc": "chunks of weights, each from nine numbers through a frozen network of sines",
+    "mapping-network": "one fixed orthogonal layer and a tanh, modulated by its own input",
     "frozen": "the same circuit at its random start; only the mapping is trained",
     "frozen-wide": "the same, with the mapping widened to as many numbers",
     "fixed-random": "a fixed random vector in place of the probabilities; the mapping is trained",

@@ -21,12 +21,18 @@ from qtn_train.generators import (
     ClassicalGenerator,
     FixedProbabilities,
     HashedWeights,
+    IsometricHashing,
     LowRank,
     MagnitudePruning,
+    MappingNetwork,
+    Mcnc,
+    OuterProduct,
     RandomSubspace,
+    TensorCircuit,
     TensorTrainWeights,
     WeightGenerator,
     _controls,
+    _nonlinear_controls,
     control,
     unentangled_circuit,
     widened_mapping,
@@ -40,6 +46,11 @@ CLASSICAL: list[type[ClassicalGenerator]] = [
     MagnitudePruning,
     LowRank,
     TensorTrainWeights,
+    IsometricHashing,
+    OuterProduct,
+    TensorCircuit,
+    Mcnc,
+    MappingNetwork,
 ]
 every_classical = pytest.mark.parametrize("kind", CLASSICAL, ids=[kind.kind for kind in CLASSICAL])
 SIZES = [(1, 1), (2, 1), (3, 3), (17, 5), (64, 64), (100, 1), (257, 120)]
@@ -130,6 +141,13 @@ def test_weights_are_of_full_rank(kind: Callable[..., ClassicalGenerator]) -> No
     elif isinstance(generator, TensorTrainWeights):
         inner = sum(bond**2 for bond in generator.bonds[1:-1])
         assert 60 - inner <= rank < 60
+    elif isinstance(generator, OuterProduct):
+        assert generator.rank == 1
+        # Scales between the factors, and numbers of pairs beyond the last weight.
+        assert 60 - 3 - 8 <= rank <= 60 - 2
+    elif isinstance(generator, TensorCircuit):
+        assert generator.n_gates == 4
+        assert 60 - 3 * 4 <= rank < 60
     else:
         assert rank == 60
 
@@ -250,6 +268,79 @@ def test_bonds(n_bits: int, n_trainable: int) -> None:
     made = 2 * sum(bonds[i] * bonds[i + 1] for i in range(n_bits))
     assert n_trainable <= made
     assert made - n_trainable < max(2 * n_bits, 4 * (max(bonds) + 1))
+
+
+def test_isometric_hashing_keeps_lengths() -> None:
+    generator = IsometricHashing(1000, 300, 1).in_double()
+    served = torch.bincount(generator._index, minlength=300)
+    assert int(served.min()) == 1
+    assert int(served.max()) > 4, "not balanced"
+    length = generator().detach().square().sum() / generator.numbers.detach().square().sum()
+    assert float(length) == pytest.approx(1000 / 300, abs=tolerances.SINGLE)
+
+
+def test_outer_products_are_sums_of_products_over_pairs() -> None:
+    generator = OuterProduct(60, 31, 2)
+    assert (generator.n_sites, generator.rank) == (7, 1)
+    a, b = torch.cat([generator.numbers, generator._fixed]).detach().view(2, 3, 6)
+    weights = generator().detach()
+    pairs = [(p, i, j) for p in range(3) for i in range(7) for j in range(i + 1, 7)]
+    for k, (letter, i, j) in enumerate(pairs[:60]):
+        assert float(weights[k]) == pytest.approx(float(a[letter, i] * b[letter, j - 1]))
+
+
+def test_the_tensor_circuit_is_its_gates_on_neighbors() -> None:
+    generator = TensorCircuit(120, 16 * 9 - 30, 1).in_double()
+    gates = torch.cat([generator.numbers, generator._fixed]).detach().view(-1, 2, 2, 2, 2)
+    assert len(gates) == 8
+    state = generator._vector.view([2] * 7)
+    for number, gate in enumerate(gates):
+        first, second = (5 - number) % 7, (6 - number) % 7
+        state = torch.tensordot(state, gate, dims=([first, second], [0, 1]))
+        state = torch.movedim(state, (5, 6), (first, second))
+    # The axes have been turned by one with each gate.
+    turned = state.permute([(k - 8) % 7 for k in range(7)]).reshape(-1)[:120]
+    torch.testing.assert_close(generator().detach(), turned, atol=tolerances.DOUBLE, rtol=0)
+
+
+def test_gates_start_orthogonal() -> None:
+    generator = TensorCircuit(100, 64).in_double()
+    gates = generator.numbers.detach().view(4, 4, 4)
+    products = gates @ gates.mT
+    torch.testing.assert_close(products, torch.eye(4).double().expand(4, 4, 4), atol=1e-6, rtol=0)
+
+
+def test_chunks_share_one_frozen_network() -> None:
+    generator = Mcnc(270, 27, 3)
+    with torch.no_grad():
+        generator.numbers[9:18] = generator.numbers[:9]
+        generator.numbers[18] = 0
+    first, second, third = generator().detach().view(3, 90)
+    torch.testing.assert_close(first, second, atol=tolerances.SINGLE, rtol=0)
+    assert not third.any(), "an amplitude of 0"
+
+
+def test_columns_of_the_mapping_network_are_orthogonal() -> None:
+    generator = MappingNetwork(256, 40, 1).in_double()
+    slopes = torch.autograd.functional.jacobian(
+        lambda z: torch.func.functional_call(generator, {"numbers": z}), torch.zeros(40).double()
+    )
+    bias = generator._bias
+    plain = slopes / (1 - torch.tanh(bias).square())[:, None]
+    gram = plain.T @ plain
+    expected = torch.eye(40).double() * gram[0, 0]
+    torch.testing.assert_close(gram, expected, atol=tolerances.SINGLE, rtol=0)
+
+
+def test_the_constant_of_the_mapping_network_is_its_mean_square() -> None:
+    grid = torch.linspace(-math.sqrt(3), math.sqrt(3), 4001).double()
+    normal = torch.linspace(-8, 8, 4001).double()
+    density = torch.exp(-normal.square() / 2)
+    density /= density.sum()
+    shift = _nonlinear_controls._MODULATION
+    table = torch.tanh(normal[:, None] + grid[None, ::40] + shift).square()
+    mean = float((density[:, None] * table).sum(0).mean())
+    assert mean == pytest.approx(_nonlinear_controls._TANH_SQUARE, abs=0.005)
 
 
 # Pruning, and what a generator is told of the start
