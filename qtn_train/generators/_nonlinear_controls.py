@@ -61,6 +61,9 @@ class Mcnc(ClassicalGenerator):
 
     kind = "mcnc"
     _fixed: Tensor
+    _layer0: Tensor
+    _layer1: Tensor
+    _layer2: Tensor
 
     def __init__(self, n_weights: int, n_trainable: int, seed: int = 0) -> None:
         super().__init__(n_weights, n_trainable, seed)
