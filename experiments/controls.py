@@ -27,7 +27,7 @@ from qtn_train.data import load
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import control
 from qtn_train.hybrid import QuantumTrain
-from qtn_train.recipes import build_model, default_circuit, fit_config
+from qtn_train.recipes import RunOptions
 
 SETS = ("mnist", "fashion-mnist")
 LAYERS = (110, 46, 20, 8)
@@ -58,8 +58,8 @@ def model(
     n_layers: int, seed: int, device: torch.device, ansatz: str | None = None
 ) -> QuantumTrain:
     """Return the circuit's model."""
-    _, circuit = default_circuit("mnist", 6690, ansatz=ansatz, n_layers=n_layers)
-    return build_model("mnist", circuit, StatevectorEngine(), seed=seed, device=device)
+    own = RunOptions("mnist", ansatz, n_layers, seed=seed, torch_device=str(device))
+    return own.model(StatevectorEngine())
 
 
 def runs_of(name: str, n_layers: int, seed: int, device: torch.device) -> QuantumTrain:
@@ -75,8 +75,14 @@ def tuned(x: Tensor, y: Tensor, device: torch.device) -> dict[tuple[str, int], f
     runs = []
     for name, n_layers in wanted():
         for rate in RATES:
-            config = fit_config("mnist", seed=TUNING_SEED).but(
-                epochs=TUNING_EPOCHS, lr=rate, lr_mapping=rate if name != "circuit" else 0.3 * rate
+            config = (
+                RunOptions("mnist", seed=TUNING_SEED)
+                .fit_config()
+                .but(
+                    epochs=TUNING_EPOCHS,
+                    lr=rate,
+                    lr_mapping=rate if name != "circuit" else 0.3 * rate,
+                )
             )
             if name == "circuit" and rate > 0.03:
                 continue
@@ -113,8 +119,10 @@ def controls(x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.d
             made = runs_of(name, n_layers, seed, device)
             for number, dataset in enumerate(SETS):
                 rate = rates[name, n_layers]
-                config = fit_config(dataset, seed=seed).but(
-                    lr=rate, lr_mapping=0.3 * rate if name == "circuit" else rate
+                config = (
+                    RunOptions(dataset, seed=seed)
+                    .fit_config()
+                    .but(lr=rate, lr_mapping=0.3 * rate if name == "circuit" else rate)
                 )
                 twin = made if number == 0 else runs_of(name, n_layers, seed, device)
                 labels = {"dataset": dataset, "generator": name, "n_layers": n_layers, "lr": rate}
@@ -123,7 +131,7 @@ def controls(x: Tensor, y: Tensor, tests: tuple[Tensor, Tensor], device: torch.d
     for ansatz, n_layers in others:
         for seed in SEEDS:
             labels = {"dataset": "mnist", "generator": ansatz, "n_layers": n_layers, "lr": 0.006}
-            config = fit_config("mnist", seed=seed)
+            config = RunOptions("mnist", seed=seed).fit_config()
             runs.append(Run(model(n_layers, seed, device, ansatz), config, 0, labels))
     return trained(runs, x, y, tests, device)
 

@@ -19,8 +19,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from qtn_train.data import Dataset
 from qtn_train.generators import control
-from qtn_train.recipes import build_model, default_circuit, fit_config
-from qtn_train.training import fit
+from qtn_train.recipes import RunOptions
 
 OUT = Path(__file__).parent.parent / "docs" / "results" / "iris.json"
 NAMES = ("circuit", "direct")
@@ -41,14 +40,14 @@ def folds(seed: int) -> list[Dataset]:
 
 def main() -> None:
     began, runs = time.monotonic(), []
-    _, circuit = default_circuit("iris", 131)
     for seed in (0, 1, 2):
         for number, data in enumerate(folds(seed)):
             for name in NAMES:
-                model = build_model("iris", circuit, seed=seed)
+                options = RunOptions("iris", seed=seed)
+                model = options.model()
                 if name == "direct":
                     model = model.with_generator(control("direct", model.generator, seed))
-                history = fit(model, data, fit_config("iris", seed=seed), progress_bar=False)
+                history = options.fit(model, data, progress_bar=False)
                 row = {"generator": name, "seed": seed, "fold": number}
                 runs.append(row | {"test_accuracy": round(100 * history.test_accuracy, 2)})
     rows = []

@@ -21,7 +21,7 @@ from qtn_train.engines import CountingEngine, Engine, NoisyEngine, StatevectorEn
 from qtn_train.hybrid import QuantumTrain
 from qtn_train.mapping import MLPMapping
 from qtn_train.measurements._counts import Counts, Program
-from qtn_train.recipes import build_model, default_circuit, fit_config, target_for
+from qtn_train.recipes import RunOptions, target_for
 from qtn_train.training import evaluate, fit
 
 Row = dict[str, Any]
@@ -88,14 +88,10 @@ class Replaying(CountingEngine):
 
 def make(network: Network, seed: int, engine: Engine | None = None) -> QuantumTrain:
     """Return an untrained model."""
-    n_weights = sum(p.numel() for p in target_for(network.dataset).parameters())
-    _, circuit = default_circuit(
-        network.dataset, n_weights, ansatz=network.ansatz, n_layers=network.n_layers
-    )
+    options = RunOptions(network.dataset, network.ansatz, network.n_layers, seed=seed)
     # As in the published network, whatever the default recipe takes.
-    mapping = MLPMapping(2**circuit.n_qubits, hidden=(4, 20, 4), seed=seed)
-    engine = engine or StatevectorEngine()
-    return build_model(network.dataset, circuit, engine, mapping=mapping, seed=seed)
+    mapping = MLPMapping(2 ** options.circuit().n_qubits, hidden=(4, 20, 4), seed=seed)
+    return options.model(engine or StatevectorEngine(), mapping)
 
 
 @lru_cache
@@ -111,7 +107,7 @@ def trained(network: Network, seed: int) -> QuantumTrain:
     if path.exists():
         return QuantumTrain.load(path, target_for(network.dataset)).eval()
     model = make(network, seed)
-    config = fit_config(network.dataset, seed=seed).but(epochs=network.epochs)
+    config = RunOptions(network.dataset, epochs=network.epochs, seed=seed).fit_config()
     fit(model, data_of(network.dataset), config, progress_bar=sys.stderr.isatty())
     RUNS.mkdir(parents=True, exist_ok=True)
     model.save(path)
@@ -318,7 +314,8 @@ def trained_at(
     model = make(network, seed, StatevectorEngine() if exact else engine(seed))
     generator: Any = model.generator
     generator.angles.requires_grad_(not frozen)
-    data, config = data_of(network.dataset), fit_config(network.dataset, seed=seed, counted=True)
+    data = data_of(network.dataset)
+    config = RunOptions(network.dataset, shots=1, seed=seed).fit_config()
     began = time.perf_counter()
     history = fit(model, data, config, progress_bar=False)
     seconds = time.perf_counter() - began

@@ -34,9 +34,9 @@ from experiments.shot_measures import (
     regenerate,
     train,
 )
+from qtn_train import plots
 from qtn_train._files import write_atomically
 from qtn_train.cli._run import versions
-from qtn_train.plots import save_shots
 
 
 class Part(NamedTuple):
@@ -183,7 +183,8 @@ def main() -> None:
         for dataset in PARTS[part].datasets:
             if dataset in ("", *args.datasets):
                 run(part, dataset, args.out)
-    save_shots({part: stored(part, args.out) for part in PARTS}, args.out / "shots.png")
+    drawn = plots.shots({part: stored(part, args.out) for part in PARTS})
+    plots.save(drawn, args.out / "shots.png")
 
 
 if __name__ == "__main__":

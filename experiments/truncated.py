@@ -16,11 +16,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from qtn_train.circuits import ansatz
 from qtn_train.data import load
 from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
 from qtn_train.hybrid import QuantumTrain
-from qtn_train.recipes import build_model, fit_config
+from qtn_train.recipes import RunOptions
 from qtn_train.training import evaluate, fit
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "truncated.json"
@@ -30,8 +29,7 @@ EXACT, READ, TRAINED = 64, (64, 48, 32, 16), (16,)
 
 def model(engine: Engine, seed: int, n_layers: int) -> QuantumTrain:
     """Return the image network behind the ring."""
-    circuit = ansatz.u3_cu3_ring(n_qubits=13, n_layers=n_layers)
-    return build_model(DATASET, circuit, engine, seed=seed)
+    return RunOptions(DATASET, "u3-cu3-ring", n_layers, seed=seed).model(engine)
 
 
 def accuracy(one: QuantumTrain) -> float:
@@ -43,7 +41,7 @@ def accuracy(one: QuantumTrain) -> float:
 def trained(engine: Engine, seed: int, n_layers: int, epochs: int) -> QuantumTrain:
     """Return a model that was trained through this engine."""
     made = model(engine, seed, n_layers)
-    config = fit_config(DATASET, seed=seed).but(epochs=epochs)
+    config = RunOptions(DATASET, epochs=epochs, seed=seed).fit_config()
     fit(made, load(DATASET), config, progress_bar=False)
     return made
 

@@ -8,6 +8,9 @@ say.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class QtnTrainError(Exception):
     """Base of the errors that are this package's own."""
@@ -158,6 +161,17 @@ def needs_extra(what: str, extra: str) -> str:
         "studies need the extra `studies`: pip install 'qtn_train[studies]'"
     """
     return f"{what} the extra `{extra}`: pip install 'qtn_train[{extra}]'"
+
+
+def did_you_mean(value: object, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest known word, or nothing.
+
+    Example:
+        >>> did_you_mean("n_qbits", ["n_layers", "n_qubits"])
+        'Did you mean n_qubits?'
+    """
+    near = difflib.get_close_matches(str(value).lower(), list(known), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def positive_int(name: str, value: object, hint: str = "") -> int:

@@ -161,7 +161,8 @@ def test_times(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(plots, "save_curves", lambda *_: None)
+    monkeypatch.setattr(plots, "curves", lambda *_: None)
+    monkeypatch.setattr(plots, "save", lambda *_: None)
     monkeypatch.setattr(_timing, "_STEPS", 1)
 
     def call(*argv: str) -> dict[str, Any]:

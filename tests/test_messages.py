@@ -34,7 +34,7 @@ TREES = {
 OWN = {
     name
     for name, kind in vars(errors).items()
-    if inspect.isclass(kind) and not issubclass(kind, str)
+    if inspect.isclass(kind) and kind.__module__ == errors.__name__ and not issubclass(kind, str)
 }
 CHECKED = OWN | {"ValueError", "TypeError"}
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from qtn_train import plots
-from qtn_train.plots import save_curves
 
 
 def epochs(n: int) -> list[dict[str, float]]:
@@ -33,7 +32,7 @@ def epochs(n: int) -> list[dict[str, float]]:
 @pytest.mark.parametrize("n", [1, 2, 50])
 def test_a_png_of_a_sensible_size(n: int, tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
-    save_curves(epochs(n), path, "iris: 131 weights")
+    plots.save(plots.curves(epochs(n), "iris: 131 weights"), path)
     raw = path.read_bytes()
     assert raw[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = struct.unpack(">II", raw[16:24])
@@ -42,24 +41,24 @@ def test_a_png_of_a_sensible_size(n: int, tmp_path: Path) -> None:
 
 
 def test_a_string_will_do_as_path_and_no_title_is_needed(tmp_path: Path) -> None:
-    save_curves(epochs(3), str(tmp_path / "curves.png"))
+    plots.save(plots.curves(epochs(3)), str(tmp_path / "curves.png"))
     assert (tmp_path / "curves.png").stat().st_size > 5_000
 
 
 def test_the_curves_are_in_it(tmp_path: Path) -> None:
     first, second = tmp_path / "first.png", tmp_path / "second.png"
-    save_curves(epochs(3), first)
+    plots.save(plots.curves(epochs(3)), first)
     other = epochs(3)
     other[1]["test_accuracy"] = 0.2
-    save_curves(other, second)
+    plots.save(plots.curves(other), second)
     assert first.read_bytes() != second.read_bytes()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="No such file or directory"):
-        save_curves(epochs(2), tmp_path / "nowhere" / "curves.png")
+        plots.save(plots.curves(epochs(2)), tmp_path / "nowhere" / "curves.png")
     with pytest.raises(IsADirectoryError, match="Is a directory"):
-        save_curves(epochs(2), tmp_path)
+        plots.save(plots.curves(epochs(2)), tmp_path)
 
 
 def test_global_state_is_left_alone(tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_global_state_is_left_alone(tmp_path: Path) -> None:
         "import matplotlib; params = matplotlib.rcParams\n"
         "before = {name: params[name] for name in params if name != 'backend'}\n"
         f"path = {str(tmp_path / 'curves.png')!r}\n"
-        "plots.save_curves([dict.fromkeys(splits, 0.5) | {'epoch': 1}], path)\n"
+        "plots.save(plots.curves([dict.fromkeys(splits, 0.5) | {'epoch': 1}]), path)\n"
         "assert before == {name: params[name] for name in before}\n"
         "print('matplotlib.pyplot' in sys.modules)"
     )
@@ -185,8 +184,8 @@ def test_figure_gives_others_the_style() -> None:
     assert line.get_color() == plots.COLORS[0]
 
 
-def test_save_entropies_writes_a_png(tmp_path: Path) -> None:
-    plots.save_entropies([1.0, 2.0, 1.0], tmp_path / "entropies.png", "three bonds")
+def test_entropies_are_written_as_png(tmp_path: Path) -> None:
+    plots.save(plots.entanglement([1.0, 2.0, 1.0], "three bonds"), tmp_path / "entropies.png")
     assert struct.unpack(">II", (tmp_path / "entropies.png").read_bytes()[16:24]) == (720, 384)
 
 
@@ -256,7 +255,7 @@ def test_comparison_of_several_sizes_is_over_trained_numbers(tmp_path: Path) -> 
     assert left.lines[0].get_ydata() == pytest.approx([86, 89])
     largest = [line.get_xdata() for line in right.lines if line.get_marker() == "o"]
     assert largest[0] == pytest.approx([84, 89, 94])
-    plots.save_comparison(compared(1, 4), tmp_path / "compare.png")
+    plots.save(plots.comparison(compared(1, 4)), tmp_path / "compare.png")
     assert (tmp_path / "compare.png").read_bytes()[:4] == b"\x89PNG"
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 import traceback
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +25,9 @@ from . import _failure as _failure
 from . import _run as _run
 from . import _study as _study
 from ._device import Account
-from ._run import CURVES, ENGINES, KEPT, MAPPINGS, WEIGHTS, say
+from ._folder import RunFolder, command_line
+from ._options import ALL, given_options, run_options
+from ._run import say
 
 app = typer.Typer(
     name="qtn-train",
@@ -60,45 +60,11 @@ RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
 @app.command()
+@run_options(ALL)
 def train(
     dataset: Annotated[
         str, typer.Argument(help="iris, digits, mnist-mini, mnist or fashion-mnist.")
     ],
-    ansatz: Annotated[
-        str | None,
-        typer.Option(
-            help="u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork or hardware-efficient."
-        ),
-    ] = None,
-    layers: Annotated[int | None, typer.Option(help="Layers of the circuit.")] = None,
-    qubits: Annotated[
-        int | None, typer.Option(help="Qubits; as few as the weights need by default.")
-    ] = None,
-    engine: Annotated[str | None, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = None,
-    max_bond: Annotated[
-        int | None, typer.Option(help="Bond dimension at which --engine mps truncates.")
-    ] = None,
-    cutoff: Annotated[
-        float | None, typer.Option(help="Share of the norm that --engine mps may cut off besides.")
-    ] = None,
-    shots: Annotated[
-        int | None, typer.Option(help="Shots of each circuit; exact probabilities by default.")
-    ] = None,
-    gradient: Annotated[
-        str | None,
-        typer.Option(help="With --shots: parameter-shift (the default), random-shift or spsa."),
-    ] = None,
-    mapping: Annotated[str | None, typer.Option(help=f"One of {', '.join(MAPPINGS)}.")] = None,
-    bond_dim: Annotated[
-        int | None, typer.Option(help="Bond dimension of --mapping tensor-train; 4 by default.")
-    ] = None,
-    weights_per_outcome: _device.PerOutcome = None,
-    recipe: Annotated[str | None, typer.Option(help="default or published.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples of a step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all that is random.")] = None,
-    torch_device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …")] = None,
     data_dir: DataDir = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write; runs/<dataset>-<date>-<time> by default.")
@@ -107,48 +73,42 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option(help="Start from the trained numbers, and the seed, of this run.")
     ] = None,
-    device: _device.Device = None,
-    n_shifts: _device.Shifts = None,
-    mitigate_readout: _device.Mitigate = None,
-    native: _device.Native = None,
-    placement: _device.Placement = None,
     budget_usd: _device.Budget = None,
     profile: _device.Profile = None,
     region: _device.Region = None,
     bucket: _device.Bucket = None,
     yes: _device.Yes = False,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Train a data set's network and write the result into a folder."""
-    given = {name: value for name, value in locals().items() if name in KEPT}
-    if out is None:
-        if resume:
-            raise ValueError(must_be("--out", "given with --resume", "nothing"))
-        out = Path("runs") / f"{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
+    given = given_options({"dataset": dataset, **options})
+    folder = RunFolder(_run.new_path(out, resume, f"{given['dataset']}"))
     account = Account(profile, region, bucket, budget_usd, yes)
     if init_from is not None:
         given = _run.begun_as(given, init_from)
+    again = {"out": folder.path, "resume": True, "data_dir": data_dir}
     with ExitStack() as stack:
-        run, out = stack.enter_context(_run.started(given, out, resume))
-        for name in account.given():
-            _run.check_engine(run["engine"], name)
-        _run.use_threads(run["threads"])
-        again = ["qtn-train", "train", dataset, "--out", str(out), "--resume"]
-        if data_dir is not None:
-            again += ["--data-dir", str(data_dir)]
-        open_engine = None
-        if run["engine"] == "braket":
-            open_engine = _device.training_engine(run, account, out, resume, stack)
-            stack.enter_context(_device.telling(again, account))
-        data, model = _run.build(run, data_dir, open_engine)
+        run = stack.enter_context(_run.started(given, folder, resume))
+        account.check_engine(run.options)
+        _run.use_threads(run.threads)
+        words = ["qtn-train", "train", dataset]
+        from ..data import load
+
+        data = load(run.options.dataset, data_dir=data_dir)
+        engine = None
+        if run.options.engine_name == "braket":
+            stack.enter_context(_device.telling(words, again, account))
+            engine = stack.enter_context(_device.training_engine(run, data, account, resume))
+        model = run.options.model(engine)
         if init_from is not None:
             _run.init_from(model, init_from)
-        _run.make_folder(out)
+        folder.make()
         say(model.summary())
         try:
-            result = _run.train(model, data, run, out, resume)
+            result = _run.train(model, data, run, resume)
         except KeyboardInterrupt as error:
-            hint = f"Go on with: {shlex.join([*again, *account.again()])}"
+            hint = f"Go on with: {command_line(words, again | account.again())}"
             raise InterruptedError(event("Interrupted.", "Nothing is lost.", hint)) from error
     if result is None:  # the first process tells
         return
@@ -157,7 +117,7 @@ def train(
     else:
         print(
             f"test accuracy {100 * result['test_accuracy']:.2f} % with {result['n_trainable']:,} "
-            f"trained numbers for {result['n_weights']:,} weights; see {out / CURVES}"
+            f"trained numbers for {result['n_weights']:,} weights; see {folder.curves}"
         )
 
 
@@ -166,10 +126,10 @@ def evaluate(directory: RunDir, data_dir: DataDir = None, as_json: Json = False)
     """Print loss and accuracy of a run's network on the test set."""
     from ..training import evaluate as measure
 
-    data, model, run = _run.stored(directory, data_dir)
+    data, model, options = _run.stored(directory, data_dir)
     loss, accuracy = measure(model, data.x_test, data.y_test)
-    result = {"dataset": run["dataset"], "test_loss": loss, "test_accuracy": accuracy}
-    line = f"{run['dataset']}: test loss {loss:.4f}, test accuracy {100 * accuracy:.2f} %"
+    result = {"dataset": options.dataset, "test_loss": loss, "test_accuracy": accuracy}
+    line = f"{options.dataset}: test loss {loss:.4f}, test accuracy {100 * accuracy:.2f} %"
     print(json.dumps(result, sort_keys=True) if as_json else line)
 
 
@@ -182,8 +142,8 @@ def export(
 ) -> None:
     """Write a run's network as a plain classical one, into the run's folder."""
     if format_ not in ("safetensors", "onnx"):
-        raise ValueError(must_be("--format", "'safetensors' or 'onnx'", repr(format_)))
-    data, model, run = _run.stored(directory, data_dir)
+        raise ValueError(must_be("format_", "'safetensors' or 'onnx'", repr(format_)))
+    data, model, options = _run.stored(directory, data_dir)
     result: dict[str, Any] = {"format": format_}
     if format_ == "onnx":
         from ..training import export_onnx
@@ -191,8 +151,8 @@ def export(
         path = directory / "model.onnx"
         result["largest_difference"] = export_onnx(model.export(), data.x_test[:64], path)
     else:
-        path = directory / WEIGHTS
-        _run.write_weights(model, run, path)
+        path = RunFolder(directory).weights
+        _run.write_weights(model, options, path)
     result["path"] = str(path)
     print(json.dumps(result, sort_keys=True) if as_json else f"wrote {path}")
 
@@ -204,13 +164,14 @@ def info(as_json: Json = False) -> None:
 
     from ..data import DATASETS
     from ..engines import StatevectorEngine
+    from ..recipes import SETTINGS
 
     result = {
         "versions": _run.versions(),
         "threads": torch.get_num_threads(),
         "devices": ["cpu", *[f"cuda:{i}" for i in range(torch.cuda.device_count())]],
         "datasets": list(DATASETS),
-        "engines": list(ENGINES),
+        "engines": list(SETTINGS["engine"].choices),
         "statevector_max_qubits": StatevectorEngine().max_qubits,
         "data_folder": os.environ.get("QTN_TRAIN_DATA"),
     }

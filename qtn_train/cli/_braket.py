@@ -19,35 +19,20 @@ import typer
 
 from ..errors import JournalError, TasksPending, event, must_be, positive_int
 from . import _run as _run
-from ._device import (
-    Account,
-    Bucket,
-    Budget,
-    Device,
-    Mitigate,
-    Native,
-    PerOutcome,
-    Placement,
-    Profile,
-    Region,
-    Shifts,
-    Yes,
-    check_estimator,
-    open_engine,
-    telling,
-)
-from ._run import JOURNAL, WEIGHTS
+from ._device import PRICED, Account, Bucket, Budget, Profile, Region, Yes, open_engine, telling
+from ._folder import RunFolder, command_line
+from ._options import given_options, run_options
 
 if TYPE_CHECKING:
-    from ..circuits import Circuit
     from ..data import Dataset
-    from ..engines import BraketEngine, Engine
+    from ..engines import BraketEngine
     from ..engines.counting._recorded import RecordedEngine
     from ..generators import CircuitGenerator
     from ..hybrid import QuantumTrain
+    from ..recipes import RunOptions
 
-SUBMISSION = "submission.sqlite"
 _FITTING = 3
+_OF_A_SUBMISSION = ("device", "shots", "mitigate_readout", "native", "placement")
 
 app = typer.Typer(
     help="Amazon Braket: what a run would cost, and a trained run's circuit on a device.",
@@ -62,60 +47,45 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image set
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
+_OF_AN_ESTIMATE = (
+    "ansatz", "n_layers", "n_qubits", "weights_per_outcome", "recipe", "shots", "gradient",
+    "n_shifts", "mitigate_readout", "device",
+)  # fmt: skip
+
+
 @app.command()
+@run_options(_OF_AN_ESTIMATE)
 def estimate(
     directory: Annotated[Path | None, typer.Argument(help="Folder of a run.")] = None,
     dataset: Annotated[str, typer.Option(help="Without a folder: the data set.")] = "iris",
-    ansatz: Annotated[str | None, typer.Option(help="Without a folder: as for train.")] = None,
-    layers: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
-    qubits: Annotated[int | None, typer.Option(help="Without a folder: as for train.")] = None,
-    weights_per_outcome: PerOutcome = None,
-    device: Device = None,
-    shots: Annotated[int | None, typer.Option(help="Shots of each circuit.")] = None,
-    gradient: Annotated[
-        str, typer.Option(help="parameter-shift, random-shift or spsa.")
-    ] = "parameter-shift",
     steps: Annotated[
         int, typer.Option(help="Gradient steps; 0: what `submit` costs, one evaluation.")
     ] = 100,
-    n_shifts: Shifts = None,
-    mitigate_readout: Mitigate = None,
     profile: Profile = None,
     region: Region = None,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Say what a run on a device would cost, and whether it can work. Costs nothing."""
     from ..braket.cost._estimate import estimate as estimated
     from ..braket.cost._estimate import suggest
 
-    circuit, n_weights = _circuit(
-        directory,
-        {
-            "dataset": dataset,
-            "ansatz": ansatz,
-            "layers": layers,
-            "qubits": qubits,
-            "weights_per_outcome": weights_per_outcome,
-        },
-    )
-    if shots is None:
-        raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
+    run = _priced(directory, given_options({"dataset": dataset, **options}))
     if steps:
         positive_int("steps", steps)
-    check_estimator(gradient, n_shifts)
-    target = Account(profile, region).find(device)
+    target = Account(profile, region).find(run.device)
+    counting = run.counting()
     told = estimated(
-        circuit,
+        run.circuit(),
         target,
-        shots=shots,
-        gradient=cast(Any, gradient),
-        n_outcomes=n_weights,
+        n_outcomes=run.n_weights,
         steps=steps,
         evaluations=1,
-        n_shifts=n_shifts,
-        mitigate_readout=bool(mitigate_readout),
+        **{name: counting[name] for name in PRICED},
     )
-    fitting = suggest(target, n_weights, shots=shots)[:_FITTING] if told.warnings else []
+    fitting: list[Any] = []
+    if told.warnings:
+        fitting = suggest(target, run.n_weights, shots=counting["shots"])[:_FITTING]
     if as_json:
         result = told.to_json() | {"suggestions": [asdict(one) for one in fitting]}
         print(json.dumps(result, sort_keys=True))
@@ -126,36 +96,21 @@ def estimate(
         print(f"fits               {one.options}")
 
 
-def _circuit(directory: Path | None, run: Mapping[str, Any]) -> tuple[Circuit, int]:
-    """Return the circuit of a run, or of a new one, and how many weights it makes."""
-    from ..data import DATASETS
-    from ..recipes import default_circuit, target_for
+def _priced(directory: Path | None, given: dict[str, Any]) -> RunOptions:
+    """Return the options of a run that is to be priced: a stored one's circuit, or a new one."""
+    from ..recipes import RunOptions
 
-    if run["dataset"] not in DATASETS:
-        expected = f"one of {', '.join(DATASETS)}"
-        raise ValueError(must_be("--dataset", expected, repr(run["dataset"])))
-    if directory is not None:
-        run = _run.stored_options(directory)
-    n_weights = sum(p.numel() for p in target_for(run["dataset"]).parameters())
-    _, circuit = default_circuit(
-        run["dataset"],
-        n_weights,
-        ansatz=run["ansatz"],
-        n_layers=run["layers"],
-        n_qubits=run["qubits"],
-        weights_per_outcome=run["weights_per_outcome"] or 1,
-    )
-    return circuit, n_weights
+    if directory is None:
+        return RunOptions.from_json({**given, "engine": "braket"})
+    names = (*_OF_A_SUBMISSION, "gradient", "n_shifts")
+    asked = {name: given[name] for name in names if name in given}
+    return RunFolder(directory).stored()[0].through("braket", **asked)
 
 
 @app.command()
+@run_options(_OF_A_SUBMISSION)
 def submit(
     directory: RunDir,
-    device: Device = None,
-    shots: Annotated[int | None, typer.Option(help="Shots of each circuit.")] = None,
-    mitigate_readout: Mitigate = None,
-    native: Native = None,
-    placement: Placement = None,
     budget_usd: Budget = None,
     profile: Profile = None,
     region: Region = None,
@@ -168,38 +123,24 @@ def submit(
     journal: JournalPath = None,
     data_dir: DataDir = None,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Evaluate a trained run's circuit on a device. Once submitted, the device may be left out."""
-    path = journal or directory / SUBMISSION
-    given = {
-        "device": device,
-        "shots": shots,
-        "mitigate_readout": mitigate_readout,
-        "native": native,
-        "placement": placement,
-    }
-    asked = _asked(path, given)
+    path = journal or RunFolder(directory).submission
     account = Account(profile, region, bucket, budget_usd, yes)
-
-    def opened(circuit: Circuit, n_weights: int, data: Dataset) -> Engine:
-        if asked["shots"] is None:
-            raise ValueError(must_be("shots", "given", "nothing", "For example --shots 1000."))
-        options = {**run, **asked, "gradient": None, "n_shifts": None}
-        more: dict[str, Any] = {"steps": 0, "resume": resume, "wait": not no_wait}
-        return open_engine(options, account, circuit, n_weights, path, **more)
-
-    run = {**_run.stored_options(directory), "torch_device": "cpu"}
-    _run.use_threads(run["threads"])
-    data, model = _run.build(run, data_dir, opened)
-    command = ["qtn-train", "braket", "submit", str(directory), "--resume"]
-    if journal is not None:
-        command += ["--journal", str(journal)]
-    with closing(cast("BraketEngine", _generator(model).engine)):
+    stored, threads = RunFolder(directory).stored()
+    run = stored.through("braket", **_asked(path, given_options(options)))
+    _run.use_threads(threads)
+    words: list[str | Path] = ["qtn-train", "braket", "submit", directory]
+    again = {"resume": True, "journal": journal}
+    engine = open_engine(run, account, path, steps=0, resume=resume, wait=not no_wait)
+    with closing(engine):
+        data, model, _ = _run.stored(directory, data_dir, engine)
         try:
-            with telling(command, account):
-                result = _evaluation(directory, run, data, model, path)
+            with telling(words, again, account):
+                result = _evaluation(stored, data, model, path)
         except KeyboardInterrupt as error:
-            hint = f"Go on with: {shlex.join(command[:-1])}"
+            hint = f"Go on with: {command_line(words, {'journal': journal})}"
             raise TasksPending(event("Interrupted.", "Nothing is lost.", hint)) from error
         except TasksPending:
             if not no_wait or _uncreated(path):
@@ -215,10 +156,9 @@ def _asked(journal: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is to be submitted: what is not given is as in the journal, if there is one."""
     from ..braket.run._journal import read_journal
 
-    settings = dict(read_journal(journal)[0]) if journal.exists() else {}
-    if settings.get("placement") is not None:
-        settings["placement"] = ",".join(map(str, settings["placement"]))
-    return {k: settings.get(k) if value is None else value for k, value in given.items()}
+    settings = read_journal(journal)[0] if journal.exists() else {}
+    stored = {name: settings[name] for name in _OF_A_SUBMISSION if settings.get(name) is not None}
+    return stored | dict(given)
 
 
 def _generator(model: QuantumTrain) -> CircuitGenerator:
@@ -226,19 +166,18 @@ def _generator(model: QuantumTrain) -> CircuitGenerator:
 
 
 def _evaluation(
-    directory: Path, run: dict[str, Any], data: Dataset, model: QuantumTrain, journal: Path
+    options: RunOptions, data: Dataset, model: QuantumTrain, journal: Path
 ) -> dict[str, Any]:
     """Evaluate a trained run's network on what its engine counts, and on a simulator."""
-    from ..training import evaluate, read_checkpoint, restore_model
+    from ..training import evaluate
 
-    restore_model(model, *read_checkpoint(directory))
     generator = _generator(model)
     engine = cast("BraketEngine | RecordedEngine", generator.engine)
     generator.position = 0
     counted = evaluate(model, data.x_test, data.y_test)
     generator.position = 0  # the same counts again
-    path = journal.with_name(f"{journal.stem}-{WEIGHTS}")
-    _run.write_weights(model, run, path)
+    path = journal.with_name(f"{journal.stem}-weights.safetensors")
+    _run.write_weights(model, options, path)
     generator.engine = engine.simulator
     exact = evaluate(model, data.x_test, data.y_test)
     names = ("test_loss", "test_accuracy")
@@ -325,16 +264,15 @@ def collect(
         session = _session(path, Account(profile, region))
         if session is not None:
             _manage.collect(path, session=session, say=lambda line: None)
-        if path.name == JOURNAL:
+        if path == RunFolder(directory).journal:
             results.append(_standing(path))
             continue
-        command = ["qtn-train", "braket", "submit", str(directory), "--resume", "--yes"]
-        with telling(command, Account()):
+        words: list[str | Path] = ["qtn-train", "braket", "submit", directory]
+        with telling(words, {"resume": True, "yes": True}, Account()):
             if _uncreated(path):
                 raise TasksPending(must_be("tasks", "created", "some that are not"))
-            run = {**_run.stored_options(directory), "torch_device": "cpu"}
-            data, model = _run.build(run, data_dir, _run.recorded(path))
-            results.append(_evaluation(directory, run, data, model, path))
+            data, model, options = _run.stored(directory, data_dir, _run.recorded(path))
+            results.append(_evaluation(options, data, model, path))
     _print(results, as_json)
 
 
@@ -352,7 +290,7 @@ def cancel(
 
     if not yes:
         hint = "What runs already may be charged."
-        raise ValueError(must_be("--yes", "given to cancel tasks", "nothing", hint))
+        raise ValueError(must_be("yes", "given to cancel tasks", "nothing", hint))
     arns = []
     for path in _journals(directory, journal):
         session = _session(path, Account(profile, region))
@@ -363,13 +301,14 @@ def cancel(
 
 
 @app.command()
+@run_options(("device",))
 def limit(
-    device: Device = None,
     usd: Annotated[str, typer.Option(help="The cap in USD.")] = "",
     profile: Profile = None,
     region: Region = None,
     yes: Yes = False,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Set the service's own cap on what may be spent on a device, by whatever program."""
     from ..braket.cost._money import set_spending_limit
@@ -377,10 +316,10 @@ def limit(
     try:
         amount = Decimal(usd)
     except InvalidOperation as error:
-        raise ValueError(must_be("--usd", "an amount of USD", repr(usd))) from error
+        raise ValueError(must_be("usd", "an amount of USD", repr(usd))) from error
     if not yes:
-        raise ValueError(must_be("--yes", "given to change the account's limit", "nothing"))
-    target = Account(profile, region).find(device)
+        raise ValueError(must_be("yes", "given to change the account's limit", "nothing"))
+    target = Account(profile, region).find(options["device"])
     arn = set_spending_limit(target, amount)
     told = {"device": target.name, "usd": str(amount), "spending_limit": arn}
     print(json.dumps(told) if as_json else f"{target.name}: at most ${amount:,.2f} ({arn})")

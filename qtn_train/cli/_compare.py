@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,11 +14,14 @@ from tqdm import tqdm
 from .._files import write_atomically
 from ..errors import CheckpointError, event, must_be
 from . import _run as _run
+from ._folder import RESUME_HINT, RunFolder, command_line
+from ._options import given_options, run_options
 from ._run import say
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
     from ..hybrid import QuantumTrain
+    from ..recipes import RunOptions
 
 COMPARISON, FIGURE, TABLE = "compare.json", "compare.png", "table.json"
 
@@ -28,7 +29,6 @@ COMPARISON, FIGURE, TABLE = "compare.json", "compare.png", "table.json"
 _BEGIN: dict[str, Any] = {
     "generators": "circuit,random-subspace,frozen,fixed-random",
     "seeds": 3,
-    "layers": None,
     "tune": False,
     "effective": False,
 }
@@ -36,12 +36,15 @@ _BEGIN: dict[str, Any] = {
 # Of these, what may be more when a comparison goes on.
 _MORE = ("generators", "seeds", "layers", "effective")
 
+#: Options of a run that a comparison takes too; its seeds and layers are several.
 _LIKE_TRAIN = (
-    "dataset", "ansatz", "qubits", "mapping", "bond_dim", "recipe", "epochs", "lr", "batch_size",
+    "ansatz", "n_qubits", "mapping", "bond_dim", "weights_per_outcome", "recipe", "engine",
+    "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping", "batch_size",
     "torch_device",
 )  # fmt: skip
 
 
+@run_options(_LIKE_TRAIN)
 def command(
     dataset: Annotated[
         str, typer.Argument(help="iris, digits, mnist-mini, mnist or fashion-mnist.")
@@ -57,14 +60,6 @@ def command(
     layers: Annotated[
         str | None, typer.Option(help="Layers of the circuit; several sizes with commas.")
     ] = None,
-    ansatz: Annotated[str | None, typer.Option(help="The ansatz, as for train.")] = None,
-    qubits: Annotated[int | None, typer.Option(help="Qubits, as for train.")] = None,
-    mapping: Annotated[str | None, typer.Option(help="The mapping, as for train.")] = None,
-    bond_dim: Annotated[int | None, typer.Option(help="With --mapping tensor-train.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="default or published.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training set.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate of the circuit.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples of a step.")] = None,
     tune: Annotated[
         bool,
         typer.Option(
@@ -74,7 +69,6 @@ def command(
     effective: Annotated[
         bool, typer.Option("--effective", help="Count effective parameters too; takes minutes.")
     ] = False,
-    torch_device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the full image sets.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder; runs/compare-<dataset>-<date>-<time> by default.")
@@ -85,31 +79,32 @@ def command(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object.")
     ] = False,
+    **options: Any,
 ) -> None:
     """Compare a circuit with controls of equal size, over several seeds."""
-    options = {**locals(), "layers": _numbers(layers), "tune": tune or None}
-    options["effective"] = effective or None
-    given = {name: options[name] for name in (*_BEGIN, *_LIKE_TRAIN)}
-    if out is None:
-        if resume:
-            raise ValueError(must_be("--out", "given with --resume", "nothing"))
-        out = Path("runs") / f"compare-{dataset}-{datetime.now():%Y%m%d-%H%M%S}"
-    run = _options(given, out, resume)
-    _run.use_threads(run["threads"])
-    again = ["qtn-train", "compare", dataset, "--out", str(out), "--resume"]
-    if data_dir is not None:
-        again += ["--data-dir", str(data_dir)]
+    own = {
+        "generators": generators,
+        "seeds": seeds,
+        "layers": _numbers(layers),
+        "tune": tune or None,
+        "effective": effective or None,
+    }
+    out = _run.new_path(out, resume, f"compare-{dataset}")
+    plan = _plan(given_options({"dataset": dataset, **options}), own, out, resume)
+    _run.use_threads(plan.threads)
     try:
-        comparison = _compare(run, data_dir, out, resume)
+        comparison = _compare(plan, data_dir, out, resume)
     except KeyboardInterrupt as error:
         if not (out / COMPARISON).exists():
             raise
-        hint = f"Go on with: {shlex.join(again)}"
+        again = {"out": out, "resume": True, "data_dir": data_dir}
+        hint = f"Go on with: {command_line(['qtn-train', 'compare', dataset], again)}"
         raise InterruptedError(event("Interrupted.", "Nothing is lost.", hint)) from error
-    from ..plots import save_comparison
+    from ..plots import save
 
-    save_comparison(comparison.runs, out / FIGURE, _title(run, comparison))
-    table = comparison.result(_command(run), _title(run, comparison))
+    title = _title(plan, comparison)
+    save(comparison.figure(title), out / FIGURE)
+    table = comparison.result(_command(plan), title)
     write_atomically(out / TABLE, f"{json.dumps(table, indent=1)}\n".encode())
     if as_json:
         print(json.dumps(comparison.to_json(), indent=1, sort_keys=True))
@@ -121,81 +116,104 @@ def _numbers(text: str | None) -> list[int] | None:
     try:
         return None if text is None else [int(number) for number in text.split(",")]
     except ValueError as error:
-        hint = "For example --layers 1,4,16."
-        raise ValueError(must_be("--layers", "numbers and commas", repr(text), hint)) from error
+        hint = "For example 1,4,16."
+        raise ValueError(must_be("layers", "numbers and commas", repr(text), hint)) from error
 
 
-def _options(given: dict[str, Any], out: Path, resume: bool) -> dict[str, Any]:
-    """Return all options: as given, or as the comparison in the folder says."""
+@dataclass(frozen=True)
+class _Plan:
+    """What is compared."""
+
+    options: RunOptions
+    generators: str
+    seeds: int
+    layers: tuple[int, ...]
+    tune: bool
+    effective: bool
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        return own | {"options": self.options.to_json(), "layers": list(self.layers)}
+
+
+def _plan(given: dict[str, Any], own: dict[str, Any], out: Path, resume: bool) -> _Plan:
+    """Return the plan: as given, or as the comparison in the folder says."""
+    import torch
+
     from ..comparison import read_comparison
+    from ..recipes import RunOptions
 
+    asked = {name: value for name, value in own.items() if value is not None}
     if not (resume and (out / COMPARISON).exists()):
         if resume:
             say(f"{out} holds no comparison yet: starting it there.")
-        # Sizes are checked later: there may be several.
-        like_train = dict.fromkeys(_run.KEPT) | {name: given[name] for name in _LIKE_TRAIN}
-        run = _run.options(like_train | {"layers": None}, out, resume=False)
-        return run | {k: _BEGIN[k] if given[k] is None else given[k] for k in _BEGIN}
-    stored: dict[str, Any] | None = read_comparison(out).settings.get("run")
-    if stored is None:
+        # The sizes are of one run each; the seeds are those of the comparison.
+        layers = asked.pop("layers", None)
+        first = {} if layers is None else {"n_layers": layers[0]}
+        options = RunOptions.from_json({**given, **first, "seed": 0}).complete()
+        layers = tuple(layers or [options.n_layers])
+        threads = torch.get_num_threads()
+        return _Plan(options, **(_BEGIN | asked), layers=layers, threads=threads)
+    stored: Any = read_comparison(out).settings.get("run")
+    try:
+        options = RunOptions.from_json(stored["options"])
+        kept = {name: stored[name] for name in (*_BEGIN, "layers", "threads")}
+    except (LookupError, TypeError, ValueError) as error:
         expected, actual = "a folder of `qtn-train compare`", "a comparison written from Python"
-        raise CheckpointError(must_be(str(out), expected, actual))
-    for name, value in given.items():
-        if name in _MORE or value is None:
-            continue
-        if value != stored[name]:
-            option = name if name == "dataset" else "--" + name.replace("_", "-")
-            hint = "Resume with the options that it began with, or leave them out."
-            raise CheckpointError(must_be(option, f"{stored[name]} as in {out}", value, hint))
-    return {**stored, **{name: given[name] for name in _MORE if given[name] is not None}}
+        raise CheckpointError(must_be(str(out), expected, actual)) from error
+    RunFolder(out).check_same(options, given)
+    if asked.get("tune", stored["tune"]) != stored["tune"]:
+        raise CheckpointError(must_be("tune", f"{stored['tune']} as in {out}", True, RESUME_HINT))
+    kept |= {name: value for name, value in asked.items() if name in _MORE}
+    return _Plan(options, **(kept | {"layers": tuple(kept["layers"])}))
 
 
-def _compare(run: dict[str, Any], data_dir: Path | None, out: Path, resume: bool) -> Comparison:
+def _compare(plan: _Plan, data_dir: Path | None, out: Path, resume: bool) -> Comparison:
     from ..comparison import GENERATORS, CompareConfig, compare
+    from ..data import load
 
-    names = GENERATORS if run["generators"] == "all" else run["generators"].split(",")
+    names = GENERATORS if plan.generators == "all" else plan.generators.split(",")
     config = CompareConfig(
         generators=tuple(name.strip() for name in names),
-        layers=tuple(run["layers"] or [1]),
-        seeds=run["seeds"],
-        fit=_run.fit_options(run),
-        tune=run["tune"],
-        effective=run["effective"],
+        layers=plan.layers,
+        seeds=plan.seeds,
+        fit=plan.options.fit_config(),
+        tune=plan.tune,
+        effective=plan.effective,
     )
-    first = {**run, "layers": config.layers[0] if run["layers"] else None}
-    data, model = _run.build(first, data_dir)
-    run |= {"ansatz": first["ansatz"], "qubits": first["qubits"]}
-    run["layers"] = run["layers"] or [first["layers"]]
-    config = replace(config, layers=tuple(run["layers"]))
-    say(model.summary())
 
     def make_model(n_layers: int, seed: int) -> QuantumTrain:
-        return _run.build({**run, "layers": n_layers, "seed": seed}, data_dir, data=data)[1]
+        return plan.options.but(n_layers=n_layers, seed=seed).model()
+
+    data = load(plan.options.dataset, data_dir=data_dir)
+    model = plan.options.model()
+    plan.options.check_truncation(model)
+    say(model.summary())
 
     def on_run(entry: dict[str, Any]) -> None:
         what = f"{entry['generator']}, {entry['n_layers']} layers, seed {entry['seed']}: "
         what += entry["failed"] or f"test accuracy {100 * entry['test_accuracy']:.2f} %"
         tqdm.write(f"{what} with {entry['n_trainable']:,} trained numbers", file=sys.stderr)
 
-    kept = {**run, "versions": _run.versions()}
+    kept = {**plan.to_json(), "versions": _run.versions()}
     return compare(make_model, data, config, folder=out, resume=resume, on_run=on_run, run=kept)
 
 
-def _command(run: dict[str, Any]) -> str:
+def _command(plan: _Plan) -> str:
     """The command that makes a comparison, with all that was chosen for it."""
-    words = ["qtn-train", "compare", run["dataset"]]
-    for name in (*_LIKE_TRAIN[1:], "generators", "layers", "seeds"):
-        if run[name] is not None:
-            value = run[name]
-            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            words += ["--" + name.replace("_", "-"), text]
-    return shlex.join([*words, *(f"--{name}" for name in ("tune", "effective") if run[name])])
+    options = plan.options.to_json()
+    told: dict[str, Any] = {name: options[name] for name in _LIKE_TRAIN}
+    told |= {"generators": plan.generators, "layers": ",".join(map(str, plan.layers))}
+    told |= {name: getattr(plan, name) for name in ("seeds", "tune", "effective")}
+    return command_line(["qtn-train", "compare", plan.options.dataset], told)
 
 
-def _title(run: dict[str, Any], comparison: Comparison) -> str:
+def _title(plan: _Plan, comparison: Comparison) -> str:
     n_weights = comparison.runs[0]["n_weights"]
-    layers = ", ".join(map(str, run["layers"]))
+    layers = ", ".join(map(str, plan.layers))
+    options = plan.options
     return (
-        f"{run['dataset']}: {n_weights:,} weights, {run['qubits']} qubits, {layers} layers of "
-        f"{run['ansatz']}, {run['epochs']} epochs, {run['seeds']} seeds"
+        f"{options.dataset}: {n_weights:,} weights, {options.n_qubits} qubits, {layers} layers of "
+        f"{options.ansatz}, {options.epochs} epochs, {plan.seeds} seeds"
     )

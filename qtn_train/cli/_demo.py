@@ -14,7 +14,7 @@ import torch
 
 from ..circuits import Circuit, ansatz
 from ..engines import MPSEngine, MPSState
-from ..plots import save_entropies
+from ..plots import entanglement, save
 
 N_QUBITS, N_LAYERS, MAX_BOND = 60, 5, 32
 
@@ -55,7 +55,8 @@ def main(out: Path) -> None:
         f"{circuit.n_angles} angles took {time.perf_counter() - began:.1f} s; by angle {index}: "
         f"{float(angles.grad[index]):+.5f} (finite differences {expected:+.5f})"
     )
-    save_entropies(entropies, out / "entropies.png", f"{N_QUBITS} qubits, {N_LAYERS} layers")
+    title = f"{N_QUBITS} qubits, {N_LAYERS} layers"
+    save(entanglement(entropies, title), out / "entropies.png")
     print(f"wrote {out / 'entropies.png'}")
 
 

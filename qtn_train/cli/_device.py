@@ -9,10 +9,9 @@ Whatever costs money is estimated first and needs the user's word.
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,44 +19,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BudgetError, TaskFailed, TasksPending, must_be
-from . import _run as _run
-from ._run import JOURNAL, say
+from ..errors import BudgetError, Event, TaskFailed, TasksPending, must_be
+from ._folder import RunFolder, command_line
+from ._options import MONEY, option_of
+from ._run import Run, say
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
     from ..braket.cost._estimate import Estimate
     from ..braket.device._target import Target
-    from ..circuits import Circuit
     from ..data import Dataset
-    from ..engines import BraketEngine, Engine
+    from ..engines import BraketEngine
+    from ..recipes import RunOptions
 
-Profile = Annotated[str | None, typer.Option(help="Profile of the AWS configuration.")]
-Region = Annotated[str | None, typer.Option(help="AWS region, such as eu-north-1.")]
-Bucket = Annotated[str | None, typer.Option(help="S3 bucket that results are written to.")]
-Budget = Annotated[str | None, typer.Option(help="USD that the whole run may cost.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Agree to what it costs.")]
-Device = Annotated[
-    str | None,
-    typer.Option(help="local:sv, local:dm, emulator:FILE, or a Braket device's name or ARN."),
-]
-Shifts = Annotated[
-    int | None, typer.Option(help="With random-shift: places of the circuit that it takes.")
-]
-Mitigate = Annotated[
-    bool | None, typer.Option("--mitigate-readout", help="Measure and invert errors of readout.")
-]
-Native = Annotated[
-    bool | None, typer.Option("--native", help="Send the device's native gates verbatim.")
-]
-PerOutcome = Annotated[
-    int | None,
-    typer.Option(help="Weights that the mapping makes of each outcome; more need fewer qubits."),
-]
-Placement = Annotated[
-    str | None, typer.Option(help="Physical label of each qubit, with commas; else found.")
-]
+_PANEL: dict[str, Any] = {"rich_help_panel": MONEY}
+Profile = Annotated[str | None, typer.Option(help="Profile of the AWS configuration.", **_PANEL)]
+Region = Annotated[str | None, typer.Option(help="AWS region, such as eu-north-1.", **_PANEL)]
+Bucket = Annotated[str | None, typer.Option(help="S3 bucket for the results.", **_PANEL)]
+Budget = Annotated[str | None, typer.Option(help="USD that the whole run may cost.", **_PANEL)]
+Yes = Annotated[bool, typer.Option("--yes", help="Agree to what it costs.", **_PANEL)]
+
+
+#: Arguments of a counting engine that its price depends on.
+PRICED = ("shots", "gradient", "n_shifts", "mitigate_readout")
 
 
 @dataclass(frozen=True)
@@ -73,6 +58,13 @@ class Account:
     def given(self) -> dict[str, Any]:
         """Return what was given, by name."""
         return {name: value for name, value in asdict(self).items() if value not in (None, False)}
+
+    def check_engine(self, options: RunOptions) -> None:
+        """Refuse an account where nothing is asked of one."""
+        for name in self.given():
+            if options.engine_name != "braket":
+                expected = f"braket with {option_of(name)}"
+                raise ValueError(must_be("engine", expected, options.engine_name))
 
     def session(self, region: str | None = None) -> Any:
         """Open a session with AWS."""
@@ -91,13 +83,10 @@ class Account:
         here = device.partition(":")[0] in ("local", "emulator")
         return resolve(device, session=None if here else self.session())
 
-    def again(self, budget: str | None = None) -> list[str]:
+    def again(self, budget: str | None = None) -> dict[str, Any]:
         """Return the options that repeat this, with another budget."""
-        given = {name: value for name, value in self.given().items() if name != "yes"}
-        if budget is not None and "budget_usd" in given:
-            given["budget_usd"] = budget
-        words = [word for k, v in given.items() for word in ("--" + k.replace("_", "-"), v)]
-        return [*words, "--yes"] if self.yes else words
+        given = self.given()
+        return given | ({"budget_usd": budget} if budget and "budget_usd" in given else {})
 
 
 class StatusLine:
@@ -127,10 +116,8 @@ class StatusLine:
 
 
 def open_engine(
-    options: dict[str, Any],
+    options: RunOptions,
     account: Account,
-    circuit: Circuit,
-    n_weights: int,
     journal: Path,
     *,
     steps: int,
@@ -140,10 +127,8 @@ def open_engine(
     """Show what a run will cost, and open its engine once the user agrees.
 
     Args:
-        options: A run's options; ``device`` and those of the engine are read.
+        options: The run, on the engine braket.
         account: Whose device, and what may be spent.
-        circuit: The circuit.
-        n_weights: How many weights it makes.
         journal: The run's journal.
         steps: Gradient steps; 0: one evaluation, whose own price is the budget by default.
         resume: Whether what has failed for good may be sent again.
@@ -158,12 +143,15 @@ def open_engine(
     from ..engines.counting._braket import _check_money
     from ..engines.counting._recorded import bill
 
-    chosen = _run.engine_options(options)
-    check_estimator(chosen["gradient"], chosen["n_shifts"])
-    target = account.find(options["device"])
-    check(target, circuit, chosen["shots"], chosen["placement"])
-    counted = {name: chosen[name] for name in ("shots", "gradient", "n_shifts", "mitigate_readout")}
-    told = estimate(circuit, target, n_outcomes=n_weights, steps=steps, evaluations=1, **counted)
+    circuit, counting = options.circuit(), options.counting()
+    target = account.find(options.device)
+    check(target, circuit, counting["shots"], options.placement)
+    priced = {
+        name: counting[name] for name in ("shots", "gradient", "n_shifts", "mitigate_readout")
+    }
+    told = estimate(
+        circuit, target, n_outcomes=options.n_weights, steps=steps, evaluations=1, **priced
+    )
     paid: dict[str, Any] = {"spent_usd": "0", "states": {}}
     if journal.exists():
         paid = bill(journal)
@@ -181,10 +169,11 @@ def open_engine(
         for text in told.warnings:
             say(f"warning: {text}")
     waiting: dict[str, Any] = {} if wait else {"timeout_seconds": 0.0}
-    with _run.new_folder(journal.parent):
+    with RunFolder(journal.parent).made():
         return BraketEngine(
-            options["device"] if target.arn is None else target.device,
-            **chosen,
+            options.device if target.arn is None else target.device,
+            **counting,
+            **options.on_device(),
             journal=None if target.kind == "local" else journal,
             budget_usd=budget,
             resend_failed=resume,
@@ -193,29 +182,16 @@ def open_engine(
         )
 
 
-def check_estimator(gradient: str | None, n_shifts: int | None) -> None:
-    """Refuse an unknown estimator of the gradient."""
-    from ..braket.run._programs import check_gradient
-    from ..measurements._estimators import check_options
-
-    check_gradient(gradient)
-    check_options(gradient, n_shifts=n_shifts)
-
-
+@contextmanager
 def training_engine(
-    run: dict[str, Any], account: Account, out: Path, resume: bool, stack: ExitStack
-) -> _run.OpenEngine:
-    """Return what opens the engine of a training run, which ends with ``stack``."""
-
-    def opened(circuit: Circuit, n_weights: int, data: Dataset) -> Engine:
-        config = _run.fit_options(run)
-        steps = config.epochs * -(-len(data.y_train) // config.batch_size)
-        engine = open_engine(
-            run, account, circuit, n_weights, out / JOURNAL, steps=steps, resume=resume
-        )
-        return stack.enter_context(closing(engine))
-
-    return opened
+    run: Run, data: Dataset, account: Account, resume: bool
+) -> Iterator[BraketEngine]:
+    """Open the engine of a training run, and close it at the end."""
+    config = run.options.fit_config()
+    steps = config.epochs * -(-len(data.y_train) // config.batch_size)
+    engine = open_engine(run.options, account, run.folder.journal, steps=steps, resume=resume)
+    with closing(engine):
+        yield engine
 
 
 def _agree(told: Estimate, spent: Decimal, budget: Decimal, yes: bool) -> None:
@@ -227,17 +203,19 @@ def _agree(told: Estimate, spent: Decimal, budget: Decimal, yes: bool) -> None:
     name, high = f"{told.device}, which costs money", told.run.usd_high
     if not yes:
         hint = "Add --yes to spend what the estimate says."
-        raise ValueError(must_be("--yes", f"given for {name}", "nothing", hint))
+        raise ValueError(must_be("yes", f"given for {name}", "nothing", hint))
     if budget < high:
         say(f"warning: a budget of ${budget:,.2f} may end the run before ${high:,.2f} are spent.")
 
 
 @contextmanager
-def telling(command: Sequence[str], account: Account) -> Iterator[None]:
+def telling(
+    words: Sequence[str | Path], options: dict[str, Any], account: Account
+) -> Iterator[None]:
     """Let what ends a run on a device say with which command it goes on."""
     try:
         yield
     except (BudgetError, TaskFailed, TasksPending) as error:
         more = "USD" if isinstance(error, BudgetError) else None
-        words = shlex.join([*command, *account.again(more)])
-        raise type(error)(f"{error} Go on with: {words}") from error
+        command = command_line(words, options | account.again(more))
+        raise type(error)(Event(f"{error} Go on with: {command}")) from error

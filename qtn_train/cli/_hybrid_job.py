@@ -9,7 +9,8 @@
         hyperparameters={"dataset": "iris", "shots": "1000", "budget_usd": "50"},
     )
 
-Hyperparameters are the options of :data:`OPTIONS`. The run's checkpoint and journal lie in the
+Hyperparameters are those of :data:`OPTIONS`: the options of ``qtn-train train`` with underscores,
+and the job's own, ``budget_usd`` and ``resend_failed``. The run's checkpoint and journal lie in the
 job's folder of checkpoints, so that a job that is created with ``copy_checkpoints_from_job`` goes
 on where the other one stopped, and pays for nothing twice. The job's instance is charged by the
 minute on top: ``budget_usd`` counts tasks alone.
@@ -18,50 +19,39 @@ minute on top: ``budget_usd`` counts tasks alone.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from ..data import load
+from ..engines import BraketEngine
 from ..errors import must_be
+from ..recipes import SETTINGS, RunOptions, check_keys
+from ._folder import RunFolder
+from ._options import OPTIONS as NAMES
+from ._run import write_weights
 
 if TYPE_CHECKING:
     from ..braket.run._job import HybridJob
-    from ..engines.counting._braket import BraketEngine
-    from ..hybrid import QuantumTrain
 
+_FLAGS = {"true": True, "false": False}
+_KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
 
-def _flag(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
+# Options of the job itself, not of the run.
+_OF_THE_JOB: dict[str, type] = {"budget_usd": Decimal, "resend_failed": bool}
 
+#: Hyperparameter -> what it is read as. The device is the job's.
+OPTIONS: dict[str, type] = {
+    NAMES.get(name, name): setting.kind
+    for name, setting in SETTINGS.items()
+    if name not in ("engine", "device")
+} | _OF_THE_JOB
 
-#: Hyperparameter -> what it is read as.
-OPTIONS: dict[str, Callable[[str], Any]] = {
-    "dataset": str,
-    "ansatz": str,
-    "layers": int,
-    "qubits": int,
-    "weights_per_outcome": int,
-    "epochs": int,
-    "batch_size": int,
-    "lr": float,
-    "lr_mapping": float,
-    "seed": int,
-    "shots": int,
-    "gradient": str,
-    "n_shifts": int,
-    "step": float,
-    "mitigate_readout": _flag,
-    "native": _flag,
-    "budget_usd": Decimal,
-    "resend_failed": _flag,
-}
-_ENGINE = (
-    "shots", "gradient", "n_shifts", "step", "mitigate_readout", "native", "budget_usd",
-    "resend_failed",
-)  # fmt: skip
-_FIT = ("epochs", "batch_size", "lr", "lr_mapping")
+# A job's run where nothing is said.
+_BEGIN = {"dataset": "iris", "shots": 1000, "gradient": "spsa"}
 
 
 def main() -> None:
@@ -98,74 +88,66 @@ def read_options(parameters: Mapping[str, str]) -> dict[str, Any]:
         >>> read_options({"shots": "1000", "native": "true"})
         {'shots': 1000, 'native': True}
     """
-    options = {}
-    for name, text in parameters.items():
-        if name not in OPTIONS:
-            raise ValueError(must_be("hyperparameter", f"one of {', '.join(OPTIONS)}", repr(name)))
-        try:
-            options[name] = OPTIONS[name](text)
-        except (ValueError, KeyError, InvalidOperation) as error:
-            kind = {"_flag": "true or false", "int": "an integer"}
-            expected = kind.get(OPTIONS[name].__name__, "a number")
-            raise ValueError(must_be(name, expected, repr(text))) from error
-    return options
+    check_keys("hyperparameter", parameters, OPTIONS)
+    names = {option: name for name, option in NAMES.items()}
+    return {
+        names.get(option, option): _read(option, text, OPTIONS[option])
+        for option, text in parameters.items()
+    }
 
 
-def _train(job: HybridJob, options: dict[str, Any]) -> dict[str, Any]:
-    from ..engines.counting._braket import BraketEngine
+def _read(name: str, text: str, kind: type) -> Any:
+    try:
+        if kind is bool:
+            return _FLAGS[text.lower()]
+        return tuple(map(int, text.split(","))) if kind is tuple else kind(text)
+    except (ValueError, KeyError, InvalidOperation) as error:
+        raise ValueError(must_be(name, _KINDS.get(kind, "a number"), repr(text))) from error
 
-    of_engine: dict[str, Any] = {"shots": 1000, "gradient": "spsa"}
-    of_engine |= {name: options[name] for name in _ENGINE if name in options}
-    of_engine |= {"seed": options.get("seed", 0), "journal": job.checkpoints / "journal.sqlite"}
-    with closing(BraketEngine(job.device, **of_engine)) as engine:
-        return _train_on(engine, job, options)
+
+def _train(job: HybridJob, given: dict[str, Any]) -> dict[str, Any]:
+    of_job = {name: given.pop(name) for name in _OF_THE_JOB if name in given}
+    on = {"engine": "braket", "device": job.device}
+    options = RunOptions.from_json(_BEGIN | given | on).complete()
+    folder = RunFolder(job.checkpoints)
+    counting = options.counting() | options.on_device() | of_job
+    with closing(BraketEngine(job.device, **counting, journal=folder.journal)) as engine:
+        return _train_on(engine, job, options, folder)
 
 
-def _train_on(engine: BraketEngine, job: HybridJob, options: dict[str, Any]) -> dict[str, Any]:
-    from ..data import load
-    from ..recipes import build_model, default_circuit, fit_config, target_for
-    from ..training import fit
-
-    dataset = options.get("dataset", "iris")
-    sizes = {"ansatz": "ansatz", "layers": "n_layers", "qubits": "n_qubits"}
-    mapped = {k: v for k, v in options.items() if k == "weights_per_outcome"}
-    chosen = {new: options[old] for old, new in sizes.items() if old in options}
-    n_weights = sum(p.numel() for p in target_for(dataset).parameters())
-    _, circuit = default_circuit(dataset, n_weights, **chosen, **mapped)
-    model = build_model(dataset, circuit, engine, **mapped, seed=engine.seed)
-    config = fit_config(dataset, "default", engine.seed, True)
-    config = config.but(**{name: options[name] for name in _FIT if name in options})
+def _train_on(
+    engine: BraketEngine, job: HybridJob, options: RunOptions, folder: RunFolder
+) -> dict[str, Any]:
+    model = options.model(engine)
 
     def on_epoch(entry: dict[str, float]) -> None:
         metrics = {name: value for name, value in entry.items() if name != "epoch"}
         job.log(int(entry["epoch"]), {**metrics, "spent_usd": float(engine.spent_usd)})
         job.save_checkpoint({**entry, "spent_usd": str(engine.spent_usd)})
 
-    history = fit(
+    history = options.fit(
         model,
-        load(dataset),
-        config,
-        folder=job.checkpoints,
+        load(options.dataset),
+        folder=folder.path,
         resume=True,
         progress_bar=False,
         on_epoch=on_epoch,
-        run={"job": job.name, "dataset": dataset},
+        run={
+            "job": job.name,
+            "options": options.to_json(),
+            "threads": torch.get_num_threads(),
+        },
     )
-    _write_weights(model, dataset, job.results / "weights.safetensors")
+    write_weights(model, options, job.results / "weights.safetensors")
     return {
-        "dataset": dataset,
+        "dataset": options.dataset,
+        "options": options.to_json(),
         "test_accuracy": history.test_accuracy,
         "epochs": history.epochs,
         "n_weights": model.n_weights,
         "n_trainable": model.n_trainable,
         "spent_usd": str(engine.spent_usd),
     }
-
-
-def _write_weights(model: QuantumTrain, dataset: str, path: Path) -> None:
-    from .._files import write_tensors
-
-    write_tensors(path, model.export().state_dict(), "weights", {"dataset": dataset})
 
 
 if __name__ == "__main__":

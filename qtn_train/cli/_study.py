@@ -79,16 +79,17 @@ def show(
     directory: Annotated[Path, typer.Argument(help="Folder of a study.")], as_json: Json = False
 ) -> None:
     """Print progress, failures and results of a study, and draw them into its folder."""
-    from ..studies import page, read_study, save_figure, summarize, table
+    from ..plots import save
+    from ..studies import draw, page, read_study, summarize, table
 
     measure = read_study(directory).measure
     summary = summarize(directory)
     path = directory / f"{measure.name}.png"
     if summary["points"]:
-        save_figure(summary, measure, path, measure.about)
+        save(draw(summary, measure, measure.about), path)
     if as_json:
-        figure = str(path) if summary["points"] else None
-        result = {**summary, **page(summary, measure), "figure_path": figure}
+        drawn = str(path) if summary["points"] else None
+        result = {**summary, **page(summary, measure), "figure_path": drawn}
         print(json.dumps(result, sort_keys=True, allow_nan=False))
         return
     print(

@@ -1,10 +1,9 @@
 """Pictures of results, in one style. The only place that loads matplotlib, when a picture is made.
 
 Each function returns a matplotlib ``Figure``: a notebook shows it, :func:`save` writes it as PNG.
-Those whose names begin with ``save_`` write the file themselves.
 """
 
-from ._comparison import comparison, save_comparison
+from ._comparison import comparison
 from ._runs import (
     COLORS,
     MARKERS,
@@ -17,12 +16,10 @@ from ._runs import (
     landscape,
     lines,
     save,
-    save_curves,
-    save_entropies,
     weights,
 )
-from ._shots import save_shots
-from ._sweeps import save_sweep
+from ._shots import shots
+from ._sweeps import sweep
 
 __all__ = [
     "COLORS",
@@ -37,10 +34,7 @@ __all__ = [
     "landscape",
     "lines",
     "save",
-    "save_comparison",
-    "save_curves",
-    "save_entropies",
-    "save_shots",
-    "save_sweep",
+    "shots",
+    "sweep",
     "weights",
 ]

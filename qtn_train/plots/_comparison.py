@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._runs import count_from_one, figure, line_style, save, some, styled
+from ._runs import count_from_one, figure, line_style, some, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,21 +49,6 @@ def comparison(runs: Sequence[Mapping[str, Any]], title: str = "") -> Figure:
     right.set(xlabel="test accuracy (%): each seed, and the mean", ylim=(len(names) - 0.5, -0.5))
     right.set_yticks(range(len(names)), names)
     return picture
-
-
-def save_comparison(runs: Sequence[Mapping[str, Any]], path: str | Path, title: str = "") -> None:
-    """Draw :func:`comparison` into a PNG file.
-
-    Args:
-        runs: Those of a :class:`qtn_train.comparison.Comparison`.
-        path: The file to write.
-        title: A line above both panels.
-
-    Raises:
-        OSError: The folder is not writable.
-        ValueError: No run is left.
-    """
-    save(comparison(runs, title), path)
 
 
 def _accuracy_over_epochs(axes: Any, runs: Sequence[Mapping[str, Any]], style: Any) -> None:

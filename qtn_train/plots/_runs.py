@@ -149,21 +149,6 @@ def curves(epochs: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     return picture
 
 
-def save_curves(epochs: Sequence[Mapping[str, float]], path: str | Path, title: str = "") -> None:
-    """Draw :func:`curves` into a PNG file.
-
-    Args:
-        epochs: The entries of a :class:`qtn_train.History`, or of ``run.json``.
-        path: The file to write.
-        title: A line above both panels.
-
-    Raises:
-        OSError: The folder is not writable.
-        ValueError: There are no epochs.
-    """
-    save(curves(epochs, title), path)
-
-
 @styled
 def curves_over_seeds(
     runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
@@ -246,21 +231,6 @@ def entanglement(
     if axes.get_legend_handles_labels()[1]:
         axes.legend()
     return picture
-
-
-def save_entropies(entropies: Sequence[float], path: str | Path, title: str = "") -> None:
-    """Draw :func:`entanglement` into a PNG file.
-
-    Args:
-        entropies: In bits; the bond between the first two qubits first.
-        path: The file to write.
-        title: A line above the panel.
-
-    Raises:
-        OSError: The folder is not writable.
-        ValueError: There are no entropies.
-    """
-    save(entanglement(entropies, title), path)
 
 
 @styled

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ._runs import COLORS, canvas, styled
+from ._runs import COLORS, figure, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOT_COLORS = dict(zip(("iris", "digits", "mnist-mini"), COLORS, strict=False))
 
 
 @styled
-def save_shots(results: dict[str, dict[str, Any]], path: str | Path) -> None:
-    """Draw what shots and noise cost, as ``experiments.shots`` measured it, into a PNG file.
+def shots(results: Mapping[str, dict[str, Any]], title: str = "") -> Figure:
+    """Draw what shots and noise cost, as ``experiments.shots`` measured it.
 
     Args:
         results: Part -> what ``docs/results/shots-PART.json`` holds, for the parts
             ``regenerate``, ``gradient`` and ``noise``; what they lack stays empty.
-        path: The file to write.
+        title: A line above the panels.
 
-    Raises:
-        OSError: The folder is not writable.
+    Returns:
+        The figure.
     """
-    figure = canvas(12, 7)
-    panels = figure.subplots(2, 3)
+    picture, panels = figure(12, 7, rows=2, columns=3, title=title)
     counted = [row for row in results["regenerate"]["rows"] if row["shots"]]
     start = [row for row in results["gradient"]["rows"] if row["point"] == "start"]
     noise = results["noise"]["rows"]
@@ -62,7 +63,7 @@ def save_shots(results: dict[str, dict[str, Any]], path: str | Path) -> None:
         drawn = [fit["a"] * ratio ** -fit["b"] for ratio in ratios]
         panels[0, 1].plot(ratios, drawn, color="black", lw=1, label=label)
     _label_shots(panels)
-    figure.savefig(path, dpi=120, format="png")
+    return picture
 
 
 def _label_shots(panels: Any) -> None:

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._runs import COLORS, MARKERS, canvas, styled
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Up to so many values are written on a logarithmic axis, each for itself.
 _MOST_TICKS = 8
 
 
 @styled
-def save_sweep(
+def sweep(
     panels: Sequence[dict[str, Any]],
-    path: str | Path,
     *,
     x_label: str,
     log_x: bool = False,
     title: str = "",
-) -> None:
-    """Draw values over a setting, with their spread, in panels side by side into a PNG file.
+) -> Figure:
+    """Draw values over a setting, with their spread, in panels side by side.
 
     Args:
         panels: ``{label, log, lines}``; a line is ``{label, x, y, spread, hollow, fit}``: where
             ``hollow`` is true the marker is, and ``fit`` holds the values of a dashed line, or is
             None.
-        path: The file to write.
         x_label: Label of the horizontal axes.
         log_x: Whether these are logarithmic.
         title: A line above the panels.
 
-    Raises:
-        OSError: The folder is not writable.
+    Returns:
+        The figure.
     """
-    figure = canvas(4.6 * len(panels), 4.2)
-    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    picture = canvas(4.6 * len(panels), 4.2)
+    for axes, panel in zip(picture.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for number, line in enumerate(panel["lines"]):
             color = COLORS[number % len(COLORS)]
             _draw_line(axes, line, color, MARKERS[number % len(MARKERS)], panel["log"])
@@ -51,11 +51,11 @@ def save_sweep(
     handles, labels = axes.get_legend_handles_labels()
     if any(labels):
         columns = min(len(labels), 2 * len(panels))
-        figure.legend(
+        picture.legend(
             handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8
         )
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110, format="png")
+    picture.suptitle(title, fontsize=10)
+    return picture
 
 
 def _draw_line(axes: Any, line: dict[str, Any], color: str, marker: str, log: bool) -> None:

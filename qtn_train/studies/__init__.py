@@ -4,13 +4,13 @@ They need the extra ``studies``: see :func:`load_study`, :func:`run_study`, :fun
 and :func:`summarize`; on the command line ``qtn-train study run`` and ``qtn-train study show``.
 """
 
+from ..recipes import Setting
 from ._format import Study, Task, load_study, parse_study, ready_made
 from ._measures import MAX_TRUNCATION_ERROR, MEASURES, Measure, Panel
 from ._page import page
 from ._results import read_results, read_study
 from ._runner import run_study
-from ._settings import Setting
-from ._summary import save_figure, summarize, table
+from ._summary import draw, summarize, table
 
 __all__ = [
     "MAX_TRUNCATION_ERROR",
@@ -20,6 +20,7 @@ __all__ = [
     "Setting",
     "Study",
     "Task",
+    "draw",
     "load_study",
     "page",
     "parse_study",
@@ -27,7 +28,6 @@ __all__ = [
     "read_study",
     "ready_made",
     "run_study",
-    "save_figure",
     "summarize",
     "table",
 ]

@@ -36,9 +36,9 @@ from pathlib import Path
 from typing import Any
 
 from .._random import raw_bits, uniform
-from ..errors import must_be
+from ..errors import did_you_mean, must_be
+from ..recipes._settings import REQUIRED, Setting, check_keys
 from ._measures import MEASURES, Measure
-from ._settings import REQUIRED, Setting, check_keys, did_you_mean
 
 #: A study of more points than this is a mistake.
 MAX_POINTS = 10**6

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..circuits import ANSATZE
-from ..data import DATASETS
+from ..recipes import MAX_LAYERS, MAX_QUBITS, SETTINGS, Setting, check_size
 from . import _circuits, _training
-from ._settings import Setting
 
 #: Truncation errors above this make a point untrustworthy: it is marked, and never fitted.
 MAX_TRUNCATION_ERROR = 0.01
@@ -21,8 +20,10 @@ MAX_TRUNCATION_ERROR = 0.01
 Row = dict[str, Any]
 
 
-def _nothing(point: Row) -> None:
-    """No check beyond each setting's own."""
+def _check_size(point: Row) -> None:
+    """Refuse circuits that take minutes to write down."""
+    if point.get("n_qubits") is not None:
+        check_size(point["n_layers"], point["n_qubits"])
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,20 @@ class Measure:
     x: str
     panels: tuple[Panel, ...]
     log_x: bool = False
-    check: Callable[[Row], None] = _nothing
+    check: Callable[[Row], None] = _check_size
 
 
 _NAMES = tuple(ANSATZE)
-_DATASETS = tuple(DATASETS)
 
 _CIRCUIT = {
     "ansatz": Setting(str, "u3-cu3-chain", _NAMES),
-    "n_qubits": Setting(int, high=4096),
-    "n_layers": Setting(int),
+    "n_qubits": Setting(int, high=MAX_QUBITS),
+    "n_layers": Setting(int, high=MAX_LAYERS),
 }
 _DENSE = {
     "ansatz": Setting(str, "u3-cu3-chain", _NAMES),
     "n_qubits": Setting(int, high=24),
-    "n_layers": Setting(int),
+    "n_layers": Setting(int, high=MAX_LAYERS),
 }
 _CUT = {"truncation_error": float, "fidelity_estimate": float}
 
@@ -193,25 +193,7 @@ COST = Measure(
 TRAIN = Measure(
     "train",
     "a whole training run",
-    {
-        "dataset": Setting(str, choices=_DATASETS),
-        "ansatz": Setting(str, None, _NAMES),
-        "n_qubits": Setting(int, None, high=4096),
-        "n_layers": Setting(int, None),
-        "engine": Setting(str, "auto", ("auto", "mps", "statevector")),
-        "max_bond": Setting(int, None),
-        "cutoff": Setting(float, None, low=0, high=0.5),
-        "shots": Setting(int, None),
-        "gradient": Setting(str, None, ("parameter-shift", "random-shift", "spsa")),
-        "n_shifts": Setting(int, None),
-        "mapping": Setting(str, "mlp", ("mlp", "tensor-train")),
-        "bond_dim": Setting(int, None),
-        "recipe": Setting(str, "default", ("default", "published")),
-        "epochs": Setting(int, None),
-        "lr": Setting(float, None, low=1e-12, high=1e3),
-        "batch_size": Setting(int, None),
-        "torch_device": Setting(str, "cpu"),
-    },
+    _training.TRAIN_SETTINGS,
     {
         "test_accuracy": float,
         "test_loss": float,
@@ -235,10 +217,7 @@ SHOTS = Measure(
     "shots",
     "accuracy of a network that was trained exactly and is read from counted shots",
     {
-        "dataset": Setting(str, choices=_DATASETS),
-        "ansatz": Setting(str, None, _NAMES),
-        "n_layers": Setting(int, None),
-        "epochs": Setting(int, None),
+        **{name: SETTINGS[name] for name in ("dataset", "ansatz", "n_layers", "epochs")},
         "shots": Setting(int),
     },
     {
@@ -254,6 +233,7 @@ SHOTS = Measure(
         Panel("total_variation", "total variation, counts to exact", True),
     ),
     log_x=True,
+    check=_training.check_shots,
 )
 
 MEASURES: dict[str, Measure] = {

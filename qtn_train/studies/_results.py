@@ -218,7 +218,7 @@ def _parquet(rows: Sequence[dict[str, Any]], study: Study) -> bytes:
 def _schema(study: Study) -> Any:
     import pyarrow as pa
 
-    types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
     return pa.schema([(name, types[kind]) for name, kind in columns(study.measure).items()])
 
 

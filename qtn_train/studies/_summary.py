@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..plots import save_sweep
+from ..plots import sweep
 from ._fit import fit_decay, fitted, variance_error
 from ._format import Study
 from ._measures import MAX_TRUNCATION_ERROR, Measure, Panel
@@ -249,19 +249,18 @@ def _cell(point: dict[str, Any], panel: Panel) -> str:
     return "-" if numbers is None else f"{numbers[0]:.4g} ± {numbers[1]:.2g}"
 
 
-def save_figure(summary: Summary, measure: Measure, path: str | Path, title: str = "") -> None:
-    """Draw a summary's points with their spread into a PNG file.
+def draw(summary: Summary, measure: Measure, title: str = "") -> Any:
+    """Draw a summary's points with their spread.
 
     Marked points are hollow; a fit is a dashed line.
 
     Args:
         summary: Of :func:`summarize`, or the JSON that ``study show --json`` printed.
         measure: The study's measure.
-        path: The file to write.
         title: A line above the panels.
 
-    Raises:
-        OSError: The folder is not writable.
+    Returns:
+        A matplotlib figure; :func:`qtn_train.plots.save` writes it as PNG.
     """
     fits = {(fit["value"], fit["line"]): fit for fit in summary["fits"]}
     name, log_x = axis(summary, measure)
@@ -284,4 +283,4 @@ def save_figure(summary: Summary, measure: Measure, path: str | Path, title: str
                 }
             )
         panels.append({"label": panel.label, "log": panel.log, "lines": drawn})
-    save_sweep(panels, path, x_label=word(name), log_x=log_x, title=title)
+    return sweep(panels, x_label=word(name), log_x=log_x, title=title)

@@ -3,96 +3,58 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from ..circuits import Circuit
 from ..data import Dataset, load
-from ..engines import Engine, MPSEngine, SampledEngine, StatevectorEngine, choose_engine
-from ..errors import must_be
-from ..mapping import MappingModel, TensorTrainMapping
-from ..recipes import build_model, default_circuit, fit_config, target_for
-from ..training import evaluate, fit
-
-if TYPE_CHECKING:
-    from ..hybrid import QuantumTrain
-    from ..training import FitConfig
+from ..engines import SampledEngine
+from ..hybrid import QuantumTrain
+from ..recipes import SETTINGS, RunOptions, Setting
+from ..training import evaluate
 
 Row = dict[str, Any]
 
+# The seed of a run is its task's, and devices cost money.
+_NOT_SWEPT = ("seed", "device", "native", "placement", "measurement")
 
-def check(point: Row) -> None:
-    """Refuse settings of a training run that do not go together.
+#: Settings of a training run: the options that every run has.
+TRAIN_SETTINGS: dict[str, Setting] = {
+    name: setting for name, setting in SETTINGS.items() if name not in _NOT_SWEPT
+} | {"engine": Setting(str, "auto", ("auto", "mps", "statevector"))}
+
+
+def options(settings: Row, seed: int = 0) -> RunOptions:
+    """Return the options of one run of a study.
+
+    Args:
+        settings: The point.
+        seed: The repeat's seed.
+
+    Returns:
+        The options.
 
     Raises:
-        ValueError: One of them needs another.
+        ValueError: They do not go together.
     """
-    for name in ("max_bond", "cutoff"):
-        if point[name] is not None and point["engine"] != "mps":
-            expected = f'"mps" with {name}'
-            raise ValueError(must_be("engine", expected, repr(point["engine"])))
-    for name in ("gradient", "n_shifts"):
-        if point[name] is not None and point["shots"] is None:
-            raise ValueError(must_be("shots", f"given with {name}", "nothing"))
-    if point["bond_dim"] is not None and point["mapping"] != "tensor-train":
-        expected = '"tensor-train" with bond_dim'
-        raise ValueError(must_be("mapping", expected, repr(point["mapping"])))
-    _circuit(point)
+    given = {name: value for name, value in settings.items() if value is not None}
+    return RunOptions.from_json({**given, "seed": seed})
 
 
-def _circuit(settings: Row) -> Circuit:
-    n_weights = _n_weights(settings["dataset"], settings.get("recipe", "default"))
-    names = ("ansatz", "n_layers", "n_qubits")
-    chosen: Any = {name: settings.get(name) for name in names}
-    return default_circuit(settings["dataset"], n_weights, **chosen)[1]
+def check(point: Row) -> None:
+    """Refuse settings of a training run that do not go together; no circuit is built.
 
-
-@lru_cache
-def _n_weights(dataset: str, recipe: Any) -> int:
-    return sum(p.numel() for p in target_for(dataset, recipe).parameters())
-
-
-def _engine(settings: Row, circuit: Circuit, seed: int) -> Engine:
-    engine: Engine
-    if settings["engine"] == "mps":
-        engine = MPSEngine(settings["max_bond"], cutoff=settings["cutoff"] or 0.0)
-    elif settings["engine"] == "statevector":
-        engine = StatevectorEngine()
-    else:
-        engine, _ = choose_engine(circuit, _n_weights(settings["dataset"], settings["recipe"]))
-    if settings["shots"] is None:
-        return engine
-    names = ("shots", "gradient", "n_shifts")
-    return SampledEngine(engine, seed=seed, **{name: settings[name] for name in names})
-
-
-def _config(settings: Row, seed: int) -> FitConfig:
-    counted = settings["shots"] is not None
-    config = fit_config(settings["dataset"], settings["recipe"], seed, counted)
-    if settings["lr"] is not None and config.lr_mapping is not None:
-        config = config.but(lr_mapping=config.lr_mapping * settings["lr"] / config.lr)
-    names = ("epochs", "lr", "batch_size")
-    return config.but(**{n: settings[n] for n in names if settings[n] is not None})
+    Raises:
+        ValueError: One of them needs another, or is out of its range.
+    """
+    options(point)
 
 
 def train(settings: Row, seed: int) -> Row:
     """Train, and return accuracies, losses and sizes."""
-    circuit = _circuit(settings)
-    mapping: MappingModel | None = None
-    if settings["mapping"] == "tensor-train":
-        n_weights = _n_weights(settings["dataset"], settings["recipe"])
-        mapping = TensorTrainMapping(n_weights, settings["bond_dim"] or 4, seed=seed)
-    model = build_model(
-        settings["dataset"],
-        circuit,
-        _engine(settings, circuit, seed),
-        recipe=settings["recipe"],
-        mapping=mapping,
-        seed=seed,
-    ).to(torch.device(settings["torch_device"]))
-    data = load(settings["dataset"])
-    history = fit(model, data, _config(settings, seed), progress_bar=False)
+    run = options(settings, seed)
+    model = run.model()
+    history = run.fit(model, load(run.dataset), progress_bar=False)
     names = (
         "test_accuracy", "test_loss", "train_accuracy", "train_loss",
         "truncation_error", "fidelity_estimate",
@@ -105,16 +67,23 @@ def train(settings: Row, seed: int) -> Row:
     }
 
 
+def check_shots(point: Row) -> None:
+    """Refuse settings of an exactly trained network that do not go together.
+
+    Raises:
+        ValueError: One of them is out of its range.
+    """
+    options(point | {"shots": None})
+
+
 @lru_cache(maxsize=4)
 def _trained(
     dataset: str, ansatz: str | None, n_layers: int | None, epochs: int | None, seed: int
 ) -> tuple[Dataset, QuantumTrain, float]:
     """A network trained exactly, which serves all numbers of shots."""
-    circuit = _circuit({"dataset": dataset, "ansatz": ansatz, "n_layers": n_layers})
-    data = load(dataset)
-    model = build_model(dataset, circuit, seed=seed)
-    config = fit_config(dataset, "default", seed)
-    fit(model, data, config if epochs is None else config.but(epochs=epochs), progress_bar=False)
+    run = RunOptions(dataset, ansatz, n_layers, epochs=epochs, seed=seed)
+    data, model = load(dataset), run.model()
+    run.fit(model, data, progress_bar=False)
     return data, model, evaluate(model, data.x_test, data.y_test)[1]
 
 
@@ -124,7 +93,8 @@ def shots(settings: Row, seed: int) -> Row:
     data, model, exact = _trained(*(settings[name] for name in names), seed)
     generator: Any = model.generator
     engine = SampledEngine(generator.engine, settings["shots"], seed=seed)
-    counted = build_model(settings["dataset"], generator.circuit, engine, seed=seed)
+    run = RunOptions(settings["dataset"], settings["ansatz"], settings["n_layers"], seed=seed)
+    counted = run.model(engine)
     counted.load_state_dict(model.state_dict())
     _, accuracy = evaluate(counted, data.x_test, data.y_test)
     engine.position = 0  # the counts that the weights came from

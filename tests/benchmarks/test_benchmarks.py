@@ -15,12 +15,12 @@ import qtn_train as qt
 from experiments import accuracy, jacobian, search, truncated
 from experiments.batched import batched
 from experiments.ensemble import Ensemble, Run
-from qtn_train.circuits import ANSATZE, Gate
+from qtn_train.circuits import Gate
 from qtn_train.data import Dataset
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import CONTROLS, CircuitGenerator, WeightGenerator, control
 from qtn_train.mapping import MappingModel
-from qtn_train.recipes import build_model, fit_config
+from qtn_train.recipes import RunOptions
 
 CPU = torch.device("cpu")
 
@@ -33,14 +33,14 @@ def images(count: int) -> Dataset:
 
 
 def model(ansatz: str, seed: int) -> qt.QuantumTrain:
-    return build_model("mnist", ANSATZE[ansatz](13, 2), StatevectorEngine(), seed=seed)
+    return RunOptions("mnist", ansatz, 2, seed=seed).model(StatevectorEngine())
 
 
 @pytest.mark.parametrize("ansatz", ["ry-cx-chain", "u3-cu3-ring", "hardware-efficient"])
 @pytest.mark.parametrize("n_layers", [1, 5])
 def test_batched_circuits_are_the_engines(ansatz: str, n_layers: int) -> None:
-    circuit = ANSATZE[ansatz](13, n_layers)
-    generators = [build_model("mnist", circuit, seed=s).generator for s in (0, 1)]
+    options = RunOptions("mnist", ansatz, n_layers)
+    generators = [options.but(seed=s).model().generator for s in (0, 1)]
     stacked, _ = torch.func.stack_module_state(generators)
     made = batched(generators, CPU)(stacked)
     for one, row in zip(generators, made, strict=True):
@@ -59,7 +59,7 @@ def test_batched_controls_are_the_librarys(name: str) -> None:
 @pytest.mark.parametrize("ansatz", ["ry-cx-chain", "u3-cu3-ring"])
 def test_training_side_by_side_is_fit(ansatz: str) -> None:
     data = images(200)  # two steps an epoch, the second smaller
-    config = fit_config("mnist").but(epochs=3)
+    config = RunOptions("mnist", epochs=3).fit_config()
     runs = [Run(model(ansatz, seed), config.but(seed=seed)) for seed in (0, 1)]
     ensemble = Ensemble(runs, data.x_train[None], data.y_train[None], CPU)
     losses = [ensemble.epoch(number) for number in range(3)]
@@ -118,10 +118,10 @@ def test_every_change_of_the_recipe_keeps_the_number_of_trained_numbers(
 
 def test_the_search_begins_at_the_default_recipe() -> None:
     own = search.model_of(search.DEFAULT, 0)
-    default = build_model("mnist", ANSATZE["ry-cx-chain"](13, 110), StatevectorEngine(), seed=0)
+    default = RunOptions("mnist").model(StatevectorEngine())
     assert own.layout == default.layout
     assert own.generator.config() == default.generator.config()
-    config = fit_config("mnist-mini")
+    config = RunOptions("mnist-mini").fit_config()
     assert search.DEFAULT["lr"] == config.lr
     assert search.DEFAULT["lr"] * search.DEFAULT["lr_mapping"] == pytest.approx(config.lr_mapping)
     assert (search.DEFAULT["schedule"], search.DEFAULT["clip"]) == ("one-cycle", config.clip_norm)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from experiments import shot_measures, shots
+from qtn_train import plots
 from qtn_train.engines import StatevectorEngine
-from qtn_train.plots import save_shots
 
 ROOT = Path(__file__).parents[2]
 NETWORK = shot_measures.Network("iris", "ry-cx-chain", 1, 1)
@@ -109,8 +109,8 @@ def test_what_is_stored_is_whole(part: str) -> None:
 
 def test_the_figure(tmp_path: Path) -> None:
     results = {part: shots.stored(part, ROOT / "docs" / "results") for part in shots.PARTS}
-    save_shots(results, tmp_path / "full.png")
+    plots.save(plots.shots(results), tmp_path / "full.png")
     empty = {part: {"rows": []} for part in shots.PARTS}
-    save_shots(empty, tmp_path / "empty.png")
+    plots.save(plots.shots(empty), tmp_path / "empty.png")
     sizes = [(tmp_path / f"{name}.png").stat().st_size for name in ("full", "empty")]
     assert sizes[0] > 1.5 * sizes[1] > 10_000

@@ -22,7 +22,7 @@ import torch
 from forked import Server
 
 from qtn_train import data, plots
-from qtn_train._files import FORMAT, write_tensors
+from qtn_train._files import FORMAT
 from qtn_train.cli import _run as _cli_run
 from qtn_train.cli._app import main
 from qtn_train.errors import NonFiniteLoss
@@ -45,7 +45,8 @@ def elsewhere(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr(_timing, "_STEPS", 1)
-    monkeypatch.setattr(plots, "save_curves", forked.save_curves)
+    monkeypatch.setattr(plots, "curves", forked.no_curves)
+    monkeypatch.setattr(plots, "save", forked.save)
     monkeypatch.setattr(data._sets, "MIRRORS", dict.fromkeys(data.MIRRORS, ()))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("QTN_TRAIN_DATA", raising=False)
@@ -287,7 +288,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_timing, "_STEPS", 1)
-        patch.setattr(plots, "save_curves", forked.save_curves)
+        patch.setattr(plots, "curves", forked.no_curves)
+        patch.setattr(plots, "save", forked.save)
         patch.setattr(sys, "argv", ["qtn-train", "train", "iris", *QUICK, "--out", str(folder)])
         main()
     return folder
@@ -392,7 +394,7 @@ def test_resume_of_a_finished_run_changes_no_weight(cli: Cli, folder: Path) -> N
 def test_a_folder_that_holds_a_run_is_refused(fails: Callable[..., str], folder: Path) -> None:
     message = fails("train", "iris", *QUICK, "--out", folder)
     assert message.startswith("`--out` must be an empty folder; got ")
-    assert message.endswith("which holds a run. Give --resume to go on with it, or another --out.")
+    assert message.endswith("which holds a run. Resume it, or choose another folder.")
     (folder / CHECKPOINT).unlink()
     assert "which holds a run" in fails("train", "iris", "--out", folder)
 
@@ -426,20 +428,6 @@ def test_resume_with_other_shots_is_refused(
     message = fails(*resume, "--gradient", "random-shift")
     assert message.startswith("`--gradient` must be spsa as in run; got random-shift.")
     cli(*resume, *SHOTS)
-
-
-def test_checkpoints_from_before_there_were_shots(
-    cli: Cli, fails: Callable[..., str], folder: Path
-) -> None:
-    tensors, info = read_checkpoint(folder)
-    assert info["run"].pop("shots") is info["run"].pop("gradient") is None
-    del info["position"]
-    write_tensors(folder / CHECKPOINT, tensors, "checkpoint", info)
-    cli("train", "iris", "--out", folder, "--resume")
-    cli("evaluate", folder)
-    cli("train", "iris", *QUICK, "--out", "more", "--init-from", folder)
-    message = fails("train", "iris", "--out", folder, "--resume", "--shots", "5")
-    assert message.startswith("`--shots` must be None as in ")
 
 
 def test_init_from_counts_its_shots_anew(cli: Cli, tmp_path: Path) -> None:
@@ -595,7 +583,9 @@ def test_the_command_repeats_the_folder_of_the_data(server: Server, tmp_path: Pa
 
 # --- wrong input ----------------------------------------------------------------------------------
 
-POSITIVE = "must be a positive integer; got"
+COUNT = "must be an integer of at least 1; got"
+LAYERS = "must be an integer from 1 to 100,000; got"
+QUBITS = "must be an integer from 1 to 4,096; got"
 
 
 @pytest.mark.parametrize(
@@ -604,18 +594,18 @@ POSITIVE = "must be a positive integer; got"
         ("train mnits", "`dataset` must be one of iris, digits, mnist-mini, .*; got 'mnits'."),
         ("train iris --ansatz qft", "`--ansatz` must be one of u3-cu3-ring, .*; got 'qft'."),
         ("train iris --engine qpu", "`--engine` must be one of auto, .*; got 'qpu'."),
-        ("train iris --recipe x", "`--recipe` must be 'default' or 'published'; got 'x'."),
+        ("train iris --recipe x", "`--recipe` must be one of default, published; got 'x'."),
         ("train iris --torch-device tpu", "`--torch-device` must be a device of this machine; go"),
         ("train iris --torch-device meta", "`--torch-device` must be a device of this machine; "),
         ("train iris --torch-device cuda:99", "`--torch-device` must be a device of this machine"),
-        ("train iris --layers 0", f"`--layers` {POSITIVE} 0."),
-        ("train iris --layers -1", f"`--layers` {POSITIVE} -1."),
-        ("train iris --qubits 0", f"`--qubits` {POSITIVE} 0."),
-        ("train iris --qubits -8", f"`--qubits` {POSITIVE} -8."),
-        ("train iris --epochs 0", f"`--epochs` {POSITIVE} 0."),
-        ("train iris --epochs -3", f"`--epochs` {POSITIVE} -3."),
-        ("train iris --batch-size 0", f"`--batch-size` {POSITIVE} 0."),
-        ("train iris --batch-size -1", f"`--batch-size` {POSITIVE} -1."),
+        ("train iris --layers 0", f"`--layers` {LAYERS} 0."),
+        ("train iris --layers -1", f"`--layers` {LAYERS} -1."),
+        ("train iris --qubits 0", f"`--qubits` {QUBITS} 0."),
+        ("train iris --qubits -8", f"`--qubits` {QUBITS} -8."),
+        ("train iris --epochs 0", f"`--epochs` {COUNT} 0."),
+        ("train iris --epochs -3", f"`--epochs` {COUNT} -3."),
+        ("train iris --batch-size 0", f"`--batch-size` {COUNT} 0."),
+        ("train iris --batch-size -1", f"`--batch-size` {COUNT} -1."),
         ("train iris --lr 0", "`--lr` must be a positive number; got 0.0."),
         ("train iris --lr -0.1", "`--lr` must be a positive number; got -0.1."),
         ("train iris --lr nan", "`--lr` must be a positive number; got nan."),
@@ -629,12 +619,15 @@ POSITIVE = "must be a positive integer; got"
         ("train iris --layers two", "'--layers': .*integer.* See --help."),
         ("train iris --lr fast", "'--lr': .*number.* See --help."),
         ("train iris --seed 1.5", "'--seed': .*integer.* See --help."),
-        ("train iris --shots 0", f"`--shots` {POSITIVE} 0."),
-        ("train iris --shots -5 --gradient spsa", f"`--shots` {POSITIVE} -5."),
-        ("train iris --gradient spsa", "`--gradient` must be given with --shots; got no --shots."),
+        ("train iris --shots 0", "`--shots` must be a positive integer; got 0."),
+        (
+            "train iris --shots -5 --gradient spsa",
+            "`--shots` must be an integer of at least 0; got -",
+        ),
+        ("train iris --gradient spsa", "`--gradient` must be given with shots; got no shots. Give"),
         (
             "train iris --shots 9 --gradient adjoint",
-            "`--gradient` must be one of parameter-shift, random-shift, spsa, .*; got 'adjoint'.",
+            "`--gradient` must be one of parameter-shift, random-shift, spsa; got 'adjoint'.",
         ),
         ("train iris --engine mps --max-bond 0", "`--max-bond` must be .*; got 0."),
         ("train iris --engine mps --max-bond 4 --cutoff -1", "`--cutoff` must be .*; got -1.0."),
@@ -725,7 +718,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(
     assert ended.value.code == 2
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last):\n")
-    assert last_line(err) == f"qtn-train: `--layers` {POSITIVE} 0."
+    assert last_line(err) == f"qtn-train: `--layers` {LAYERS} 0."
 
 
 # --- data files -----------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ Cli = Callable[..., tuple[int, str, str]]
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    monkeypatch.setattr(plots, "save_curves", forked.save_curves)
+    monkeypatch.setattr(plots, "curves", forked.no_curves)
+    monkeypatch.setattr(plots, "save", forked.save)
     yield
     torch.set_num_threads(threads)
 
@@ -70,7 +71,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was trained on a simulator; not to be changed."""
     folder = tmp_path_factory.mktemp("trained") / "base"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "save_curves", forked.save_curves)
+        patch.setattr(plots, "curves", forked.no_curves)
+        patch.setattr(plots, "save", forked.save)
         command = ["train", "iris", *SMALL, "--epochs", "2", "--shots", "50", "--gradient", "spsa"]
         patch.setattr(sys, "argv", ["qtn-train", *command, "--out", str(folder)])
         main()
@@ -355,8 +357,8 @@ def test_trained_on_a_device_killed_and_resumed(service: Any, cli: Cli, tmp_path
     first, second = (load_file(f"{name}/weights.safetensors") for name in ("run", "quiet"))
     assert all(torch.equal(first[name], second[name]) for name in first)
     kept = read_checkpoint(tmp_path / "run")[1]["run"]
-    assert kept["device"] == "Garnet"
-    assert not {"budget_usd", "profile", "region", "bucket", "yes"} & set(kept)
+    assert kept["options"]["device"] == "Garnet"
+    assert not {"budget_usd", "profile", "region", "bucket", "yes"} & {*kept, *kept["options"]}
     # What a device counted is read from the journal, whether or not the device is there.
     service.set_status("Garnet", "OFFLINE")
     told = done(cli("evaluate", "run", "--json"))
@@ -417,7 +419,7 @@ def test_fewer_qubits_and_more_weights_of_each_outcome(cli: Cli) -> None:
     more = ("--init-from", "run", "--epochs", "1", *counted, "--out", "more", "--json")
     assert done(cli("train", "iris", *more))["n_qubits"] == 6
     line = failed(cli("train", "iris", "--weights-per-outcome", "0"), 2)
-    assert line.startswith("`--weights-per-outcome` must be a positive integer; got 0")
+    assert line.startswith("`--weights-per-outcome` must be an integer of at least 1; got 0")
 
 
 def test_trained_on_this_machine(cli: Cli) -> None:
@@ -481,9 +483,12 @@ TRAIN = f"train iris --engine braket --out new {' '.join(SMALL)}"
     [
         (
             f"{TRAIN} --shots 9",
-            "`--device` must be given with --engine braket; got nothing. For ex",
+            "`--device` must be given for the engine braket; got",
         ),
-        (f"{TRAIN} --device local:sv", "`--shots` must be given with --engine braket; got nothing"),
+        (
+            f"{TRAIN} --device local:sv",
+            "`--shots` must be given for the engine braket; got",
+        ),
         (f"{TRAIN} --device qpu:9 --shots 9", "`--device` must be 'local:sv', .*; got 'qpu:9'."),
         (f"{TRAIN} --device Aquila --shots 9", "`--device` must be a gate-model device; got .*ana"),
         (f"{TRAIN} --device TN1 --shots 9", "`--device` must be ONLINE; got .*, which is RETIRED."),
@@ -508,7 +513,7 @@ TRAIN = f"train iris --engine braket --out new {' '.join(SMALL)}"
         (f"{TRAIN} --device Garnet --shots 9 --placement a,b", "`--placement` must be numbers and"),
         (
             f"{TRAIN} --device local:sv --shots 9 --gradient adjoint",
-            "`--gradient` must be None, 'parameter-shift', .*AdjointGradient",
+            "`--gradient` must be one of parameter-shift, .*; got 'adjoint'.",
         ),
         (
             f"{TRAIN} --device Garnet --shots 9 --gradient exact",
@@ -525,16 +530,22 @@ TRAIN = f"train iris --engine braket --out new {' '.join(SMALL)}"
         ),
         (f"{TRAIN} --device Garnet --shots 9 --profile me", "`--profile` must be one of none; got"),
         (f"{TRAIN} --device emulator:no.json --shots 9", "`emulator` must be a JSON file .* no.j"),
-        ("train iris --device Garnet", "`--engine` must be braket with --device; got auto. Add"),
-        ("train iris --yes", "`--engine` must be braket with --yes; got auto. Add --engine brake"),
+        ("train iris --device Garnet", "`--engine` must be 'braket' with device; got 'auto'."),
+        ("train iris --yes", "`--engine` must be braket with --yes; got auto."),
         ("braket", "Missing command. See --help."),
-        ("braket estimate --shots 9", "`--device` must be given; got nothing. For example"),
-        ("braket estimate --device local:sv", "`--shots` must be given; got nothing. For example"),
+        ("braket estimate --shots 9", "`--device` must be given for the engine braket"),
+        (
+            "braket estimate --device local:sv",
+            "`--shots` must be given for the engine braket",
+        ),
         ("braket estimate --device local:sv --shots 9 --dataset x", "`--dataset` must be one of"),
         ("braket estimate --device local:sv --shots 9 --steps -1", "`--steps` must be a positive"),
         ("braket estimate no --device local:sv --shots 9", "`no/checkpoint.safetensors` must be"),
-        ("braket submit base --shots 9", "`--device` must be given; got nothing. For example"),
-        ("braket submit base --device local:sv", "`--shots` must be given; got nothing. For exam"),
+        ("braket submit base --shots 9", "`--device` must be given for the engine braket"),
+        (
+            "braket submit base --device local:sv",
+            "`--shots` must be given for the engine braket",
+        ),
         ("braket submit no --device local:sv --shots 9", "`no/checkpoint.safetensors` must be a c"),
         ("braket status base", "`base` must be a folder that holds a journal; got none. Submit it"),
         ("braket collect base", "`base` must be a folder that holds a journal; got none. Submit i"),

@@ -69,7 +69,7 @@ def test_one_table_and_one_figure(cli: Callable[..., tuple[str, str]], tmp_path:
     stored = json.loads((tmp_path / "both" / "compare.json").read_text())
     assert json.loads(out) == stored
     assert (len(stored["runs"]), len(stored["table"])) == (8, 4)
-    assert stored["settings"]["run"]["ansatz"] == "ry-cx-chain"
+    assert stored["settings"]["run"]["options"]["ansatz"] == "ry-cx-chain"
     assert {"torch", "python"} <= stored["settings"]["run"]["versions"].keys()
 
 
@@ -114,7 +114,7 @@ def test_ctrl_c_names_the_command_that_goes_on(tmp_path: Path) -> None:
         ("iris --layers 1,x", "`--layers` must be numbers and commas; got '1,x'. For example"),
         ("iris --layers 1,0", "`--layers` must be a positive integer; got 0"),
         ("iris --qubits 7", "must be at least 8; got 7"),
-        ("iris --resume", "`--out` must be given with --resume; got nothing"),
+        ("iris --resume", "`--out` must be given to resume; got nothing"),
     ],
 )
 def test_wrong_input_is_one_line(

@@ -1,18 +1,36 @@
-"""Target networks, default circuits and the two recipes."""
+"""What a run is: target networks, the two recipes, options as JSON, and what is refused."""
 
 from __future__ import annotations
 
+import json
+import random
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import jaxtyping
 import pytest
 import torch
 from torch import nn
 
-from qtn_train.circuits import ansatz
+from qtn_train import load_dataset
+from qtn_train.circuits import ANSATZE, ansatz
+from qtn_train.cli import _options
 from qtn_train.data import DATASETS
 from qtn_train.engines import StatevectorEngine
+from qtn_train.errors import Message, TruncationWarning, UnsupportedByEngine
 from qtn_train.hybrid import PUBLISHED_LAYOUT
 from qtn_train.mapping import MLPMapping
 from qtn_train.measurements import Probabilities
-from qtn_train.recipes import ImageCNN, build_model, default_circuit, fit_config, mlp, target_for
+from qtn_train.recipes import (
+    MAX_LAYERS,
+    MAX_QUBITS,
+    MAX_SIZE,
+    SETTINGS,
+    ImageCNN,
+    RunOptions,
+    mlp,
+    target_for,
+)
 from qtn_train.training import FitConfig
 
 IMAGES = ("mnist-mini", "mnist", "fashion-mnist")
@@ -64,46 +82,176 @@ def test_an_mlp_has_relu_between_its_layers_only() -> None:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_default_circuits(name: str) -> None:
-    chosen, circuit = default_circuit(name, N_WEIGHTS[name])
     n_qubits, n_layers = {"iris": (8, 4), "digits": (12, 40)}.get(name, (13, 110))
-    assert (chosen, circuit) == ("ry-cx-chain", ansatz.ry_cx_chain(n_qubits, n_layers))
-    chosen, circuit = default_circuit(name, N_WEIGHTS[name], recipe="published")
-    assert (chosen, circuit) == ("u3-cu3-ring", ansatz.u3_cu3_ring(n_qubits, 16))
+    assert RunOptions(name).circuit() == ansatz.ry_cx_chain(n_qubits, n_layers)
+    published = RunOptions(name, recipe="published")
+    assert published.circuit() == ansatz.u3_cu3_ring(n_qubits, 16)
 
 
 def test_another_ansatz_has_about_as_many_angles() -> None:
     for name in ("u3-cu3-ring", "hardware-efficient", "brickwork"):
-        _, circuit = default_circuit("mnist", 6690, ansatz=name)
-        assert 1400 < circuit.n_angles <= 1430
-    _, circuit = default_circuit("iris", 131, ansatz="u3-cu3-ring")
-    assert circuit == ansatz.u3_cu3_ring(8, 1)
+        assert 1400 < RunOptions("mnist", name).circuit().n_angles <= 1430
+    assert RunOptions("iris", "u3-cu3-ring").circuit() == ansatz.u3_cu3_ring(8, 1)
 
 
 def test_what_is_given_is_taken() -> None:
-    chosen, circuit = default_circuit("iris", 131, ansatz="brickwork", n_layers=2, n_qubits=9)
-    assert (chosen, circuit) == ("brickwork", ansatz.brickwork(9, 2))
+    options = RunOptions("iris", "brickwork", n_layers=2, n_qubits=9)
+    assert options.circuit() == ansatz.brickwork(9, 2)
+    config = RunOptions("iris", lr=0.1, lr_mapping=0.2, epochs=3, batch_size=7, seed=5).fit_config()
+    assert (config.lr, config.lr_mapping) == (0.1, 0.2)
+    assert (config.epochs, config.batch_size, config.seed) == (3, 7, 5)
 
 
-def test_an_unknown_ansatz_lists_those_there_are() -> None:
-    with pytest.raises(ValueError, match=r"^`ansatz` must be one of u3-cu3-ring, .*; got 'qft'"):
-        default_circuit("iris", 131, ansatz="qft")
+def test_the_rate_of_the_mapping_stays_in_proportion() -> None:
+    default, other = RunOptions("iris"), RunOptions("iris", lr=0.2)
+    assert default.fit_config().lr_mapping == pytest.approx(0.3 * default.fit_config().lr)
+    assert other.fit_config().lr_mapping == pytest.approx(0.3 * 0.2)
 
 
-@pytest.mark.parametrize("name", ["n_layers", "n_qubits"])
-def test_sizes_are_positive(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"^`{name}` must be a positive integer; got 0\.$"):
-        default_circuit("iris", 131, **{name: 0})
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dataset", "mnits", r"one of iris, .*; got 'mnits'\. Did you mean mnist"),
+        ("dataset", None, "one of iris, .*; got None"),
+        ("dataset", 5, "one of iris, .*; got 5"),
+        ("ansatz", "qft", "one of u3-cu3-ring, .*; got 'qft'"),
+        ("engine", None, "one of auto, .*; got None"),
+        ("engine", "qpu", "one of auto, mps, statevector, braket; got 'qpu'"),
+        ("measurement", "pauli-9", "one of probabilities"),
+        ("mapping", "MLP", "one of mlp, tensor-train; got 'MLP'. Did you mean mlp"),
+        ("recipe", "secret", "one of default, published; got 'secret'"),
+        ("gradient", "adjoint", "one of parameter-shift, random-shift, spsa; got 'adjoint'"),
+        ("n_layers", 0, "an integer from 1 to 100,000; got 0"),
+        ("n_layers", True, "an integer from 1 to 100,000; got True"),
+        ("n_layers", 2.0, "an integer from 1 to 100,000; got 2.0"),
+        ("n_layers", MAX_LAYERS + 1, "an integer from 1 to 100,000; got 100001"),
+        ("n_layers", 10**400, "an integer from 1 to 100,000; got a larger number"),
+        ("n_layers", -(10**400), "an integer from 1 to 100,000; got a negative number"),
+        ("n_qubits", MAX_QUBITS + 1, "an integer from 1 to 4,096; got 4097"),
+        ("n_qubits", 7, r"at least 8; got 7\. 131 weights need 8 qubits"),
+        ("weights_per_outcome", 0, "an integer of at least 1; got 0"),
+        ("shots", -1, "an integer of at least 0; got -1"),
+        ("shots", 0, "a positive integer; got 0"),
+        ("seed", -1, "an integer from 0 to 9,223,372,036,854,775,807; got -1"),
+        ("lr", 0.0, "a positive number; got 0.0"),
+        ("lr", float("nan"), "a positive number; got nan"),
+        ("lr", float("inf"), "a positive number; got inf"),
+        ("lr", "0.1", "a positive number; got '0.1'"),
+        ("lr", 10**400, "a positive number; got a larger number"),
+        ("native", "yes", "true or false; got 'yes'"),
+        ("placement", [1, "2"], r"a list of integers; got \(1, '2'\)"),
+        ("torch_device", 3, "a text; got 3"),
+    ],
+)
+def test_a_wrong_value_is_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^`{name}` must be {message}") as caught:
+        RunOptions.from_json({"dataset": "iris", name: value})
+    assert caught.value.args[0].name == name
 
 
-def test_too_few_qubits_says_how_many_are_needed() -> None:
-    expected = r"^`n_qubits` must be at least 13; got 12\. 6,690 weights need 13 qubits\.$"
-    with pytest.raises(ValueError, match=expected):
-        default_circuit("mnist", 6690, n_qubits=12)
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"max_bond": 4}, "`engine` must be 'mps' with max_bond; got 'auto'"),
+        ({"cutoff": 0.0, "engine": "statevector"}, "`engine` must be 'mps' with cutoff; got 'stat"),
+        ({"device": "SV1"}, "`engine` must be 'braket' with device; got 'auto'"),
+        ({"native": True}, "`engine` must be 'braket' with native; got 'auto'"),
+        ({"placement": [1]}, "`engine` must be 'braket' with placement; got 'auto'"),
+        ({"engine": "braket", "shots": 9}, "`device` must be given for the engine braket; got"),
+        ({"engine": "braket", "device": "SV1"}, "`shots` must be given for the engine braket; go"),
+        ({"gradient": "spsa"}, "`gradient` must be given with shots; got no shots"),
+        ({"mitigate_readout": True}, "`mitigate_readout` must be given with shots; got no shots"),
+        ({"shots": 9, "n_shifts": 2}, "`gradient` must be 'random-shift' with n_shifts; got 'par"),
+        ({"shots": 9, "step": 0.2}, "`gradient` must be 'spsa' with step; got 'parameter-shift'"),
+        ({"bond_dim": 2}, "`mapping` must be 'tensor-train' with bond_dim; got 'mlp'"),
+        ({"n_layers": 1001, "n_qubits": 1000}, "`n_layers` must be at most 1,000 on 1,000 qubits"),
+        ({"enginee": "mps"}, "`option` must be one of dataset, .*; got 'enginee'. Did you mean en"),
+    ],
+)
+def test_options_that_do_not_go_together(given: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}"):
+        RunOptions.from_json({"dataset": "iris", **given})
+
+
+@pytest.mark.parametrize("data", [None, "iris", ["dataset", "iris"], {}, {1: 2}])
+def test_what_is_no_set_of_options(data: object) -> None:
+    with pytest.raises(ValueError, match=r"^`(options|option|dataset)` must be "):
+        RunOptions.from_json(data)
+
+
+def test_a_large_circuit_is_refused_without_being_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object) -> None:
+        raise AssertionError("no circuit is built to be counted")
+
+    for name in ANSATZE:
+        monkeypatch.setitem(ANSATZE, name, build)
+    assert RunOptions("iris", n_qubits=8, n_layers=MAX_LAYERS).n_layers == MAX_LAYERS
+    with pytest.raises(ValueError, match=r"^`n_layers` must be at most 244 on 4,096 qubits"):
+        RunOptions("iris", n_qubits=MAX_QUBITS, n_layers=245)
+    assert MAX_SIZE // MAX_QUBITS == 244
+
+
+SOME: list[dict[str, Any]] = [
+    {},
+    {"recipe": "published", "lr": 0.5},
+    {"engine": "mps", "max_bond": 7, "cutoff": 1e-3, "allow_truncation": True},
+    {"shots": 10, "gradient": "spsa", "step": 0.2, "mitigate_readout": True},
+    {"mapping": "tensor-train", "weights_per_outcome": 3, "seed": 2**40},
+    {"engine": "braket", "device": "local:sv", "shots": 0, "native": True, "placement": [3, 1]},
+]
+
+
+@pytest.mark.parametrize("given", SOME)
+def test_json_both_ways(given: dict[str, Any]) -> None:
+    options = RunOptions.from_json({"dataset": "iris", **given})
+    stored = json.loads(json.dumps(options.to_json()))
+    assert list(stored) == list(SETTINGS)
+    assert RunOptions.from_json(stored) == options
+    assert {name: stored[name] for name in given} == given
+    complete = options.complete()
+    assert complete.complete() == complete == RunOptions.from_json(complete.to_json())
+    assert complete.circuit() == options.circuit()
+    assert complete.fit_config() == options.fit_config()
+    assert hash(options) == hash(RunOptions.from_json(stored))
+
+
+def test_options_cannot_be_changed() -> None:
+    options = RunOptions("iris")
+    with pytest.raises(FrozenInstanceError):
+        options.seed = 1  # type: ignore[misc]
+    assert options.but(seed=1).seed == 1
+    assert options.seed is None
+
+
+FOREIGN = (None, True, -1, 0, 10**30, 1e400, float("nan"), "", "iris", [], {}, [1], {"a": 1}, "\0")
+
+
+def test_foreign_json_is_refused_in_house_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every option under every foreign value, and 2,000 mutants of whole sets, seeded."""
+    rng = random.Random(0)
+    cases: list[object] = [{"dataset": "iris", n: v} for n in SETTINGS for v in FOREIGN]
+    for _ in range(2000):
+        mutant = RunOptions.from_json({"dataset": "iris", **rng.choice(SOME)}).to_json()
+        for name in rng.sample(sorted(mutant), rng.randint(1, 3)):
+            mutant[name] = rng.choice(FOREIGN)
+        cases.append(mutant)
+    accepted, faults = 0, list[Any]()
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for case in cases:
+        try:
+            options = RunOptions.from_json(case)
+        except (TypeError, ValueError) as error:
+            foreign = not isinstance(error.args[0], Message) or len(str(error)) > 600
+            faults += [(case, error)] if foreign else []
+        else:
+            accepted += 1
+            assert RunOptions.from_json(options.to_json()) == options
+    assert not faults
+    assert 50 < accepted < len(cases) - 500
 
 
 def test_the_default_image_model_is_as_small_as_the_published_one() -> None:
-    _, circuit = default_circuit("mnist", 6690)
-    model = build_model("mnist", circuit, StatevectorEngine())
+    model = RunOptions("mnist").model(StatevectorEngine())
     assert model.n_weights == 6690
     assert model.n_trainable <= 1497
     assert model.target.relu
@@ -112,7 +260,7 @@ def test_the_default_image_model_is_as_small_as_the_published_one() -> None:
 
 def test_the_published_recipe_is_the_published_one() -> None:
     for name in IMAGES:
-        assert fit_config(name, "published", 42) == FitConfig(
+        assert RunOptions(name, recipe="published").fit_config() == FitConfig(
             epochs=50,
             batch_size=128,
             lr=1e-4,
@@ -123,8 +271,8 @@ def test_the_published_recipe_is_the_published_one() -> None:
             patience=None,
             seed=42,
         )
-    _, circuit = default_circuit("mnist", 6690, recipe="published")
-    model = build_model("mnist", circuit, StatevectorEngine(), recipe="published", seed=42)
+    model = RunOptions("mnist", recipe="published").model(StatevectorEngine())
+    assert model.seed == 42
     assert model.n_trainable_by_part == {"angles": 16 * 6 * 13, "mapping": 249, "other": 0}
     assert model.n_trainable == 1497
     mapping = model.generator.mapping
@@ -138,25 +286,54 @@ def test_the_published_recipe_is_the_published_one() -> None:
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_the_default_recipe_passes_on_the_seed(name: str) -> None:
-    config = fit_config(name, seed=3)
+def test_the_seed_is_passed_on(name: str) -> None:
+    config = RunOptions(name, seed=3).fit_config()
     assert (config.seed, config.patience) == (3, None)
-    assert config == fit_config(name, "default", 3)
 
 
-def test_an_unknown_recipe_is_refused() -> None:
-    expected = r"^`recipe` must be 'default' or 'published'; got 'secret'\.$"
-    with pytest.raises(ValueError, match=expected):
-        fit_config("iris", "secret")
-
-
-def test_a_model_depends_on_its_seed_alone() -> None:
-    _, circuit = default_circuit("iris", 131)
+def test_a_model_depends_on_its_options_alone() -> None:
     torch.manual_seed(0)
-    first = build_model("iris", circuit, StatevectorEngine(), seed=1)
+    first = RunOptions("iris", seed=1).model()
     torch.manual_seed(1)
-    second = build_model("iris", circuit, StatevectorEngine(), seed=1)
-    other = build_model("iris", circuit, StatevectorEngine(), seed=2)
+    second = RunOptions("iris", seed=1).model()
+    other = RunOptions("iris", seed=2).model()
     for name, value in first.generate().items():
         assert value.equal(second.generate()[name])
         assert not value.equal(other.generate()[name])
+
+
+@pytest.mark.parametrize("device", ["tpu", "meta", "cuda:99"])
+def test_a_device_of_another_machine(device: str) -> None:
+    expected = f"^`torch_device` must be a device of this machine; got '{device}'"
+    with pytest.raises(ValueError, match=expected):
+        RunOptions("iris", torch_device=device).model()
+
+
+def test_too_many_qubits_for_the_engine() -> None:
+    with pytest.raises(UnsupportedByEngine, match=r"^`n_qubits` must be at most .*; got 60\. Choo"):
+        RunOptions("iris", n_qubits=60, engine_name="statevector").model()
+
+
+def test_a_run_that_truncation_has_spoiled_is_refused() -> None:
+    iris = load_dataset("iris")
+    options = RunOptions("iris", n_layers=40, engine_name="mps", max_bond=2, epochs=1)
+    model = options.model()
+    expected = r"^`max_bond` must be large enough to keep 1% of .*; got 2, which keeps 1e-05 %\. Ra"
+    with pytest.raises(UnsupportedByEngine, match=expected):
+        options.fit(model, iris, progress_bar=False)
+    allowed = options.but(allow_truncation=True)
+    with pytest.warns(TruncationWarning, match="`max_bond` must keep a fidelity"):
+        history = allowed.fit(model, iris, progress_bar=False)
+    assert len(history.epochs) == 1
+    wide = RunOptions("iris", engine_name="mps", max_bond=16, epochs=1)
+    assert len(wide.fit(wide.model(), iris, progress_bar=False).epochs) == 1
+
+
+def test_every_setting_is_an_option_of_the_command_line() -> None:
+    """The command line declares types and help by itself, so that ``--help`` loads nothing."""
+    assert set(_options._HELP) == set(SETTINGS) - {"dataset"}
+    for name, (_, kind, text) in _options._HELP.items():
+        setting = SETTINGS[name]
+        assert kind is (str if setting.kind is tuple else setting.kind), name
+        assert all(choice in text for choice in setting.choices), name
+    assert set(_options.OPTIONS) <= set(SETTINGS)

@@ -109,8 +109,8 @@ WRONG = {
     ENTROPY + "grid = 3": r"`\[grid\]` must be a table of settings; got something else",
     ENTROPY + "grid.n_qubits = []": r"`\[grid\] n_qubits` must be a list of at least one value",
     ENTROPY + "grid.n_qubits = 4": "`n_layers` must be given in the study file; got nothing",
-    ENTROPY + "grid.n_qubits = [4.5]": "`n_qubits` must be an integer from 1 to 4096; got 4.5",
-    ENTROPY + "grid.n_qubits = [true]": "`n_qubits` must be an integer from 1 to 4096; got True",
+    ENTROPY + "grid.n_qubits = [4.5]": "`n_qubits` must be an integer from 1 to 4,096; got 4.5",
+    ENTROPY + "grid.n_qubits = [true]": "`n_qubits` must be an integer from 1 to 4,096; got True",
     ENTROPY + "grid.ansatz = 'brickwrk'": "'brickwrk'. Did you mean brickwork?",
     ENTROPY + "grid.ansatz = 3": "`ansatz` must be one of u3-cu3-ring, .*; got 3",
     ENTROPY + "sample = [{points = 1}]": r"`\[sample\]` must be one table; got several",
@@ -120,9 +120,9 @@ WRONG = {
     ENTROPY + "sample = {points = 2, n_qubits = {low = 5, high = 4}}": "two numbers low <= high",
     ENTROPY + "sample = {points = 2, n_qubits = {low = 5}}": "`n_qubits.high` must be an integer",
     ENTROPY + "sample = {points = 2, n_qubits = {min = 5}}": "must be one of low, high, scale; got",
-    TRAIN + "max_bond = 8": "`engine` must be \"mps\" with max_bond; got 'auto'",
-    TRAIN + "gradient = 'spsa'": "`shots` must be given with gradient; got nothing",
-    TRAIN + "bond_dim = 3": "`mapping` must be \"tensor-train\" with bond_dim; got 'mlp'",
+    TRAIN + "max_bond = 8": "`engine` must be 'mps' with max_bond; got 'auto'",
+    TRAIN + "gradient = 'spsa'": "`gradient` must be given with shots; got no shots",
+    TRAIN + "bond_dim = 3": "`mapping` must be 'tensor-train' with bond_dim; got 'mlp'",
     TRAIN + "n_qubits = 7": "`n_qubits` must be at least 8; got 7. 131 weights need 8 qubits",
 }
 
@@ -153,3 +153,34 @@ def test_neither_file_nor_name(tmp_path: Path) -> None:
 
 def test_ranges_in_words() -> None:
     assert Setting(float, low=0, high=0.5).expected() == "a number from 0 to 0.5"
+
+
+def test_points_are_checked_without_building_their_circuits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from qtn_train.circuits import ANSATZE
+
+    def build(*_: object) -> None:
+        raise AssertionError("no circuit is built to be counted")
+
+    for name in ANSATZE:
+        monkeypatch.setitem(ANSATZE, name, build)
+    deep = 'study.measure = "{}"\ngrid = {{{}n_layers = {}}}\n'
+    for measure, more in (
+        ("train", 'dataset = "iris", '),
+        ("shots", 'dataset = "iris", shots = 5, '),
+        ("entropy", "n_qubits = 8, "),
+        ("cost", "n_qubits = 8, "),
+        ("truncation", "n_qubits = 8, max_bond = 4, "),
+        ("gradient-variance", "n_qubits = 8, "),
+        ("probabilities", "n_qubits = 8, "),
+    ):
+        assert len(parse_study(deep.format(measure, more, 100_000))) == 1
+        for n_layers, actual in ((100_001, "100001"), (400_000, "400000"), (10**30, "a larger nu")):
+            expected = f"`n_layers` must be an integer from 1 to 100,000; got {actual}"
+            with pytest.raises(ValueError, match=expected):
+                parse_study(deep.format(measure, more, n_layers))
+    with pytest.raises(ValueError, match="`n_layers` must be at most 244 on 4,096 qubits; got 300"):
+        parse_study(deep.format("entropy", "n_qubits = 4096, ", 300))
+    with pytest.raises(ValueError, match="`n_layers` must be at most 250 on 4,000 qubits; got 300"):
+        parse_study(deep.format("train", 'dataset = "iris", n_qubits = 4000, ', 300))

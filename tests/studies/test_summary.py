@@ -11,10 +11,10 @@ import pytest
 from qtn_train import plots
 from qtn_train.studies import (
     MEASURES,
+    draw,
     parse_study,
     read_study,
     ready_made,
-    save_figure,
     summarize,
     table,
 )
@@ -90,12 +90,13 @@ def test_a_marked_point_is_never_fitted(tmp_path: Path) -> None:
 def test_figures_show_what_is_there(tmp_path: Path) -> None:
     summary = stored(tmp_path, marked=16)
     path = tmp_path / "figure.png"
-    save_figure(summary, MEASURES["gradient-variance"], path, "title")
+    plots.save(draw(summary, MEASURES["gradient-variance"], "title"), path)
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size < 150_000
     # The stored JSON draws the same figure.
     again = tmp_path / "again.png"
-    save_figure(json.loads(json.dumps(summary)), MEASURES["gradient-variance"], again, "title")
+    twin = json.loads(json.dumps(summary))
+    plots.save(draw(twin, MEASURES["gradient-variance"], "title"), again)
     assert again.read_bytes() == path.read_bytes()
 
 
@@ -121,7 +122,7 @@ def test_settings_that_are_missing_are_a_point_of_their_own(tmp_path: Path) -> N
     assert [point["repeats"] for point in points] == [2, 2]
     summary = summarize(tmp_path)
     assert "0.5 ± 0" in table(summary, MEASURES["train"])
-    save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
+    plots.save(draw(summary, MEASURES["train"]), tmp_path / "figure.png")
 
 
 def test_theaxis_is_a_setting_that_varies(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_theaxis_is_a_setting_that_varies(tmp_path: Path) -> None:
     summary = summarize(tmp_path)
     assert axis(summary, MEASURES["train"]) == ("lr", True)
     assert set(lines(summary, "lr")) == {"default", "published"}
-    save_figure(summary, MEASURES["train"], tmp_path / "figure.png")
+    plots.save(draw(summary, MEASURES["train"]), tmp_path / "figure.png")
     summary["points"] = summary["points"][:1]
     summary["points"][0]["settings"] = {"recipe": "default"}
     assert axis(summary, MEASURES["train"]) == ("n_layers", False)

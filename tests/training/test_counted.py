@@ -18,7 +18,7 @@ from qtn_train.data import Dataset
 from qtn_train.engines import SampledEngine, StatevectorEngine
 from qtn_train.engines.counting._base import Counts, Program
 from qtn_train.hybrid import QuantumTrain
-from qtn_train.recipes import fit_config
+from qtn_train.recipes import RunOptions
 from qtn_train.training import (
     CHECKPOINT,
     FitConfig,
@@ -275,23 +275,20 @@ def test_a_step_that_broke_a_parameter_is_never_kept(
 @pytest.mark.parametrize("name", ["iris", "digits", "mnist-mini", "mnist", "fashion-mnist"])
 def test_few_large_steps_where_shots_are_counted(name: str) -> None:
     samples = {"iris": 120, "digits": 1437, "mnist-mini": 10_000}.get(name, 60_000)
-    config, counted = fit_config(name), fit_config(name, counted=True)
+    config, counted = (RunOptions(name, shots=shots).fit_config() for shots in (None, 1))
     steps = -(-samples // counted.batch_size) * counted.epochs
     assert 90 <= steps <= 100
     assert (counted.lr, counted.lr_mapping) == (config.lr / 2, config.lr)
     own = {"epochs", "batch_size", "lr", "lr_mapping"}
     both = [{k: v for k, v in c.config().items() if k not in own} for c in (config, counted)]
     assert both[0] == both[1]
-    published = fit_config(name, "published")
-    assert fit_config(name, "published", counted=True) == published
+    published = RunOptions(name, recipe="published")
+    assert published.but(shots=1).fit_config() == published.fit_config()
 
 
 @pytest.mark.parametrize("gradient", ["parameter-shift", "spsa"])
 def test_iris_is_learned_from_shots(gradient: Any, iris: Dataset) -> None:
-    from qtn_train.recipes import build_model, default_circuit
-
-    _, circuit = default_circuit("iris", 131)
     engine = SampledEngine(StatevectorEngine(), 4000, gradient=gradient, seed=0)
-    trained = build_model("iris", circuit, engine, seed=0)
-    history = run(trained, iris, fit_config("iris", counted=True).but(epochs=40))
+    trained = RunOptions("iris").model(engine)
+    history = run(trained, iris, RunOptions("iris", shots=4000, epochs=40).fit_config())
     assert history.test_accuracy >= 0.9

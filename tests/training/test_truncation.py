@@ -5,13 +5,12 @@ import torch
 
 from qtn_train import FitConfig, MPSEngine, StatevectorEngine, fit, load_dataset
 from qtn_train.errors import TruncationWarning
-from qtn_train.recipes import build_model, default_circuit
+from qtn_train.recipes import RunOptions
 from qtn_train.training import make_optimizer, training_step
 
 
 def test_a_hard_cut_is_recorded_and_warned_of() -> None:
-    _, circuit = default_circuit("iris", 131)
-    model = build_model("iris", circuit, MPSEngine(2))
+    model = RunOptions("iris").model(MPSEngine(2))
     with pytest.warns(TruncationWarning, match=r"`max_bond` must keep a fidelity of 0.9; got 0\."):
         history = fit(model, load_dataset("iris"), FitConfig(epochs=1), progress_bar=False)
     (entry,) = history.epochs
@@ -20,8 +19,7 @@ def test_a_hard_cut_is_recorded_and_warned_of() -> None:
 
 
 def test_no_cut_no_warning() -> None:
-    _, circuit = default_circuit("iris", 131)
-    model = build_model("iris", circuit, MPSEngine(16))
+    model = RunOptions("iris").model(MPSEngine(16))
     history = fit(model, load_dataset("iris"), FitConfig(epochs=1), progress_bar=False)
     assert history.epochs[0]["truncation_error"] < 1e-3
     assert history.epochs[0]["fidelity_estimate"] > 0.999
@@ -29,10 +27,9 @@ def test_no_cut_no_warning() -> None:
 
 def test_an_exact_matrix_product_state_gives_the_losses_of_the_state_vector() -> None:
     data = load_dataset("mnist-mini")
-    _, circuit = default_circuit("mnist-mini", 6690, n_layers=2)
     losses: list[list[float]] = []
     for engine in (StatevectorEngine(), MPSEngine(64)):
-        model = build_model("mnist-mini", circuit, engine)
+        model = RunOptions("mnist-mini", n_layers=2).model(engine)
         optimizer = make_optimizer(model, FitConfig(lr=1e-3))
         batches = zip(data.x_train.split(64), data.y_train.split(64), strict=True)
         steps = (training_step(model, optimizer, x, y, 1.0)[0] for x, y in batches)

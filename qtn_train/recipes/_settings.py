@@ -1,25 +1,28 @@
-"""What a value in a study file may be, and the messages for what it may not."""
+"""What the value of an option may be, and the messages for what it may not."""
 
 from __future__ import annotations
 
-import difflib
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import must_be
+from ..errors import did_you_mean, must_be
 
 REQUIRED: Any = object()
+
+#: The smallest number above 0.
+POSITIVE = sys.float_info.min
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting of a measure.
+    """One option of a run, or one setting of a measure.
 
     Attributes:
-        kind: int, float or str.
-        default: Its value where the study file does not name it; ``REQUIRED`` if it must.
+        kind: int, float, bool, str, or tuple: a list of integers.
+        default: Its value where nothing is said; ``REQUIRED`` if something must be.
         choices: All values that a text may have; empty for any.
         low: Smallest number.
         high: Largest number.
@@ -36,7 +39,7 @@ class Setting:
 
         Args:
             name: The setting's name, for the message.
-            value: What the study file says.
+            value: What the user says.
 
         Returns:
             The value.
@@ -50,29 +53,38 @@ class Setting:
             expected = f"one of {', '.join(self.choices)}" if self.choices else "a text"
             hint = did_you_mean(value, self.choices)
             raise ValueError(must_be(name, expected, repr(value), hint))
+        if self.kind is tuple:
+            if isinstance(value, tuple) and all(type(number) is int for number in value):
+                return value
+            raise ValueError(must_be(name, "a list of integers", repr(value)[:80]))
+        if self.kind is bool:
+            if isinstance(value, bool):
+                return value
+            raise ValueError(must_be(name, self.expected(), repr(value)))
         right = (int,) if self.kind is int else (int, float)
         number = isinstance(value, right) and not isinstance(value, bool)
-        if not number or not self.low <= self.kind(value) <= self.high:
-            raise ValueError(must_be(name, self.expected(), repr(value)))
+        if not number or not self._holds(value):
+            raise ValueError(must_be(name, self.expected(), _short(value)))
         return self.kind(value)
+
+    def _holds(self, value: Any) -> bool:
+        try:
+            return bool(self.low <= value <= self.high and math.isfinite(value))
+        except OverflowError:
+            return self.kind is int
 
     def expected(self) -> str:
         """Return the range in words."""
+        if self.kind is bool:
+            return "true or false"
         kind = "an integer" if self.kind is int else "a number"
+        if self.low == POSITIVE and self.high == math.inf:
+            return "a positive number"
+        if self.kind is int and self.high < math.inf:
+            return f"{kind} from {self.low:,g} to {int(self.high):,}"
         if self.high < math.inf:
             return f"{kind} from {self.low:g} to {self.high:g}"
         return f"{kind} of at least {self.low:g}"
-
-
-def did_you_mean(value: object, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest known word, or nothing.
-
-    Example:
-        >>> did_you_mean("n_qbits", ["n_layers", "n_qubits"])
-        'Did you mean n_qubits?'
-    """
-    near = difflib.get_close_matches(str(value).lower(), list(known), n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else ""
 
 
 def check_keys(where: str, keys: Iterable[str], known: Iterable[str]) -> None:
@@ -91,3 +103,10 @@ def check_keys(where: str, keys: Iterable[str], known: Iterable[str]) -> None:
         if key not in known:
             expected = f"one of {', '.join(known)}"
             raise ValueError(must_be(where, expected, repr(key), did_you_mean(key, known)))
+
+
+def _short(value: object) -> str:
+    """A value for a message; Python refuses to print integers of more than 4,300 digits."""
+    if isinstance(value, int) and abs(value) >= 10**15:
+        return "a larger number" if value > 0 else "a negative number"
+    return repr(value)

@@ -1,0 +1,474 @@
+"""What a run is: frozen, typed options that are checked once, as JSON and back.
+
+              ┌─ circuit() ──────┐
+    options ──┼─ measurement()   ├─ model() ─┐
+              ├─ mapping() ──────┤           ├─ fit() ─► trained
+              ├─ engine() ───────┘           │
+              └─ fit_config() ───────────────┘
+
+Everything that trains a data set's network goes through here: ``train``, studies, comparisons,
+hybrid jobs, and Python. The same options give the same weights in all of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ..circuits import ANSATZE, Circuit
+from ..data import DATASETS, Dataset
+from ..engines import (
+    BraketEngine,
+    Engine,
+    MPSEngine,
+    SampledEngine,
+    StatevectorEngine,
+    choose_engine,
+)
+from ..errors import (
+    TruncationWarning,
+    UnsupportedByEngine,
+    must_be,
+)
+from ..generators import CircuitGenerator, qubits_needed, values_needed
+from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
+from ..mapping import MappingModel, MLPMapping, TensorTrainMapping
+from ..measurements import Measurement, Probabilities
+from ..training import FitConfig, History, fit
+from ._defaults import Defaults, Recipe, defaults_for
+from ._settings import POSITIVE, REQUIRED, Setting, check_keys
+from ._targets import count_weights, target_for
+
+EngineName = Literal["auto", "mps", "statevector", "braket"]
+MappingName = Literal["mlp", "tensor-train"]
+MeasurementName = Literal["probabilities"]
+
+MAX_QUBITS, MAX_LAYERS = 4096, 100_000
+
+#: Layers times qubits: circuits of more gates take minutes to write down.
+MAX_SIZE = 1_000_000
+
+#: Below this share of the exact state a truncated one trains a network to chance.
+LOWEST_FIDELITY = 0.01
+
+_BOND_DIM, _STEP = 4, 0.1
+
+
+def _option(kind: type, default: Any = None, **limits: Any) -> Any:
+    setting = {"setting": Setting(kind, default, **limits)}
+    if default is REQUIRED:
+        return field(metadata=setting)
+    return field(default=default, metadata=setting)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of one training run. What is None is chosen by the data set and the recipe.
+
+    Attributes:
+        dataset: Name of the data set.
+        ansatz: Name of the ansatz.
+        n_layers: Number of its layers; for another ansatz than the recipe's as many as give about
+            as many angles.
+        n_qubits: Number of qubits; as few as the weights need.
+        measurement_name: What is read of the state.
+        engine_name: What runs the circuit; ``"auto"`` is the cheapest exact simulator that fits.
+        max_bond: Bond dimension at which the engine ``"mps"`` truncates.
+        cutoff: Share of the norm that it may cut off besides.
+        allow_truncation: Whether a run may begin whose first state has lost nearly everything.
+        shots: Shots of each circuit; exact probabilities without.
+        gradient: Estimator of the gradient from shots.
+        n_shifts: Places of the circuit that ``"random-shift"`` takes.
+        step: Step of ``"spsa"`` in radians.
+        mitigate_readout: Whether errors of readout are measured and inverted.
+        device: Amazon Braket's device, for the engine ``"braket"``.
+        native: Whether the device's native gates are sent verbatim.
+        placement: Physical label of each qubit; found without.
+        mapping_name: What turns values into weights.
+        bond_dim: Bond dimension of the mapping ``"tensor-train"``.
+        weights_per_outcome: Weights that the mapping makes of each value.
+        recipe: ``"default"``, or ``"published"`` (arXiv 2402.16465: affine mapping, no start, no
+            scale, no shuffle, no ReLU).
+        epochs: Passes over the training set.
+        lr: Peak learning rate of the angles.
+        lr_mapping: Peak learning rate of the mapping; in the recipe's proportion to ``lr`` without.
+        batch_size: Samples of a step.
+        seed: Seed of all that is random.
+        torch_device: Where everything is computed.
+
+    Raises:
+        TypeError: An option is not of its type.
+        ValueError: An option is out of its range, or needs another one.
+
+    Example:
+        >>> options = RunOptions("iris", n_layers=2)
+        >>> len(options.circuit()), options.fit_config().epochs
+        (30, 60)
+        >>> RunOptions.from_json(options.to_json()) == options
+        True
+    """
+
+    dataset: str = _option(str, REQUIRED, choices=tuple(DATASETS))
+    ansatz: str | None = _option(str, choices=tuple(ANSATZE))
+    n_layers: int | None = _option(int, high=MAX_LAYERS)
+    n_qubits: int | None = _option(int, high=MAX_QUBITS)
+    measurement_name: MeasurementName = _option(str, "probabilities", choices=("probabilities",))
+    engine_name: EngineName = _option(str, "auto", choices=("auto", "mps", "statevector", "braket"))
+    max_bond: int | None = _option(int)
+    cutoff: float | None = _option(float, low=0, high=0.5)
+    allow_truncation: bool = _option(bool, False)
+    shots: int | None = _option(int, low=0)
+    gradient: str | None = _option(str, choices=("parameter-shift", "random-shift", "spsa"))
+    n_shifts: int | None = _option(int)
+    step: float | None = _option(float, low=POSITIVE)
+    mitigate_readout: bool = _option(bool, False)
+    device: str | None = _option(str)
+    native: bool = _option(bool, False)
+    placement: tuple[int, ...] | None = _option(tuple, low=0)
+    mapping_name: MappingName = _option(str, "mlp", choices=("mlp", "tensor-train"))
+    bond_dim: int | None = _option(int)
+    weights_per_outcome: int = _option(int, 1)
+    recipe: Recipe = _option(str, "default", choices=("default", "published"))
+    epochs: int | None = _option(int)
+    lr: float | None = _option(float, low=POSITIVE)
+    lr_mapping: float | None = _option(float, low=POSITIVE)
+    batch_size: int | None = _option(int)
+    seed: int | None = _option(int, low=0, high=2**63 - 1)
+    torch_device: str = _option(str, "cpu")
+
+    def __post_init__(self) -> None:
+        for own in fields(self):
+            value, setting = getattr(self, own.name), own.metadata["setting"]
+            if value is not None or setting.default is not None:
+                object.__setattr__(self, own.name, setting.check(_key(own.name), value))
+        self._check_engine()
+        if self.bond_dim is not None and self.mapping_name != "tensor-train":
+            raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self.mapping_name))
+        self._check_size()
+
+    def _check_engine(self) -> None:
+        """Refuse options of an engine, or of counting, where there is no such thing."""
+        for name in ("max_bond", "cutoff"):
+            if getattr(self, name) is not None and self.engine_name != "mps":
+                raise ValueError(_needs(name, "engine", "mps", self.engine_name))
+        for name in ("device", "native", "placement"):
+            if getattr(self, name) and self.engine_name != "braket":
+                raise ValueError(_needs(name, "engine", "braket", self.engine_name))
+        if self.engine_name == "braket":
+            for name, example in (("device", "local:sv"), ("shots", "4000")):
+                if getattr(self, name) is None:
+                    hint = f"For example {example}."
+                    raise ValueError(must_be(name, "given for the engine braket", "nothing", hint))
+        elif self.shots == 0:  # which Braket's local simulators take for: exact
+            raise ValueError(must_be("shots", "a positive integer", 0))
+        for name in ("gradient", "n_shifts", "step", "mitigate_readout"):
+            if getattr(self, name) and self.shots is None:
+                raise ValueError(must_be(name, "given with shots", "no shots", "Give shots, too."))
+        for name, only in (("n_shifts", "random-shift"), ("step", "spsa")):
+            gradient = self.gradient or "parameter-shift"
+            if getattr(self, name) is not None and gradient != only:
+                raise ValueError(_needs(name, "gradient", only, gradient))
+
+    def _check_size(self) -> None:
+        n_weights = self.n_weights
+        needed = qubits_needed(n_weights, self.weights_per_outcome)
+        if self.n_qubits is not None and self.n_qubits < needed:
+            hint = f"{n_weights:,} weights need {needed} qubits."
+            raise ValueError(must_be("n_qubits", f"at least {needed}", self.n_qubits, hint))
+        check_size(self.n_layers or 1, self.n_qubits or needed)
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights to generate."""
+        return count_weights(self.dataset)
+
+    @property
+    def n_values(self) -> int:
+        """Number of values that the measurement gives to the mapping."""
+        return values_needed(self.n_weights, self.weights_per_outcome)
+
+    @property
+    def shots_per_evaluation(self) -> int | None:
+        """Shots that one evaluation of all weights takes; None without shots."""
+        if self.shots is None:
+            return None
+        return self.shots * len(self.measurement().programs(self.circuit()))
+
+    @property
+    def counted(self) -> bool:
+        """Whether the engine counts shots."""
+        return self.shots is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all options as JSON data."""
+        options = {_key(own.name): getattr(self, own.name) for own in fields(self)}
+        return options | {"placement": None if self.placement is None else [*self.placement]}
+
+    @classmethod
+    def from_json(cls, data: object) -> RunOptions:
+        """Return the options of JSON data, such as :meth:`to_json` gives.
+
+        Args:
+            data: Values by name; what is not named is as in a new run.
+
+        Returns:
+            The options.
+
+        Raises:
+            ValueError: It is no such data, a name is unknown, or a value is refused.
+        """
+        if not isinstance(data, Mapping):
+            raise ValueError(must_be("options", "an object of options by name", repr(data)[:80]))
+        check_keys("option", map(str, data), SETTINGS)
+        if "dataset" not in data:
+            raise ValueError(must_be("dataset", f"one of {', '.join(DATASETS)}", "nothing"))
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+        }
+        return cls(**{own.name: given[k] for own in fields(cls) if (k := _key(own.name)) in given})
+
+    def but(self, **changes: Any) -> RunOptions:
+        """Return a copy with some options changed, named as in JSON."""
+        return RunOptions.from_json(self.to_json() | changes)
+
+    def through(self, engine: str, **options: Any) -> RunOptions:
+        """Return the same model on another engine.
+
+        Args:
+            engine: The engine's name.
+            **options: Its options, and those of counting; all others of them are as in a new run.
+
+        Returns:
+            The options.
+        """
+        anew = {name: SETTINGS[name].default for name in _OF_ENGINES}
+        return self.but(**(anew | options), engine=engine)
+
+    def complete(self) -> RunOptions:
+        """Return the same run with everything chosen that this one leaves open."""
+        ansatz, n_qubits, n_layers = self._sizes()
+        config = self.fit_config()
+        chosen: dict[str, Any] = {
+            "ansatz": ansatz,
+            "n_qubits": n_qubits,
+            "n_layers": n_layers,
+            "gradient": "parameter-shift" if self.counted else None,
+            "bond_dim": _BOND_DIM if self.mapping_name == "tensor-train" else None,
+            "epochs": config.epochs,
+            "lr": config.lr,
+            "lr_mapping": config.lr_mapping,
+            "batch_size": config.batch_size,
+            "seed": self._seed,
+        }
+        return replace(self, **{k: v for k, v in chosen.items() if getattr(self, k) is None})
+
+    @property
+    def _defaults(self) -> Defaults:
+        return defaults_for(self.dataset, self.recipe)
+
+    @property
+    def _seed(self) -> int:
+        return self._defaults.seed if self.seed is None else self.seed
+
+    def _sizes(self) -> tuple[str, int, int]:
+        """Return ansatz, qubits and layers."""
+        defaults = self._defaults
+        ansatz = self.ansatz or defaults.ansatz
+        n_qubits = self.n_qubits or qubits_needed(self.n_weights, self.weights_per_outcome)
+        if self.n_layers is not None:
+            return ansatz, n_qubits, self.n_layers
+        n_angles = defaults.n_layers * _angles_of_a_layer(defaults.ansatz, n_qubits)
+        return ansatz, n_qubits, max(1, n_angles // _angles_of_a_layer(ansatz, n_qubits))
+
+    def target(self) -> nn.Module:
+        """Return a fresh target network."""
+        return target_for(self.dataset, self.recipe)
+
+    def circuit(self) -> Circuit:
+        """Return the circuit."""
+        ansatz, n_qubits, n_layers = self._sizes()
+        return ANSATZE[ansatz](n_qubits, n_layers)
+
+    def measurement(self) -> Measurement:
+        """Return what is read of the state."""
+        return Probabilities("published" if self.recipe == "published" else "amplitude")
+
+    def mapping(self) -> MappingModel:
+        """Return a fresh mapping."""
+        own: dict[str, Any] = {"weights_per_outcome": self.weights_per_outcome, "seed": self._seed}
+        if self.mapping_name == "tensor-train":
+            return TensorTrainMapping(self.n_values, self.bond_dim or _BOND_DIM, **own)
+        if self.recipe == "published":
+            own |= {"activation": None, "published": True}
+        return MLPMapping(self.n_values, self._defaults.hidden, **own)
+
+    def engine(self) -> Engine | Literal["auto"]:
+        """Return the engine; ``"auto"`` where the model is to choose an exact one."""
+        if self.engine_name == "braket":
+            return BraketEngine(self.device, **self.counting(), **self.on_device())
+        engine: Engine
+        if self.engine_name == "mps":
+            engine = MPSEngine(self.max_bond, cutoff=self.cutoff or 0.0)
+        elif self.engine_name == "statevector":
+            engine = StatevectorEngine()
+        elif self.shots is None:
+            return "auto"
+        else:
+            engine, _ = choose_engine(self.circuit(), self.n_weights)
+        return engine if self.shots is None else SampledEngine(engine, **self.counting())
+
+    def counting(self) -> dict[str, Any]:
+        """Return the arguments that every engine takes which counts shots."""
+        return {
+            "shots": self.shots,
+            "gradient": self.gradient or "parameter-shift",
+            "seed": self._seed,
+            "n_shifts": self.n_shifts,
+            "step": _STEP if self.step is None else self.step,
+            "mitigate_readout": self.mitigate_readout,
+        }
+
+    def on_device(self) -> dict[str, Any]:
+        """Return the arguments that only the engine of a device takes."""
+        return {"native": self.native, "placement": self.placement}
+
+    def fit_config(self) -> FitConfig:
+        """Return the training options."""
+        defaults = self._defaults
+        config = (defaults.counted if self.counted else defaults.fit).but(seed=self._seed)
+        if self.lr is not None and config.lr_mapping is not None:
+            config = config.but(lr_mapping=config.lr_mapping * self.lr / config.lr)
+        names = ("epochs", "batch_size", "lr", "lr_mapping")
+        return config.but(**{n: v for n in names if (v := getattr(self, n)) is not None})
+
+    def model(
+        self, engine: Engine | None = None, mapping: MappingModel | None = None
+    ) -> QuantumTrain:
+        """Return the untrained model.
+
+        Args:
+            engine: Another engine than the options name, such as one that is open already.
+            mapping: Another mapping.
+
+        Returns:
+            The model, on the options' device.
+
+        Raises:
+            ValueError: This machine has no such device.
+            UnsupportedByEngine: The engine cannot run so many qubits here.
+        """
+        device, circuit = _torch_device(self.torch_device), self.circuit()
+        runs_on = self.engine() if engine is None else engine
+        if runs_on != "auto" and circuit.n_qubits > runs_on.max_qubits:
+            expected = f"at most {runs_on.max_qubits} for {runs_on!r} on this machine"
+            hint = "Choose the engine mps with max_bond 64 for more."
+            raise UnsupportedByEngine(must_be("n_qubits", expected, circuit.n_qubits, hint))
+        generator = CircuitGenerator(
+            circuit,
+            runs_on,
+            self.mapping() if mapping is None else mapping,
+            measurement=self.measurement(),
+            n_weights=self.n_weights,
+            seed=self._seed,
+        )
+        layout = PUBLISHED_LAYOUT if self.recipe == "published" else Layout()
+        model = QuantumTrain(self.target(), generator.to(device), layout=layout, seed=self._seed)
+        return model.to(device)
+
+    def fit(self, model: QuantumTrain, data: Dataset, **more: Any) -> History:
+        """Train a model of these options.
+
+        Args:
+            model: Of :meth:`model`.
+            data: The data set.
+            **more: Passed on to :func:`qtn_train.fit`.
+
+        Returns:
+            The history; the model is trained in place.
+
+        Raises:
+            UnsupportedByEngine: The first state has lost nearly all of itself by truncation, and
+                ``allow_truncation`` is off.
+        """
+        self.check_truncation(model)
+        return fit(model, data, self.fit_config(), **more)
+
+    def check_truncation(self, model: QuantumTrain) -> None:
+        """Refuse a run whose first state is no longer that of its circuit.
+
+        Args:
+            model: Of :meth:`model`.
+
+        Raises:
+            UnsupportedByEngine: The state's fidelity is below :data:`LOWEST_FIDELITY`.
+
+        Source:
+            Ours: 6,690 weights of 13 qubits and 110 layers, ``max_bond`` 16, train to chance.
+        """
+        if self.engine_name != "mps" or self.allow_truncation:
+            return
+        generator: Any = model.generator
+        engine = MPSEngine(self.max_bond, cutoff=self.cutoff or 0.0)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", TruncationWarning)
+            state = engine.prepare(generator.circuit, generator.angles.detach())
+        fidelity = state.diagnostics()["fidelity_estimate"]
+        if fidelity < LOWEST_FIDELITY:
+            expected = f"large enough to keep {LOWEST_FIDELITY:.0%} of the state"
+            actual = f"{self.max_bond}, which keeps {100 * fidelity:.1g} %"
+            hint = "Raise it, take fewer layers, or allow truncation (allow_truncation)."
+            raise UnsupportedByEngine(must_be("max_bond", expected, actual, hint))
+
+
+def _key(name: str) -> str:
+    """Name of a field in JSON, in study files and on the command line."""
+    return name.removesuffix("_name")
+
+
+# Options that say how the circuit is run, not what the model is.
+_OF_ENGINES = (
+    "max_bond", "cutoff", "shots", "gradient", "n_shifts", "step", "mitigate_readout", "device",
+    "native", "placement",
+)  # fmt: skip
+
+#: Option -> what it may be, in the order of the fields.
+SETTINGS: dict[str, Setting] = {
+    _key(own.name): own.metadata["setting"] for own in fields(RunOptions)
+}
+
+
+def check_size(n_layers: int, n_qubits: int) -> None:
+    """Refuse a circuit that takes minutes to write down, without writing it down.
+
+    Raises:
+        ValueError: Layers times qubits are more than :data:`MAX_SIZE`.
+    """
+    most = MAX_SIZE // n_qubits
+    if n_layers > most:
+        expected = f"at most {most:,} on {n_qubits:,} qubits"
+        raise ValueError(must_be("n_layers", expected, f"{n_layers:,}"))
+
+
+def _needs(name: str, other: str, only: str, actual: str) -> str:
+    return must_be(other, f"{only!r} with {name}", repr(actual))
+
+
+@lru_cache
+def _angles_of_a_layer(ansatz: str, n_qubits: int) -> int:
+    return ANSATZE[ansatz](n_qubits, 1).n_angles
+
+
+def _torch_device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        float(torch.zeros(1, device=device))
+    except (RuntimeError, AssertionError) as error:
+        expected = "a device of this machine"
+        raise ValueError(must_be("torch_device", expected, repr(name))) from error
+    return device

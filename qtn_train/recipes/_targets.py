@@ -1,0 +1,97 @@
+"""Target networks: the plain classical network that learns each data set."""
+
+from __future__ import annotations
+
+import itertools
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from ._defaults import Recipe
+
+
+class ImageCNN(nn.Module):
+    """The convolutional network of the Quantum-Train paper: 6,690 parameters.
+
+    Args:
+        relu: Whether ReLU follows each layer but the last; the published code has none.
+
+    Source:
+        arXiv 2402.16465 and its code.
+
+    Example:
+        >>> sum(p.numel() for p in ImageCNN().parameters())
+        6690
+    """
+
+    def __init__(self, relu: bool = True) -> None:
+        super().__init__()
+        self.relu = relu
+        self.conv1 = nn.Conv2d(1, 8, 5)
+        self.conv2 = nn.Conv2d(8, 12, 5)
+        self.fc1 = nn.Linear(192, 20)
+        self.fc2 = nn.Linear(20, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return class scores, shape (batch, 10), for images of shape (batch, 1, 28, 28)."""
+        x = self._act(nn.functional.max_pool2d(self.conv1(x), 2))
+        x = self._act(nn.functional.max_pool2d(self.conv2(x), 2))
+        out: Tensor = self.fc2(self._act(self.fc1(x.flatten(1))))
+        return out
+
+    def _act(self, x: Tensor) -> Tensor:
+        return torch.relu(x) if self.relu else x
+
+
+def mlp(*widths: int) -> nn.Sequential:
+    """Return a multilayer perceptron with ReLU between its layers.
+
+    Args:
+        *widths: Numbers of inputs, hidden units and outputs.
+
+    Returns:
+        The network.
+
+    Example:
+        >>> sum(p.numel() for p in mlp(4, 16, 3).parameters())
+        131
+    """
+    layers: list[nn.Module] = []
+    for n_in, n_out in itertools.pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def target_for(dataset: str, recipe: Recipe = "default") -> nn.Module:
+    """Return the network that a data set's weights are generated for.
+
+    Args:
+        dataset: Name of the data set.
+        recipe: ``"published"`` leaves ReLU out of the convolutional network.
+
+    Returns:
+        A fresh network; its own initial weights are not used.
+    """
+    if dataset == "iris":
+        return mlp(4, 16, 3)
+    if dataset == "digits":
+        return mlp(64, 32, 10)
+    return ImageCNN(relu=recipe == "default")
+
+
+@lru_cache
+def count_weights(dataset: str) -> int:
+    """Return the number of weights of a data set's network.
+
+    Args:
+        dataset: Name of the data set.
+
+    Returns:
+        The number; every recipe's network has the same.
+
+    Example:
+        >>> count_weights("iris")
+        131
+    """
+    return sum(weight.numel() for weight in target_for(dataset).parameters())
