@@ -23,6 +23,8 @@ _PUBLIC = {
     "State": "engines",
     "ContractionEngine": "engines",
     "MPSEngine": "engines",
+    "MPSState": "engines",
+    "enable_quimb_gradients": "engines",
     "StatevectorEngine": "engines",
     "SampledEngine": "engines",
     "BraketEngine": "engines",
@@ -65,11 +67,13 @@ if TYPE_CHECKING:
         ContractionEngine,
         Engine,
         MPSEngine,
+        MPSState,
         NoisyEngine,
         RecordedEngine,
         SampledEngine,
         State,
         StatevectorEngine,
+        enable_quimb_gradients,
         register_engine,
     )
     from .generators import CircuitGenerator, WeightGenerator, qubits_needed

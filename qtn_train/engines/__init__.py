@@ -10,7 +10,7 @@ from .counting._base import CountingEngine, EstimatedState, SampledEngine
 from .counting._braket import BraketEngine
 from .counting._noisy import NoisyEngine
 from .counting._recorded import RecordedEngine
-from .mps import MPSEngine, MPSState, register_quimb_driver
+from .mps import MPSEngine, MPSState, enable_quimb_gradients
 from .statevector._engine import StatevectorEngine, StatevectorState
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "StatevectorEngine",
     "StatevectorState",
     "choose_engine",
+    "enable_quimb_gradients",
     "n_circuits",
     "register_engine",
-    "register_quimb_driver",
 ]

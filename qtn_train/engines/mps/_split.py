@@ -197,7 +197,6 @@ def robust(decompose: Callable[[Array], Sequence[Array]], matrix: Array) -> Sequ
         parts = decompose(matrix)
         if is_finite(*parts):
             return parts
-    wide = decompose(astype(matrix, "complex128"))
-    real = get_dtype_name(do("real", matrix))
-    complex_ = get_dtype_name(matrix)
-    return [astype(p, complex_ if "complex" in get_dtype_name(p) else real) for p in wide]
+    given, real = get_dtype_name(matrix), get_dtype_name(do("real", matrix))
+    wide = decompose(astype(matrix, "complex128" if given != real else "float64"))
+    return [astype(p, given if "complex" in get_dtype_name(p) else real) for p in wide]

@@ -22,7 +22,7 @@ from ...errors import UnsupportedByEngine
 from .._once import once
 from .._transforms import with_signature
 from . import _split
-from ._split import Cut, SvdGradient, decompose, robust, rounding
+from ._split import Cut, Svd, SvdGradient, decompose, robust, rounding
 
 # What a cut, and a move of the center, answer to whoever differentiates a gradient again.
 _EXACT = "Take StatevectorEngine(), or an MPSEngine whose max_bond cuts nothing."
@@ -52,14 +52,31 @@ def cut(
     """Factor a matrix as :func:`._split.cut` does, with a derivative."""
     constant: Tensor = _Constant.apply(matrix)  # type: ignore[no-untyped-call]
     parts = decompose(constant, max_bond, cutoff, drop_zeros)
+    return parts.cut(*factors(matrix, parts, gradient))
+
+
+def factors(matrix: Tensor, parts: Svd, gradient: SvdGradient) -> tuple[Tensor, Tensor]:
+    """Return X and Y of a cut, with a derivative.
+
+    Args:
+        matrix: Shape ``(m, n)``.
+        parts: Its decomposition, without a derivative.
+        gradient: As in :func:`cut`.
+    """
     u, s, vh, kept, _ = parts
     inverse = _inverse(s)[:kept]
     if gradient == "tangent":
         tangent = (u, s, vh, inverse[:, None] * vh[:kept], kept)
-        factors = _Tangent.apply(matrix, *tangent)  # type: ignore[no-untyped-call]
+        x, y = _Tangent.apply(matrix, *tangent)  # type: ignore[no-untyped-call]
     else:
-        factors = _Exact.apply(matrix, u, s, vh, inverse, kept)  # type: ignore[no-untyped-call]
-    return parts.cut(*factors)
+        x, y = _Exact.apply(matrix, u, s, vh, inverse, kept)  # type: ignore[no-untyped-call]
+    return x, y
+
+
+def values(matrix: Tensor, parts: Svd) -> Tensor:
+    """Return all singular values of a matrix, with a derivative: ds_j = Re(u_jᴴ dA v_j)."""
+    found: Tensor = _Values.apply(matrix, *parts[:3])  # type: ignore[no-untyped-call]
+    return found
 
 
 def _vjp(x: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor) -> Tensor:
@@ -167,6 +184,26 @@ class _Tangent(_Factorization):
         with torch.no_grad():
             grad = _vjp(x, inverse, grad_x, grad_y)
         return _once(grad, x, grad_x, grad_y), None, None, None, None, None
+
+
+class _Values(_Factorization):
+    """The singular values of a matrix, from its decomposition."""
+
+    @staticmethod
+    @with_signature
+    def forward(matrix: Tensor, u: Tensor, s: Tensor, vh: Tensor) -> Tensor:
+        return s.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1], inputs[3], output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        u, vh, s = ctx.saved_tensors
+        with torch.no_grad():
+            made = u @ (grad[:, None] * vh)
+        return _once(made, s, grad), None, None, None
 
 
 class _Exact(_Factorization):

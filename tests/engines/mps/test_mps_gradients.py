@@ -1,4 +1,4 @@
-"""Gradients through matrix product states, truncated or not, and through quimb with the driver.
+"""Gradients through matrix product states, truncated or not.
 
 Tolerances, each with its reason:
 
@@ -19,10 +19,8 @@ from torch.utils.checkpoint import checkpoint
 
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines._base import Engine
-from qtn_train.engines._slots import gate_matrices
-from qtn_train.engines.mps import MPSEngine, register_quimb_driver
+from qtn_train.engines.mps import MPSEngine
 from qtn_train.engines.statevector._engine import StatevectorEngine
-from qtn_train.errors import QtnTrainError, UnsupportedByEngine
 
 GRADIENT = {"complex64": 1e-4, "complex128": 1e-9}
 DIFFERENCES = 1e-6
@@ -265,61 +263,3 @@ def test_blocks_and_checkpoints_give_one_gradient():
     (found,) = torch.autograd.grad(total, angles)
     expected = gradient(MPSEngine(4, dtype="complex128"), circuit, angles.detach())
     assert relative(found, expected) <= 1e-12
-
-
-def test_quimb_circuit_with_the_driver_is_differentiable():
-    from quimb.tensor import CircuitMPS
-
-    register_quimb_driver()
-    circuit = ansatz.u3_cu3_chain(6, 3)
-    matrices, angles = gate_matrices(circuit), random_angles(circuit)
-    weights = torch.randn(64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for dtype in ("complex64", "complex128"):
-        leaf = angles.clone().requires_grad_()
-        values = matrices.values(leaf, getattr(torch, dtype))
-        quimb_circuit = CircuitMPS(
-            6, max_bond=8, cutoff=0.0, dtype=dtype, to_backend=torch.as_tensor,
-            gate_opts={"method": "svd:tangent"},
-        )  # fmt: skip
-        for gate, slots in zip(circuit.gates, matrices.slots, strict=True):
-            quimb_circuit.apply_gate_raw(values[torch.from_numpy(slots)], gate.qubits)
-        probs = quimb_circuit.psi.to_dense().reshape(-1).abs().square().double()
-        (found,) = torch.autograd.grad((probs * weights).sum() * 8, leaf)
-        assert relative(found, gradient(EXACT, circuit, angles)) <= GRADIENT[dtype]
-
-
-@pytest.mark.parametrize("absorb", ["left", "right", "both", "U", "sVH", "VH", "Us", "U,s,VH"])
-def test_every_form_of_the_driver_is_that_of_quimb(absorb):
-    from quimb.tensor.decomp import array_split
-
-    register_quimb_driver()
-    rng = torch.Generator().manual_seed(0)
-    x = torch.randn((5, 4), generator=rng, dtype=torch.complex128)
-    for renorm in (0, 2):
-        options = {"absorb": absorb, "max_bond": 3, "cutoff": 0.0, "renorm": renorm}
-        info_a, info_b = {"error": None}, {"error": None}
-        ours = array_split(x, method="svd:tangent", info=info_a, **options)
-        theirs = array_split(x, method="svd", info=info_b, **options)
-        for mine, other in zip(ours, theirs, strict=True):
-            assert (mine is None) == (other is None)
-            if mine is not None and mine.ndim == 2:  # up to the phases of the vectors
-                assert torch.allclose(mine.abs(), other.abs(), atol=1e-10)
-        assert info_a["error"] == pytest.approx(float(info_b["error"]))
-
-
-def test_driver_refuses_other_cutoffs():
-    from quimb.tensor.decomp import array_split
-
-    register_quimb_driver()
-    with pytest.raises(UnsupportedByEngine, match="`cutoff_mode` must be 'rsum2'"):
-        array_split(torch.eye(2) + 0j, method="svd:tangent", cutoff=0.1, cutoff_mode="abs")
-
-
-def test_driver_needs_a_quimb_that_takes_it(monkeypatch):
-    from quimb.tensor import decomp
-
-    monkeypatch.delattr(decomp, "register_split_driver")
-    with pytest.raises(
-        QtnTrainError, match="`quimb` must be of a version that takes split drivers"
-    ):
-        register_quimb_driver()
