@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,23 +27,31 @@ from . import _run as _run
 from . import _study as _study
 from ._device import Account
 from ._folder import RunFolder, command_line
+from ._help import CONTEXT, Command, examples
 from ._options import ALL, given_options, run_options
 from ._run import say
 
 app = typer.Typer(
     name="qtn-train",
     help="Train classical networks whose weights are read off a quantum circuit.",
-    add_completion=False,
+    context_settings=CONTEXT,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 app.add_typer(_braket.app, name="braket")
 app.add_typer(_study.app, name="study")
-app.command("compare")(_compare.command)
+app.command("compare", cls=Command, epilog=_compare.EXAMPLES)(_compare.command)
 
 #: Flags that may stand anywhere in the line.
-_GLOBAL = ("--debug",)
+_GLOBAL = ("--debug", "--quiet")
+
+
+def _tell_version(asked: bool) -> bool:
+    if asked:
+        print(metadata.version("qtn_train"))
+        raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -50,16 +59,29 @@ def every_command(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of whatever ends the program.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Nothing on standard error but what went wrong.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_tell_version, is_eager=True),
+    ] = False,
 ) -> None:
     """Train classical networks whose weights are read off a quantum circuit."""
 
+
+_EXAMPLES = examples(
+    "qtn-train train iris",
+    "qtn-train train mnist-mini --layers 40 --epochs 10 --out runs/mini",
+    "qtn-train train iris --shots 4000 --gradient spsa",
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
 
 
-@app.command()
+@app.command(cls=Command, epilog=_EXAMPLES)
 @run_options(ALL)
 def train(
     dataset: Annotated[
@@ -121,7 +143,7 @@ def train(
         )
 
 
-@app.command()
+@app.command(cls=Command)
 def evaluate(directory: RunDir, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Print loss and accuracy of a run's network on the test set."""
     from ..training import evaluate as measure
@@ -133,7 +155,7 @@ def evaluate(directory: RunDir, data_dir: DataDir = None, as_json: Json = False)
     print(json.dumps(result, sort_keys=True) if as_json else line)
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     directory: RunDir,
     format_: Annotated[str, typer.Option("--format", help="safetensors or onnx.")] = "safetensors",
@@ -157,7 +179,7 @@ def export(
     print(json.dumps(result, sort_keys=True) if as_json else f"wrote {path}")
 
 
-@app.command()
+@app.command(cls=Command)
 def info(as_json: Json = False) -> None:
     """Print versions, threads, and what this machine can do."""
     import torch
@@ -191,7 +213,11 @@ def main() -> None:
     command = typer.main.get_command(app)
     words = _flags_first(sys.argv[1:])
     try:
-        command.main(words, prog_name="qtn-train", standalone_mode=False)
+        with ExitStack() as stack:
+            if "--quiet" in words:
+                nowhere = stack.enter_context(open(os.devnull, "w"))
+                stack.enter_context(redirect_stderr(nowhere))
+            command.main(words, prog_name="qtn-train", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in words:
             traceback.print_exception(error)

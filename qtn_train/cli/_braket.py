@@ -21,6 +21,7 @@ from ..errors import JournalError, TasksPending, event, must_be, positive_int
 from . import _run as _run
 from ._device import PRICED, Account, Bucket, Budget, Profile, Region, Yes, open_engine, telling
 from ._folder import RunFolder, command_line
+from ._help import Command
 from ._options import given_options, run_options
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ _OF_AN_ESTIMATE = (
 )  # fmt: skip
 
 
-@app.command()
+@app.command(cls=Command)
 @run_options(_OF_AN_ESTIMATE)
 def estimate(
     directory: Annotated[Path | None, typer.Argument(help="Folder of a run.")] = None,
@@ -107,7 +108,7 @@ def _priced(directory: Path | None, given: dict[str, Any]) -> RunOptions:
     return RunFolder(directory).stored()[0].through("braket", **asked)
 
 
-@app.command()
+@app.command(cls=Command)
 @run_options(_OF_A_SUBMISSION)
 def submit(
     directory: RunDir,
@@ -228,7 +229,7 @@ def _session(journal: Path, account: Account) -> Any:
     return account.session(settings.get("region"))
 
 
-@app.command()
+@app.command(cls=Command)
 def status(
     directory: RunDir,
     profile: Profile = None,
@@ -247,7 +248,7 @@ def status(
     _print(results, as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def collect(
     directory: RunDir,
     profile: Profile = None,
@@ -276,7 +277,7 @@ def collect(
     _print(results, as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def cancel(
     directory: RunDir,
     profile: Profile = None,
@@ -300,7 +301,7 @@ def cancel(
     print(told)
 
 
-@app.command()
+@app.command(cls=Command)
 @run_options(("device",))
 def limit(
     usd: Annotated[str, typer.Option(help="The cap in USD.")] = "",

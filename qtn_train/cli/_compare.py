@@ -15,6 +15,7 @@ from .._files import write_atomically
 from ..errors import CheckpointError, event, must_be
 from . import _run as _run
 from ._folder import RESUME_HINT, RunFolder, command_line
+from ._help import examples
 from ._options import given_options, run_options
 from ._run import say
 
@@ -42,6 +43,13 @@ _LIKE_TRAIN = (
     "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping", "batch_size",
     "torch_device",
 )  # fmt: skip
+
+
+EXAMPLES = examples(
+    "qtn-train compare iris --generators circuit,hashing --seeds 5",
+    "qtn-train compare digits --layers 5,20,80 --tune",
+    "qtn-train compare mnist-mini --generators all --epochs 5 --out runs/all",
+)
 
 
 @run_options(_LIKE_TRAIN)

@@ -21,7 +21,8 @@ import typer
 
 from ..errors import BudgetError, Event, TaskFailed, TasksPending, must_be
 from ._folder import RunFolder, command_line
-from ._options import MONEY, option_of
+from ._help import MONEY
+from ._options import option_of
 from ._run import Run, say
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ from ..errors import (
     TaskFailed,
     TasksPending,
 )
+from ._help import normalized
 
 # Some versions of typer carry a click of their own: these are the bases in all of them.
 _ClickException: type[Any] = typer.BadParameter.__mro__[2]
@@ -57,7 +58,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted", 1
     if isinstance(error, _ClickException):
-        return f"{error.format_message().rstrip('.')}. See --help.", 2
+        told = error.format_message().rstrip(".")
+        return f"{told}{'' if told.endswith('?') else '.'} See --help.", 2
     text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
     if isinstance(error, NonFiniteLoss):
         return f"{text} The last good checkpoint was kept.", 1
@@ -73,7 +75,7 @@ def explain(error: BaseException) -> tuple[str, int]:
 def _option_names(command: Any, words: Iterable[str]) -> dict[str, str]:
     """Return the option of each argument's name, for the subcommand that was typed."""
     for word in words:
-        command = getattr(command, "commands", {}).get(word, command)
+        command = getattr(command, "commands", {}).get(normalized(word), command)
     options = {
         parameter.name: next((o for o in parameter.opts if o.startswith("--")), parameter.name)
         for parameter in command.params

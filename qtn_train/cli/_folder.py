@@ -117,7 +117,10 @@ class RunFolder:
             if value != stored[name]:
                 shown = name if name == "dataset" else option_of(name)
                 expected = f"{stored[name]} as in {self.path}"
-                raise CheckpointError(must_be(shown, expected, value, RESUME_HINT))
+                hint = RESUME_HINT
+                if name == "epochs":
+                    hint = f"To train longer, begin another run with --init-from {self.path}."
+                raise CheckpointError(must_be(shown, expected, value, hint))
 
     def make(self) -> None:
         """Make the folder, and try whether it can be written.

@@ -13,9 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ..errors import must_be
-
-CIRCUIT, SIMULATION = "Circuit and mapping", "Simulation"
-TRAINING, MONEY = "Training", "Device and money"
+from ._help import CIRCUIT, MONEY, SIMULATION, TRAINING
 
 #: Option -> panel, type and help. Here rather than read off the library, whose import takes
 #: seconds that ``--help`` need not; a test holds the two equal.
@@ -122,6 +120,10 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if SETTINGS[name].choices and isinstance(value, str):
             given[name] = value.lower().replace("_", "-")
+    if str(given.get("device")).partition(":")[0] in ("cpu", "cuda"):
+        hint = "Where torch computes is for --torch-device to say."
+        expected = "a device of Amazon Braket, or local:sv"
+        raise ValueError(must_be("device", expected, repr(given["device"]), hint))
     if isinstance(given.get("placement"), str):
         given["placement"] = _labels(given["placement"])
     return given

@@ -148,7 +148,13 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
 
     kept = {"options": run.options.to_json(), "threads": run.threads}
     history = run.options.fit(
-        model, data, folder=folder.path, resume=resume, on_epoch=on_epoch, run=kept
+        model,
+        data,
+        folder=folder.path,
+        resume=resume,
+        progress_bar=sys.stderr.isatty(),  # elsewhere the lines of on_epoch
+        on_epoch=on_epoch,
+        run=kept,
     )
     if not Processes.current().first:
         return None

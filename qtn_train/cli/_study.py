@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Event
+from ._help import Command
 
 app = typer.Typer(
     help="Sweeps over the settings of a run or a measurement, on one machine or a cluster.",
@@ -19,7 +20,7 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     study: Annotated[
         str,
@@ -74,7 +75,7 @@ def run(
     print(json.dumps({"out": str(out), **result}, sort_keys=True) if as_json else line)
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     directory: Annotated[Path, typer.Argument(help="Folder of a study.")], as_json: Json = False
 ) -> None:
@@ -106,6 +107,29 @@ def show(
         print(_sentence(fit))
     if summary["points"]:
         print(f"wrote {path}")
+
+
+@app.command("list", cls=Command)
+def list_(
+    directory: Annotated[Path, typer.Argument(help="Folder of studies.")] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Print the ready-made studies, and those that lie in a folder."""
+    from ..studies import MEASURES, load_study, ready_made, summarize
+
+    ready = {name: load_study(name) for name in ready_made()}
+    there = {}
+    for path in sorted(directory.glob("*/study.toml")):
+        summary = summarize(path.parent)
+        there[str(path.parent)] = {k: summary[k] for k in ("total", "done", "failed", "missing")}
+    if as_json:
+        known = {name: {"measure": s.measure.name, "tasks": len(s)} for name, s in ready.items()}
+        print(json.dumps({"ready": known, "folders": there}, sort_keys=True))
+        return
+    for name, study in ready.items():
+        print(f"{name:24}{len(study):6,} tasks  {MEASURES[study.measure.name].about}")
+    for place, counts in there.items():
+        print(f"{place:24}{counts['done']:6,} of {counts['total']:,} tasks done")
 
 
 def _sentence(fit: dict[str, Any]) -> str:

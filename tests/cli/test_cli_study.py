@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,12 @@ def test_run_and_show(cli: Cli, scheduler: str, tmp_path: Path) -> None:
     status, out, err = cli("run", "mine.toml", "--out", "d", "--resume", "--json")
     assert (status, err) == (0, "")
     assert json.loads(out) == {"out": "d", "total": 9, "done": 9, "failed": 0, "missing": 0}
+    _, out, _ = cli("list", ".")
+    assert re.search(r"(?m)^gradient-variance +4,200 tasks  derivatives of", out)
+    assert re.search(r"(?m)^d +9 of 9 tasks done$", out)
+    told = json.loads(cli("list", ".", "--json")[1])
+    assert told["folders"] == {"d": {"total": 9, "done": 9, "failed": 0, "missing": 0}}
+    assert told["ready"]["training"] == {"measure": "train", "tasks": 60}
     status, out, _ = cli("show", "d")
     lines = out.splitlines()
     assert status == 0
@@ -123,8 +130,6 @@ def test_interruptions_say_how_to_go_on(
     ],
 )
 def test_wrong_input_is_one_line(argv: list[str], message: str, cli: Cli) -> None:
-    import re
-
     status, out, err = cli(*argv)
     assert (status, out) == (2, "")
     assert re.match(f"qtn-train: {message}", err)
