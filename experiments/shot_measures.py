@@ -83,7 +83,10 @@ class Replaying(CountingEngine):
         rng = np.random.Generator(np.random.Philox(raw_bits(self.seed, f"{position}", 1)))
         drawn = torch.from_numpy(rng.multinomial(self.shots, self.kept[key]))
         seen = [row.nonzero().reshape(-1) for row in drawn]
-        return [Counts(outcomes, row[outcomes]) for outcomes, row in zip(seen, drawn, strict=True)]
+        return [
+            Counts.of_outcomes(outcomes, row[outcomes], len(row).bit_length() - 1)
+            for outcomes, row in zip(seen, drawn, strict=True)
+        ]
 
 
 def make(network: Network, seed: int, engine: Engine | None = None) -> QuantumTrain:

@@ -8,6 +8,7 @@ from torch import Tensor
 from qtn_train.circuits import Circuit
 from qtn_train.engines import Engine, StatevectorEngine
 from qtn_train.engines.counting._base import CountingEngine, Counts, Program
+from qtn_train.measurements._counts import bits_of
 from qtn_train.measurements._estimators import GradientMethod
 
 
@@ -84,5 +85,6 @@ class TestEngine(CountingEngine):
 
     def _count(self, probs: Tensor, rng: torch.Generator) -> Counts:
         if self.shots == 0:
-            return Counts(torch.arange(len(probs)), probs)
-        return Counts.of(torch.multinomial(probs, self.shots, True, generator=rng))
+            return Counts.exact(probs)
+        drawn = torch.multinomial(probs, self.shots, True, generator=rng)
+        return Counts.of(bits_of(drawn, len(probs).bit_length() - 1))

@@ -25,6 +25,7 @@ from ..circuits import Circuit
 from ..errors import UnsupportedByEngine, must_be, positive_int
 from ..measurements._base import Measurement
 from ..measurements._correlators import correlator_terms, n_correlators
+from ..measurements._counts import bits_of
 from ..measurements._pauli import PauliSum, Terms, parse_list, parse_terms
 from ..measurements._probabilities import Probabilities
 from ._transforms import entered
@@ -398,24 +399,6 @@ def draw(
     cumulative = probs.double().cumsum(0).cpu()
     draws = torch.rand(shots, generator=rng, dtype=torch.float64) * cumulative[-1]
     return torch.searchsorted(cumulative, draws, right=True).clamp_(max=len(cumulative) - 1)
-
-
-def bits_of(outcomes: Int[Tensor, " rows"], n_qubits: int) -> UInt8[Tensor, "rows n_qubits"]:
-    """Return the bits of outcome numbers, qubit 0 first.
-
-    Args:
-        outcomes: int64 numbers.
-        n_qubits: Number of bits, at most 63.
-
-    Returns:
-        uint8 bits.
-
-    Example:
-        >>> bits_of(torch.tensor([1, 2]), 2).tolist()
-        [[0, 1], [1, 0]]
-    """
-    shifts = torch.arange(n_qubits - 1, -1, -1)
-    return ((outcomes[:, None] >> shifts) & 1).to(torch.uint8)
 
 
 class Engine(ABC):

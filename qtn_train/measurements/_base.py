@@ -10,15 +10,22 @@ A measurement is plain data: it holds no state, and its configuration as JSON bu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
 from .._registry import Registry
 from ..circuits import Circuit, Gate
+from ._counts import Counts
 from ._pauli import Terms
+from ._readout import Readout
+
+#: A piece of a cotangent, with the number of its first entry.
+Cotangent: TypeAlias = tuple[int, Tensor]
+#: A function of counts that gives a number.
+Functional: TypeAlias = Callable[[Counts], float]
 
 #: Basis → the gates that turn its eigenvectors into bits: eigenvalue +1 into 0.
 _ROTATIONS = {"X": ("h",), "Y": ("si", "h"), "Z": ()}
@@ -51,8 +58,9 @@ class Readable(Protocol):
 class Measurement(ABC):
     """What is read of a state: numbers 0 … n_values−1, each of the order of 1.
 
-    An implementer defines :meth:`n_values`, :meth:`values`, :meth:`bases`,
-    :meth:`standard_error` and :meth:`config`.
+    An implementer defines :meth:`n_values`, :meth:`values`, :meth:`standard_error`, :meth:`bases`
+    and :meth:`config`, and for counting engines :meth:`estimates`, :meth:`errors` and
+    :meth:`functionals`.
 
     Attributes:
         kind: The word for this class in descriptions as JSON data.
@@ -95,6 +103,68 @@ class Measurement(ABC):
         Returns:
             Non-negative floats without gradient; zeros on an exact state.
         """
+
+    @abstractmethod
+    def estimates(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return what counts say of the raw numbers start … stop−1, without bias.
+
+        Args:
+            counts: What each program gave, after :meth:`mitigated`.
+            start: First number, at least 0.
+            stop: One past the last number.
+            readout: The confusion matrices, with readout mitigation.
+
+        Returns:
+            float64 on the CPU: probabilities, or expectation values.
+        """
+
+    @abstractmethod
+    def errors(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return the standard errors of the raw numbers start … stop−1.
+
+        Args:
+            counts: What each program gave, before :meth:`mitigated`.
+            start: First number, at least 0.
+            stop: One past the last number.
+            readout: The confusion matrices, with readout mitigation; their own error is left out.
+
+        Returns:
+            float64 on the CPU; zeros where the counts are probabilities.
+        """
+
+    @abstractmethod
+    def functionals(
+        self, n_qubits: int, cotangents: Sequence[Cotangent], readout: Readout | None = None
+    ) -> list[Functional]:
+        """Return, for each basis, the function of its counts that a gradient needs.
+
+        Args:
+            n_qubits: Number of qubits.
+            cotangents: v, in pieces, each with the number of its first entry.
+            readout: The confusion matrices, with readout mitigation.
+
+        Returns:
+            Functions of counts, linear in their frequencies, that add up to Σₖ vₖ · number k.
+        """
+
+    def mitigated(self, counts: Sequence[Counts], readout: Readout) -> list[Counts]:
+        """Return counts with the readout's errors undone, where that can be done on counts.
+
+        Args:
+            counts: What each program gave.
+            readout: The confusion matrices.
+
+        Returns:
+            The counts themselves, unless a subclass corrects them.
+        """
+        return list(counts)
+
+    def check_mitigation(self, n_qubits: int) -> None:  # noqa: B027 - not every one has a limit
+        """Raise where the readout's errors cannot be undone for so many qubits."""
 
     @abstractmethod
     def bases(self, n_qubits: int) -> tuple[str, ...]:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import must_be, positive_int
-from ._base import MEASUREMENTS, Measurement, Readable
+from ._base import MEASUREMENTS, Cotangent, Functional, Measurement, Readable
+from ._counts import Counts
 from ._pauli import PauliString, PauliSum
+from ._readout import Readout
 
 #: Correlators are divided by this: about the deviation over uniform angles of a shallow circuit of
 #: 25 to 68 qubits (0.18 to 0.26, 0.07 to 0.10, 0.016 to 0.03).
@@ -105,6 +108,85 @@ class PauliCorrelators(Measurement):
         """
         return state.standard_errors(start, stop) / SCALES[self.order]
 
+    def estimates(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return the raw correlators start … stop−1: means of products of signs, all pairs at once.
+
+        Args:
+            counts: Of each letter's program.
+            start: First correlator's number, at least 0.
+            stop: One past the last correlator's number.
+            readout: The confusion matrices: then signs are corrected column by column.
+
+        Returns:
+            float64 on the CPU.
+        """
+        return self._means(counts, start, stop, readout, power=1)
+
+    def errors(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return the standard errors of the raw correlators start … stop−1.
+
+        Args:
+            counts: Of each letter's program, as read.
+            start: First correlator's number, at least 0.
+            stop: One past the last correlator's number.
+            readout: The confusion matrices: then the error is that of the corrected values.
+
+        Returns:
+            float64 on the CPU: √((1 − c²)/(S − 1)) without mitigation; zeros where the counts are
+            probabilities, infinity for one shot.
+        """
+        shots = counts[0].shots
+        if not shots:
+            return torch.zeros(stop - start, dtype=torch.float64)
+        squares = self._means(counts, start, stop, readout, power=2)
+        variance = squares - self._means(counts, start, stop, readout, power=1).square()
+        free = shots - 1
+        return (variance.clamp_min(0) / free).sqrt() if free else torch.full_like(squares, math.inf)
+
+    def functionals(
+        self, n_qubits: int, cotangents: Sequence[Cotangent], readout: Readout | None = None
+    ) -> list[Functional]:
+        """Return, for each letter, the mean over its shots of Σ vₖ · product k.
+
+        Args:
+            n_qubits: Number of qubits.
+            cotangents: v, in pieces, each with the number of its first correlator.
+            readout: The confusion matrices: then signs are corrected column by column.
+
+        Returns:
+            One function of counts for each letter.
+        """
+        v = torch.zeros(self.n_values(n_qubits), dtype=torch.float64)
+        for start, values in cotangents:
+            v[start : start + len(values)] += values
+
+        def of(own: Tensor) -> Functional:
+            return lambda seen: float(
+                seen.frequencies @ _weighted_products(_signs(seen, readout), own, self.order)
+            )
+
+        return [of(own) for own in v.chunk(len(self.bases_read))]
+
+    def _means(
+        self,
+        counts: Sequence[Counts],
+        start: int,
+        stop: int,
+        readout: Readout | None,
+        power: int,
+    ) -> Tensor:
+        """The means of products of signs, or of their squares."""
+        size, parts = math.comb(counts[0].n_qubits, self.order), []
+        for number in range(start // size, (stop - 1) // size + 1):
+            seen = counts[number]
+            found = _products(_signs(seen, readout) ** power, seen.frequencies, self.order)
+            parts.append(found[max(start - number * size, 0) : stop - number * size])
+        return torch.cat(parts)
+
     def bases(self, n_qubits: int) -> tuple[str, ...]:
         """Return one basis a letter: the letter on every qubit."""
         return tuple(letter.upper() * n_qubits for letter in self.bases_read)
@@ -115,6 +197,44 @@ class PauliCorrelators(Measurement):
 
 
 MEASUREMENTS.add(PauliCorrelators)
+
+
+def _signs(counts: Counts, readout: Readout | None) -> Tensor:
+    return 1 - 2 * counts.rows.double() if readout is None else readout.true_signs(counts.rows)
+
+
+def _products(signs: Tensor, weights: Tensor, order: int) -> Tensor:
+    """Σ over rows of weight · product of ``order`` columns, for all tuples of columns."""
+    if order == 1:
+        return weights @ signs
+    n_qubits = signs.shape[1]
+    if order == 2:
+        above = torch.triu_indices(n_qubits, n_qubits, 1)
+        return ((weights[:, None] * signs).T @ signs)[above[0], above[1]]
+    return torch.cat(
+        [
+            _products(signs[:, i + 1 :], weights * signs[:, i], order - 1)
+            for i in range(n_qubits - order + 1)
+        ]
+    )
+
+
+def _weighted_products(signs: Tensor, v: Tensor, order: int) -> Tensor:
+    """Of each row Σ over increasing tuples of v · product of the columns."""
+    if order == 1:
+        return signs @ v
+    n_qubits = signs.shape[1]
+    if order == 2:
+        matrix = torch.zeros(n_qubits, n_qubits, dtype=v.dtype)
+        above = torch.triu_indices(n_qubits, n_qubits, 1)
+        matrix[above[0], above[1]] = v
+        return (signs @ matrix * signs).sum(1)
+    total, first = torch.zeros(len(signs), dtype=v.dtype), 0
+    for i in range(n_qubits - order + 1):
+        size = math.comb(n_qubits - i - 1, order - 1)
+        inner = _weighted_products(signs[:, i + 1 :], v[first : first + size], order - 1)
+        total, first = total + signs[:, i] * inner, first + size
+    return total
 
 
 def check_bases(bases: str) -> None:

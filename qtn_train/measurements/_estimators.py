@@ -2,10 +2,10 @@
 
 Each estimator is one table, a :class:`Plan`:
 
-    rows of angles ──► execute ──► mean of v over the outcomes of each row ──► back @ means ≈ Jᵀv
+    rows of angles ──► execute ──► mean of v over the numbers of each row ──► back @ means ≈ Jᵀv
 
-with v the cotangent over the outcomes and J = ∂probabilities/∂angles. What is random in a plan is
-a function of seed and position alone.
+with v the cotangent over the measured numbers and J = ∂numbers/∂angles. The mean over a row's shots
+is the measurement's to take. What is random in a plan is a function of seed and position alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor
 from .._random import permutation, raw_bits
 from ..circuits import Circuit
 from ..errors import must_be, positive_int
+from ._base import Measurement
 from ._counts import Program
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ def n_circuits(
     gradient: GradientMethod | None,
     n_shifts: int | None = None,
     mitigate_readout: bool = False,
+    reads: Measurement | None = None,
 ) -> CircuitCount:
     """Return how many circuits a forward and a backward pass execute.
 
@@ -225,6 +227,8 @@ def n_circuits(
         gradient: The estimator, or None.
         n_shifts: As for :func:`make_plan`.
         mitigate_readout: Whether two calibration circuits go with the forward pass.
+        reads: What is measured, each of its bases by a circuit of its own; probabilities, in one
+            basis, by default.
 
     Returns:
         The counts.
@@ -239,18 +243,19 @@ def n_circuits(
         CircuitCount(forward=1, backward_low=14, backward_high=14)
     """
     check_options(gradient, n_shifts=n_shifts)
-    forward = 3 if mitigate_readout else 1
+    n_bases = 1 if reads is None else len(reads.bases(circuit.n_qubits))
+    forward = n_bases + 2 * mitigate_readout
     if gradient is None:
         return CircuitCount(forward, 0, 0)
     if gradient == "spsa":
-        return CircuitCount(forward, 2, 2)
+        return CircuitCount(forward, 2 * n_bases, 2 * n_bases)
     table = shift_table(circuit)
     lengths = np.sort(np.bincount(table.place, minlength=table.circuit.n_angles))
     if gradient == "random-shift":
         count = subset_size(len(lengths), n_shifts)
         low, high = lengths[:count].sum(), lengths[len(lengths) - count :].sum()
-        return CircuitCount(forward, int(low), int(high))
-    return CircuitCount(forward, int(lengths.sum()), int(lengths.sum()))
+        return CircuitCount(forward, n_bases * int(low), n_bases * int(high))
+    return CircuitCount(forward, n_bases * int(lengths.sum()), n_bases * int(lengths.sum()))
 
 
 def check_options(gradient: Any, step: float = 0.1, n_shifts: int | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
@@ -11,8 +12,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import must_be
-from ._base import MEASUREMENTS, Measurement, Readable
-from ._pauli import Terms, as_strings, commuting_groups, letters, parse_terms
+from ._base import MEASUREMENTS, Cotangent, Functional, Measurement, Readable
+from ._counts import Counts
+from ._pauli import (
+    PauliString,
+    Terms,
+    as_strings,
+    coefficients,
+    commuting_groups,
+    letters,
+    parse_terms,
+)
+from ._readout import Readout
 
 
 @final
@@ -55,6 +66,7 @@ class Expectation(Measurement):
             expected = "a sum of Pauli strings, or a list of them"
             raise TypeError(must_be("terms", expected, repr(terms)))
         self.terms = [as_strings(each) for each in terms]
+        self._grouped: dict[int, list[_Group]] = {}
         if not self.terms:
             raise ValueError(must_be("terms", "one sum of Pauli strings at least", "an empty list"))
 
@@ -115,11 +127,99 @@ class Expectation(Measurement):
         sizes = [math.hypot(*(coefficient for coefficient, _ in each)) for each in sums]
         return torch.tensor([size or 1.0 for size in sizes], dtype=torch.float64)
 
+    def estimates(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return the expectation values start … stop−1, by the means of products of signs.
+
+        Args:
+            counts: Of the program of each group.
+            start: First sum's number, at least 0.
+            stop: One past the last sum's number.
+            readout: The confusion matrices: then signs are corrected column by column.
+
+        Returns:
+            float64 on the CPU.
+        """
+        total = torch.zeros(stop - start, dtype=torch.float64)
+        for group, seen in zip(self._groups(counts[0].n_qubits), counts, strict=True):
+            total += group.coefficients[start:stop] @ (
+                seen.frequencies @ group.values(seen, readout)
+            )
+        return total
+
+    def errors(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return the standard errors of the expectation values start … stop−1.
+
+        Each shot of a group gives one value of its part of the sum, so that covariances of the
+        strings are in it; groups are independent.
+
+        Args:
+            counts: Of the program of each group, as read.
+            start: First sum's number, at least 0.
+            stop: One past the last sum's number.
+            readout: The confusion matrices: then the error is that of the corrected values.
+
+        Returns:
+            float64 on the CPU; zeros where the counts are probabilities, infinity for one shot.
+        """
+        variance = torch.zeros(stop - start, dtype=torch.float64)
+        for group, seen in zip(self._groups(counts[0].n_qubits), counts, strict=True):
+            if seen.shots:
+                each = group.values(seen, readout) @ group.coefficients[start:stop].T
+                spread = seen.frequencies @ (each - seen.frequencies @ each).square()
+                free = seen.shots - 1
+                variance += spread / free if free else torch.full_like(spread, math.inf)
+        return variance.sqrt()
+
+    def functionals(
+        self, n_qubits: int, cotangents: Sequence[Cotangent], readout: Readout | None = None
+    ) -> list[Functional]:
+        """Return, for each group, the mean over its shots of its part of Σₖ vₖ · sum k.
+
+        Args:
+            n_qubits: Number of qubits.
+            cotangents: v, in pieces, each with the number of its first sum.
+            readout: The confusion matrices: then signs are corrected column by column.
+
+        Returns:
+            One function of counts for each group.
+        """
+        v = torch.zeros(len(self.terms), dtype=torch.float64)
+        for start, values in cotangents:
+            v[start : start + len(values)] += values
+
+        def of(group: _Group) -> Functional:
+            weights = v @ group.coefficients
+            return lambda counts: float(
+                counts.frequencies @ (group.values(counts, readout) @ weights)
+            )
+
+        return [of(group) for group in self._groups(n_qubits)]
+
     def bases(self, n_qubits: int) -> tuple[str, ...]:
         """Return one basis for each group of strings that commute qubit by qubit."""
-        sums = [parse_terms(each, n_qubits) for each in self.terms]
-        strings = [string for each in sums for _, string in each]
-        return tuple(letters(basis, n_qubits, "Z") for basis in commuting_groups(strings))
+        return tuple(letters(group.basis, n_qubits, "Z") for group in self._groups(n_qubits))
+
+    def _groups(self, n_qubits: int) -> list[_Group]:
+        """The strings that one circuit measures, with their coefficients in each sum."""
+        if n_qubits not in self._grouped:
+            sums = [coefficients(parse_terms(each, n_qubits)) for each in self.terms]
+            strings = commuting_groups(string for each in sums for string in each)
+            self._grouped[n_qubits] = [
+                _Group(
+                    basis,
+                    members,
+                    torch.tensor(
+                        [[each.get(string, 0.0) for string in members] for each in sums],
+                        dtype=torch.float64,
+                    ),
+                )
+                for basis, members in strings.items()
+            ]
+        return self._grouped[n_qubits]
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""
@@ -127,3 +227,24 @@ class Expectation(Measurement):
 
 
 MEASUREMENTS.add(Expectation)
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Strings that one circuit measures.
+
+    Attributes:
+        basis: The letters of all of them together.
+        strings: The strings.
+        coefficients: Of each string in each sum, ``(sums, strings)``, float64.
+    """
+
+    basis: PauliString
+    strings: list[PauliString]
+    coefficients: Float[Tensor, "sums strings"]
+
+    def values(self, counts: Counts, readout: Readout | None) -> Float[Tensor, "seen strings"]:
+        """Return each string's value for each bit string: a product of signs."""
+        signs = 1 - 2 * counts.rows.double() if readout is None else readout.true_signs(counts.rows)
+        columns = [signs[:, [qubit for qubit, _ in string]].prod(1) for string in self.strings]
+        return torch.stack(columns, 1)

@@ -115,6 +115,18 @@ def parse_list(terms: Iterable[Terms], n_qubits: int) -> list[PauliSum]:
     return sums
 
 
+def coefficients(terms: PauliSum) -> dict[PauliString, float]:
+    """Return the coefficient of each string of a sum.
+
+    Args:
+        terms: The sum.
+
+    Returns:
+        A mapping; two of the same strings and coefficients are equal, whatever their order.
+    """
+    return {string: coefficient for coefficient, string in terms}
+
+
 def letters(string: PauliString, n_qubits: int, empty: str = "I") -> str:
     """Return a Pauli string as ``n_qubits`` letters, qubit 0 leftmost.
 

@@ -7,6 +7,7 @@ published:  (β·tanh(γ·2^(N−1)·p))^α, less its mean over the values read
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from .._range import times_power_of_two
 from ..errors import must_be
-from ._base import MEASUREMENTS, Measurement, Readable
+from ._base import MEASUREMENTS, Cotangent, Functional, Measurement, Readable
+from ._counts import Counts
+from ._readout import Readout, check_size
 
 Feature = Literal["amplitude", "published"]
 
@@ -124,6 +127,91 @@ class Probabilities(Measurement):
             ends = (scaled - error).clamp_min(0), scaled + error
             low, high = (self._feature(end, state.n_qubits) for end in ends)
             return (high - low) / 2
+
+    def estimates(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return the relative frequencies of the outcomes start … stop−1, not smoothed.
+
+        Args:
+            counts: Of one program; with readout mitigation the corrected distribution.
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number.
+            readout: Not needed.
+
+        Returns:
+            float64 on the CPU.
+        """
+        return counts[0].dense(start, stop)
+
+    def errors(
+        self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
+    ) -> Float[Tensor, " values"]:
+        """Return the binomial standard errors of the outcomes start … stop−1.
+
+        Half a count is added to each outcome's, so that one that never came has an error too.
+
+        Args:
+            counts: Of one program, as read.
+            start: First outcome number, at least 0.
+            stop: One past the last outcome number.
+            readout: The confusion matrices: then the error is that of the inverted frequencies.
+
+        Returns:
+            float64 on the CPU; zeros where the counts are probabilities.
+        """
+        (read,), shots = counts, counts[0].shots
+        if not shots:
+            return torch.zeros(stop - start, dtype=torch.float64)
+        if readout is not None:
+            variance = readout.variance_of_inverse(read.dense(0, 2**read.n_qubits))
+            return (variance[start:stop] / shots).sqrt()
+        share = (shots * read.dense(start, stop) + 0.5) / (shots + 1)
+        return (share * (1 - share) / shots).sqrt()
+
+    def functionals(
+        self, n_qubits: int, cotangents: Sequence[Cotangent], readout: Readout | None = None
+    ) -> list[Functional]:
+        """Return the mean of v over the outcomes of a circuit's shots.
+
+        Args:
+            n_qubits: Number of qubits.
+            cotangents: v, in pieces, each with the number of its first outcome.
+            readout: The confusion matrices: then the mean over the inverted frequencies.
+
+        Returns:
+            One function of counts.
+        """
+        pieces = list(cotangents)
+        if readout is not None:
+            dense = torch.zeros(2**n_qubits, dtype=torch.float64)
+            for start, values in cotangents:
+                dense[start : start + len(values)] += values
+            pieces = [(0, readout.pull_back(dense))]
+        return [lambda counts: math.fsum(counts.mean(values, start) for start, values in pieces)]
+
+    def mitigated(self, counts: Sequence[Counts], readout: Readout) -> list[Counts]:
+        """Return the distribution that is nearest to the inverted frequencies.
+
+        Args:
+            counts: Of one program.
+            readout: The confusion matrices.
+
+        Returns:
+            Probabilities in place of counts.
+        """
+        return [readout.corrected(counts[0])]
+
+    def check_mitigation(self, n_qubits: int) -> None:
+        """Raise where the whole distribution is too large to be inverted.
+
+        Args:
+            n_qubits: Number of qubits.
+
+        Raises:
+            UnsupportedByEngine: More than 20 qubits.
+        """
+        check_size(n_qubits)
 
     def bases(self, n_qubits: int) -> tuple[str, ...]:
         """Return the one basis: Z on every qubit."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..circuits import Circuit, Gate
@@ -66,11 +66,7 @@ class Readout:
         Raises:
             UnsupportedByEngine: A qubit's readout is no better than a coin: nothing to invert.
         """
-        shifts = torch.arange(n_qubits - 1, -1, -1)
-        read_one = [
-            counts.frequencies @ ((counts.outcomes[:, None] >> shifts) & 1).double()
-            for counts in (zeros, ones)
-        ]
+        read_one = [counts.frequencies @ counts.rows.double() for counts in (zeros, ones)]
         contrast = read_one[1] - read_one[0]
         if float(contrast.min()) <= 0:
             qubit = int(contrast.argmin())
@@ -141,7 +137,38 @@ class Readout:
         n_outcomes = 2 ** len(self.matrices)
         probs = project_on_simplex(self.invert(counts.dense(0, n_outcomes)))
         outcomes = probs.nonzero().reshape(-1)
-        return Counts(outcomes, probs[outcomes])
+        return Counts.of_outcomes(outcomes, probs[outcomes], len(self.matrices))
+
+    def variance_of_inverse(self, read: Float[Tensor, " outcomes"]) -> Float[Tensor, " outcomes"]:
+        """Return the variance of each inverted frequency, of a single shot.
+
+        Args:
+            read: The frequencies of all 2**n_qubits outcomes, float64.
+
+        Returns:
+            As many non-negative numbers.
+        """
+        inverse = torch.linalg.inv(self.matrices)
+        return _on_every_qubit(inverse.square(), read) - _on_every_qubit(inverse, read).square()
+
+    def true_signs(self, rows: UInt8[Tensor, "seen n_qubits"]) -> Float[Tensor, "seen n_qubits"]:
+        """Return bits as numbers whose mean is that of the true signs: (z − b)/a, column by column.
+
+        Args:
+            rows: Bits as read.
+
+        Returns:
+            float64; z = 1 − 2·bit is read with the mean a·z + b where the true sign is z, with
+            a = 1 − P(1|0) − P(0|1) and b = P(0|1) − P(1|0).
+
+        Example:
+            >>> readout = Readout.of_rates(0.1, 0.3, 1)
+            >>> readout.true_signs(torch.tensor([[0]], dtype=torch.uint8)).tolist()
+            [[1.3333333333333335]]
+        """
+        read_1_of_0, read_0_of_1 = self.matrices[:, 1, 0], self.matrices[:, 0, 1]
+        signs = 1 - 2 * rows.double()
+        return (signs - (read_0_of_1 - read_1_of_0)) / (1 - read_1_of_0 - read_0_of_1)
 
 
 def _on_every_qubit(matrices: Tensor, vector: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import nn
 import qtn_train as qt
 from qtn_train._range import LARGEST, times_power_of_two
 from qtn_train.circuits import Circuit, ansatz
-from qtn_train.engines import MPSEngine, StatevectorEngine
+from qtn_train.engines import Engine, MPSEngine, SampledEngine, StatevectorEngine
+from qtn_train.errors import UnsupportedByEngine
 from qtn_train.mapping import MLPMapping, TensorTrainMapping
 from qtn_train.measurements import Measurement, Probabilities
 from qtn_train.measurements._probabilities import FLOOR, MEAN, STD
@@ -177,6 +178,15 @@ def test_a_small_network_on_many_qubits(n_qubits: int, mapping: Any) -> None:
         assert torch.isfinite(parameter.grad).all()
     assert f"2^{n_qubits} values" in model.summary()
     assert len(model.summary()) < 2000
+
+
+def test_counts_of_wide_states_are_not_multiplied() -> None:
+    circuit = ansatz.ry_cx_chain(130, 1)
+    engine: Engine = SampledEngine(MPSEngine(4), 10, seed=0)
+    state = engine.prepare(circuit, torch.zeros(circuit.n_angles))
+    assert state.probs(0, 3).tolist() == [1, 0, 0]
+    with pytest.raises(UnsupportedByEngine, match="`n_qubits` must be at most 126 for 2"):
+        state.scaled_probs(0, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

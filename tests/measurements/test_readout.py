@@ -53,8 +53,8 @@ def test_calibration_circuits() -> None:
 
 def test_matrices_from_counts() -> None:
     # Two qubits; of 10 shots each, qubit 0 reads 1 for 0 once, qubit 1 reads 0 for 1 three times.
-    zeros = Counts(torch.tensor([0, 2]), torch.tensor([9, 1]))
-    ones = Counts(torch.tensor([2, 3]), torch.tensor([3, 7]))
+    zeros = Counts.of_outcomes(torch.tensor([0, 2]), torch.tensor([9, 1]), 2)
+    ones = Counts.of_outcomes(torch.tensor([2, 3]), torch.tensor([3, 7]), 2)
     expected = [[[0.9, 0.0], [0.1, 1.0]], [[1.0, 0.3], [0.0, 0.7]]]
     matrices = Readout.measured(zeros, ones, 2).matrices
     torch.testing.assert_close(matrices, torch.tensor(expected, dtype=torch.float64))

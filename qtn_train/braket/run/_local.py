@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..._random import raw_bits
-from ...measurements._counts import Counts
+from ...measurements._counts import Counts, bits_of
 from ..device._target import Target
 from ._batch import Batch
 from ._programs import Bound, exact_probs, to_counts
@@ -52,9 +52,9 @@ def execute(batch: Batch, shots: int, seed: int) -> list[Counts]:
         probs = exact_probs(batch.target, bound, row)
         if shots:
             bits = raw_bits(seed, f"shots/{batch.position}/{number}", shots)
-            found.append(Counts.of(_sample(probs, bits)))
+            found.append(Counts.of(bits_of(_sample(probs, bits), bound.n_qubits)))
         else:
-            found.append(Counts(torch.arange(len(probs)), probs))
+            found.append(Counts.exact(probs))
     return found
 
 
@@ -74,10 +74,21 @@ def _sample(probs: Tensor, bits: np.ndarray[tuple[int], np.dtype[np.uint64]]) ->
 
 def to_json(counts: list[Counts]) -> str:
     """Return counts as the journal keeps them."""
-    return json.dumps([[one.outcomes.tolist(), one.counts.tolist()] for one in counts])
+    return json.dumps(
+        [dict(zip(_strings(one), one.counts.tolist(), strict=True)) for one in counts]
+    )
 
 
 def from_json(text: str) -> list[Counts]:
     """Read what :func:`to_json` wrote."""
-    pairs = [(torch.tensor(outcomes), np.array(counts)) for outcomes, counts in json.loads(text)]
-    return [Counts(outcomes, torch.from_numpy(counts)) for outcomes, counts in pairs]
+    return [
+        Counts(
+            torch.tensor([[int(bit) for bit in bits] for bits in one], dtype=torch.uint8),
+            torch.from_numpy(np.array(list(one.values()))),
+        )
+        for one in json.loads(text)
+    ]
+
+
+def _strings(counts: Counts) -> list[str]:
+    return ["".join(map(str, row)) for row in counts.rows.tolist()]

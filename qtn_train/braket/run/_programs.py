@@ -263,10 +263,11 @@ def to_counts(measurement_counts: Mapping[str, int], n_qubits: int) -> Counts:
     for bits in measurement_counts:
         if len(bits) != n_qubits or not set(bits) <= {"0", "1"}:
             raise ValueError(must_be("measurement_counts", f"of {n_qubits} bits", repr(bits)))
-    pairs = sorted((int(bits, 2), int(count)) for bits, count in measurement_counts.items())
-    outcomes, counts = ([pair[k] for pair in pairs if pair[1]] for k in (0, 1))
+    pairs = sorted((bits, int(count)) for bits, count in measurement_counts.items() if count)
+    rows = [[int(bit) for bit in bits] for bits, _ in pairs]
     return Counts(
-        torch.tensor(outcomes, dtype=torch.int64), torch.tensor(counts, dtype=torch.int64)
+        torch.tensor(rows, dtype=torch.uint8).reshape(-1, n_qubits),
+        torch.tensor([count for _, count in pairs], dtype=torch.int64),
     )
 
 

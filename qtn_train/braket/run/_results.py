@@ -136,11 +136,7 @@ def _counts(
         return f"it measured the qubits {list(measured)}, not {list(labels)}"
     rows, weights = rows[weights > 0], weights[weights > 0]
     bits = rows[:, [list(measured).index(label) for label in labels]]
-    numbers = bits @ (1 << np.arange(len(labels))[::-1])  # qubit 0 is the most significant bit
-    outcomes, inverse = np.unique(numbers, return_inverse=True)
-    totals = np.zeros(len(outcomes), dtype=np.int64)
-    np.add.at(totals, inverse, weights)
-    return Counts(torch.from_numpy(outcomes), torch.from_numpy(totals))
+    return Counts.added(torch.from_numpy(bits.astype(np.uint8)), torch.from_numpy(weights))
 
 
 def _beside(name: str, member: str) -> str:

@@ -1,8 +1,8 @@
-"""Engines that count shots: probabilities as relative frequencies, gradients from counts.
+"""Engines that count shots: estimates of what was declared, gradients from counts.
 
-    CountingEngine ── forward: 1 batch, 1 circuit ──► frequencies ──► v over the outcomes
-          ▲                                                                │
-          └──────── backward: 1 batch, all circuits of a Plan ◄────────────┘
+    CountingEngine ── forward: 1 batch, a circuit for each basis ──► numbers ──► v over the numbers
+          ▲                                                                         │
+          └────── backward: 1 batch, all circuits of a Plan in each basis ◄─────────┘
 
 A subclass says how a batch of circuits is executed, and nothing else. All randomness is a function
 of ``seed`` and ``position``, the number of batches before: ``position`` alone is the state to save.
@@ -12,23 +12,26 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
+from ... import _html as html
 from ..._random import raw_bits
 from ..._types import ComplexDtype
 from ...circuits import Circuit
 from ...errors import UnsupportedByEngine, must_be, positive_int
-from ...measurements._base import Measurement
+from ...measurements._base import Cotangent, Measurement
+from ...measurements._correlators import PauliCorrelators
 from ...measurements._counts import Counts, Program
 from ...measurements._estimators import GradientMethod, check_options, make_plan, n_circuits
-from ...measurements._pauli import PauliSum
+from ...measurements._expectation import Expectation
+from ...measurements._pauli import PauliString, PauliSum, coefficients, parse_terms
 from ...measurements._probabilities import Probabilities
-from ...measurements._readout import Readout, calibration_programs, check_size
-from .._base import Engine, State, bits_of, register_engine
+from ...measurements._readout import Readout, calibration_programs
+from .._base import Engine, State, register_engine
 from .._once import once
 from .._transforms import plainly
 
@@ -45,25 +48,27 @@ class EstimatedState(State):
 
     Attributes:
         reads: The measurement that was declared.
-        counts: All that was counted; with readout mitigation the corrected distribution.
-        shots: The number of shots behind it.
+        counts: All that was counted in each of its bases; for probabilities with readout mitigation
+            the corrected distribution.
+        shots: The number of shots in each basis.
     """
 
     def __init__(
         self,
         reads: Measurement,
-        counts: Counts,
+        read: Sequence[Counts],
         shots: int,
-        circuit: Circuit,
         *,
+        readout: Readout | None = None,
         like: Tensor | None = None,
         smoothing: float = 0.0,
         pullback: _Pullback | None = None,
     ) -> None:
         self.reads = reads
-        self.counts = counts
+        self.counts = tuple(read) if readout is None else tuple(reads.mitigated(read, readout))
         self.shots = shots
-        self._n_qubits = circuit.n_qubits
+        self._read = tuple(read)
+        self._readout = readout
         self._like = torch.zeros(0) if like is None else like
         self._smoothing = smoothing
         self._pullback = pullback
@@ -71,37 +76,88 @@ class EstimatedState(State):
     @property
     def n_qubits(self) -> int:
         """Number of qubits."""
-        return self._n_qubits
+        return self._read[0].n_qubits
+
+    def _estimates(self, start: int, stop: int) -> Tensor:
+        values = self.reads.estimates(self.counts, start, stop, self._readout)
+        return values if self._pullback is None else self._pullback.read(values, start)
 
     def _probs(self, start: int, stop: int) -> Tensor:
         if not isinstance(self.reads, Probabilities):
-            expected = "Probabilities() to read probabilities"
-            hint = "Give prepare() reads=Probabilities()."
-            raise UnsupportedByEngine(must_be("reads", expected, repr(self.reads), hint))
-        frequencies = self.counts.dense(start, stop)
-        if self._pullback is not None:
-            frequencies = self._pullback.read(frequencies, start)
+            raise UnsupportedByEngine(self._undeclared("probabilities", "Probabilities()"))
+        frequencies = self._estimates(start, stop)
         if self._smoothing and self.shots:
             added = self._smoothing / self.shots
             frequencies = (frequencies + added) / (1 + added * 2**self.n_qubits)
         return frequencies.to(self._like)
 
     def _expectations(self, sums: list[PauliSum]) -> Tensor:
-        expected = "Expectation(terms) to read expectations"
-        hint = "Give prepare() reads=Expectation(terms)."
-        raise UnsupportedByEngine(must_be("reads", expected, repr(self.reads), hint))
+        asked = [coefficients(each) for each in sums]
+        declared = self._declared
+        if not all(each in declared for each in asked):
+            raise UnsupportedByEngine(self._undeclared("expectations", "Expectation(terms)"))
+        numbers = [declared.index(each) for each in asked]
+        first, n_asked = numbers[0], len(numbers)
+        if numbers == list(range(first, first + n_asked)):
+            return self._estimates(first, first + n_asked).to(self._like)
+        values = [self._estimates(number, number + 1) for number in numbers]
+        return torch.cat(values).to(self._like)
+
+    def _correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
+        own = f"PauliCorrelators({order}, {bases!r})"
+        if self.reads != PauliCorrelators(order, bases):
+            raise UnsupportedByEngine(self._undeclared("correlators", own))
+        return self._estimates(start, stop).to(self._like)
+
+    @cached_property
+    def _declared(self) -> list[dict[PauliString, float]]:
+        """The sums that were declared: of each string its coefficient."""
+        if not isinstance(self.reads, Expectation):
+            return []
+        sums = (parse_terms(each, self.n_qubits) for each in self.reads.terms)
+        return [coefficients(each) for each in sums]
+
+    def _amplitudes(self, start: int, stop: int) -> Tensor:
+        expected = "of an engine that holds amplitudes, such as StatevectorEngine"
+        hint = "No `reads=` of a counting engine gives them."
+        raise UnsupportedByEngine(must_be("state", expected, "counts", hint))
+
+    def _undeclared(self, numbers: str, measurement: str) -> str:
+        expected = f"declared as {measurement} to read such {numbers}"
+        hint = f"Give prepare() reads={measurement}."
+        return must_be("reads", expected, repr(self.reads), hint)
+
+    def standard_errors(self, start: int, stop: int) -> Tensor:
+        """Return the standard errors of the declared numbers start … stop−1, by the shots.
+
+        Args:
+            start: First outcome or sum, at least 0.
+            stop: One past the last.
+
+        Returns:
+            Non-negative floats without gradient.
+        """
+        return self.reads.errors(self._read, start, stop, self._readout).to(self._like)
 
     def diagnostics(self) -> dict[str, float]:
-        """Return the shots, and how many different outcomes they showed."""
-        return {"shots": float(self.shots), "outcomes_seen": float(len(self.counts.outcomes))}
+        """Return the shots in all bases, and how many different outcomes they showed."""
+        seen = sum(len(each.counts) for each in self.counts)
+        return {"shots": float(self.shots * len(self.counts)), "outcomes_seen": float(seen)}
 
-    def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
-        # Drawn again from all that was counted: a bootstrap sample.
-        weights = self.counts.counts.double()
-        return self.counts.outcomes[torch.multinomial(weights, shots, True, generator=rng)]
+    def _picture(self) -> str:
+        if isinstance(self.reads, Probabilities):
+            return super()._picture()
+        n_shown = min(self.reads.n_values(self.n_qubits), 64)
+        values = self.reads.estimates(self.counts, 0, n_shown, self._readout)
+        return html.bars(values.abs().tolist(), f"sizes of the first {n_shown} values")
 
     def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
-        return bits_of(self._sample(shots, rng), self.n_qubits)
+        # Drawn again from all that was counted: a bootstrap sample.
+        if not isinstance(self.reads, Probabilities):
+            raise UnsupportedByEngine(self._undeclared("samples", "Probabilities()"))
+        (counts,) = self.counts
+        drawn = torch.multinomial(counts.counts.double(), shots, True, generator=rng)
+        return counts.rows[drawn]
 
 
 class _Pullback:
@@ -117,9 +173,7 @@ class _Pullback:
         estimate: Gives the gradient by the angles for the cotangents, each with its first number.
     """
 
-    def __init__(
-        self, angles: Tensor, estimate: Callable[[list[tuple[int, Tensor]]], Tensor]
-    ) -> None:
+    def __init__(self, angles: Tensor, estimate: Callable[[list[Cotangent]], Tensor]) -> None:
         self.estimate = estimate
         self._waiting: list[tuple[int, int, Tensor]] = []
         self._token: Tensor = _Token.apply(angles, self)  # type: ignore[no-untyped-call]
@@ -133,7 +187,7 @@ class _Pullback:
         """Keep the cotangent of one reading."""
         self._waiting.append((_backward_pass(), start, cotangent))
 
-    def take(self) -> list[tuple[int, Tensor]]:
+    def take(self) -> list[Cotangent]:
         """Return what this backward pass left; what is of one that failed is dropped."""
         now = _backward_pass()
         taken = [(start, cotangent) for number, start, cotangent in self._waiting if number == now]
@@ -197,14 +251,16 @@ class _Read(torch.autograd.Function):
 class CountingEngine(Engine):
     """Base of the engines that estimate probabilities and gradients from counted shots.
 
-    ``prepare`` executes one batch that holds the circuit (with ``mitigate_readout`` also two
-    calibration circuits); a backward pass executes one batch that holds the circuits of the
-    gradient estimate. Nothing else is executed. An implementer defines :meth:`_measure`,
+    ``prepare`` executes one batch that holds the programs of the declared measurement, the circuit
+    in each of its bases (with ``mitigate_readout`` also two calibration circuits); a backward pass
+    executes one batch that holds the circuits of the gradient estimate, each in each basis. Nothing
+    else is executed. An implementer defines :meth:`_measure`,
     ``max_qubits`` and ``simulator``.
 
-    Readout mitigation inverts the confusion matrices. Forward probabilities are projected on the
-    simplex afterwards; the gradient takes the inverse alone, which is linear in the counts, so that
-    it stays unbiased, up to the calibration's own error of order 1/shots.
+    Readout mitigation undoes each qubit's errors. For expectation values the signs read are
+    corrected column by column. For probabilities the confusion matrices are inverted, and forward
+    ones projected on the simplex afterwards; the gradient takes the inverse alone, which is linear
+    in the counts, so that it stays unbiased, up to the calibration's own error of order 1/shots.
 
     Args:
         shots: Shots of each execution.
@@ -213,8 +269,8 @@ class CountingEngine(Engine):
         seed: Seed of all that is random.
         step: Length of SPSA's step in every angle, in radians; its bias is O(step²).
         n_shifts: Places that ``"random-shift"`` takes; a fourth of them by default.
-        mitigate_readout: Whether errors of the readout are measured and inverted, for circuits of
-            at most 20 qubits.
+        mitigate_readout: Whether errors of the readout are measured and undone; probabilities only
+            for circuits of at most 20 qubits.
         dtype: Precision; the probabilities have the real type of the same width.
 
     Raises:
@@ -309,49 +365,38 @@ class CountingEngine(Engine):
             and angles.requires_grad
             and torch.is_grad_enabled()
         )
-        self._check(circuit, reads, wants_gradient)
-        row, counts, readout = plainly(partial(self._run_once, circuit), angles, engine=_WHO)
+        if wants_gradient:
+            n_circuits(circuit, self.gradient, self.n_shifts)
+        if self.mitigate_readout:
+            reads.check_mitigation(circuit.n_qubits)
+        row = angles.detach().to("cpu", torch.float64)
+        programs = [Program(each, row[None]) for each in reads.programs(circuit)]
+        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
+        executed = [rows[0] for rows in self._batch([*programs, *calibrations])]
+        readout = None
+        if self.mitigate_readout:
+            *executed, zeros, ones = executed
+            readout = Readout.measured(zeros, ones, circuit.n_qubits)
         pullback = None
         if wants_gradient:
-            pullback = _Pullback(angles, partial(self._gradient, circuit, row, readout))
+            pullback = _Pullback(angles, partial(self._gradient, circuit, row, reads, readout))
         return EstimatedState(
             reads,
-            counts,
+            executed,
             self.shots,
-            circuit,
+            readout=readout,
             like=torch.zeros(0, dtype=self.real_dtype, device=angles.device),
             smoothing=self.smoothing,
             pullback=pullback,
         )
 
-    def _run_once(self, circuit: Circuit, angles: Tensor) -> tuple[Tensor, Counts, Readout | None]:
-        """Execute the circuit; return the angles, float64 on the CPU, counts and calibration."""
-        row = angles.to("cpu", torch.float64)
-        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
-        executed = self._batch([Program(circuit, row[None]), *calibrations])
-        counts, *calibration = [rows[0] for rows in executed]
-        if not calibration:
-            return row, counts, None
-        zeros, ones = calibration
-        readout = Readout.measured(zeros, ones, circuit.n_qubits)
-        return row, readout.corrected(counts), readout
-
-    def _check(self, circuit: Circuit, reads: Measurement, wants_gradient: bool) -> None:
-        """Refuse, before anything is executed, what would fail later."""
-        if not isinstance(reads, Probabilities):
-            hint = "Take StatevectorEngine() or MPSEngine() instead."
-            raise UnsupportedByEngine(must_be("reads", "Probabilities()", repr(reads), hint))
-        if wants_gradient:
-            n_circuits(circuit, self.gradient, self.n_shifts)
-        if self.mitigate_readout:
-            check_size(circuit.n_qubits)
-
     def _gradient(
         self,
         circuit: Circuit,
         angles: Tensor,
+        reads: Measurement,
         readout: Readout | None,
-        cotangents: list[tuple[int, Tensor]],
+        cotangents: list[Cotangent],
     ) -> Tensor:
         """Execute the circuits of a gradient estimate; return Jᵀv, float64 on the CPU."""
         assert self.gradient is not None
@@ -366,14 +411,14 @@ class CountingEngine(Engine):
         )
         if not len(plan.program.angles):  # no gate takes an angle
             return torch.zeros_like(angles)
-        if readout is not None:
-            dense = torch.zeros(2**circuit.n_qubits, dtype=torch.float64)
-            for start, cotangent in cotangents:
-                dense[start : start + len(cotangent)] += cotangent
-            cotangents = [(0, readout.pull_back(dense))]
-        (executed,) = self._batch([plan.program])
-        means = [sum(counts.mean(v, start) for start, v in cotangents) for counts in executed]
-        return plan.gradient(torch.tensor(means, dtype=torch.float64))
+        functionals = reads.functionals(circuit.n_qubits, cotangents, readout)
+        programs = [
+            Program(each, plan.program.angles) for each in reads.programs(plan.program.circuit)
+        ]
+        means = torch.zeros(len(plan.program.angles), dtype=torch.float64)
+        for functional, rows in zip(functionals, self._batch(programs), strict=True):
+            means += torch.tensor([functional(counts) for counts in rows], dtype=torch.float64)
+        return plan.gradient(means)
 
 
 @register_engine
@@ -456,7 +501,7 @@ class SampledEngine(CountingEngine):
             for (circuit, row), seed in zip(rows, seeds, strict=True):
                 state = self.engine.prepare(circuit, row)
                 rng = torch.Generator().manual_seed(seed)
-                drawn.append(Counts.of(state.sample(self.shots, rng)))
+                drawn.append(Counts.of(state.sample_bits(self.shots, rng)))
         remaining = iter(drawn)
         return [[next(remaining) for _ in program.angles] for program in programs]
 

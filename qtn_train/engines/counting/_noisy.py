@@ -195,13 +195,13 @@ class NoisyEngine(CountingEngine):
 
     def _count(self, probs: Tensor, seed: int) -> Counts:
         if not self.shots:
-            return Counts(torch.arange(len(probs)), probs)
+            return Counts.exact(probs)
         # One binomial number an outcome: as fast for ten million shots as for ten.
         rng = np.random.Generator(np.random.Philox(seed))
         shares = probs.clamp_min(0).numpy()
         drawn = torch.from_numpy(rng.multinomial(self.shots, shares / shares.sum()))
         outcomes = drawn.nonzero().reshape(-1)
-        return Counts(outcomes, drawn[outcomes])
+        return Counts.of_outcomes(outcomes, drawn[outcomes], len(probs).bit_length() - 1)
 
     def __repr__(self) -> str:
         noise = f"two_qubit_error={self.two_qubit_error:g}, readout_error={self.readout_error}"

@@ -23,8 +23,9 @@ from ..._types import ComplexDtype
 from ...circuits import Circuit
 from ...errors import UnsupportedByEngine, must_be
 from ...measurements._base import Measurement
+from ...measurements._counts import bits_of
 from ...measurements._pauli import PauliSum
-from .._base import Engine, State, bits_of, draw, register_engine
+from .._base import Engine, State, draw, register_engine
 from .._slots import in_slots
 from .._transforms import is_transformed
 from ._blocks import block_plan

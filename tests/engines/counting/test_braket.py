@@ -21,7 +21,9 @@ from qtn_train.braket.stand_in import _execute
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
 from qtn_train.engines import Engine, MPSEngine, SampledEngine, StatevectorEngine
 from qtn_train.engines.counting._braket import BraketEngine
+from qtn_train.engines.counting._recorded import RecordedEngine
 from qtn_train.errors import JournalError, UnsupportedByEngine
+from qtn_train.measurements import Expectation, Measurement, PauliCorrelators
 from qtn_train.measurements._counts import Counts, Program
 from tests.braket.sessions import aws_session
 
@@ -56,7 +58,7 @@ def start(service: Any, tmp_path: Path) -> Any:
 def step(engine: Engine, angles: Tensor = ANGLES) -> tuple[Tensor, Tensor]:
     """Return probabilities and the gradient of a fixed function of them."""
     leaf = angles.clone().requires_grad_()
-    probs = engine.prepare(CIRCUIT, leaf, OUTCOMES).probs(0, OUTCOMES)
+    probs = engine.prepare(CIRCUIT, leaf).probs(0, OUTCOMES)
     (probs @ torch.linspace(-1, 1, OUTCOMES, dtype=probs.dtype)).backward()
     assert leaf.grad is not None
     return probs.detach(), leaf.grad
@@ -272,6 +274,49 @@ def test_a_finished_run_is_read_from_its_journal(
         again.prepare(CIRCUIT, ANGLES)
 
 
+@pytest.mark.parametrize(
+    "reads", [Expectation([{"ZZI": 1.0, "XXI": -0.5}, "IYY"]), PauliCorrelators(2)], ids=str
+)
+def test_other_measurements_on_a_device_and_from_its_journal(
+    service: Any, start: Start, tmp_path: Path, reads: Measurement
+) -> None:
+    options: dict[str, Any] = {"gradient": "spsa", "journal": tmp_path / "run.sqlite", "step": 0.3}
+
+    def measured(engine: Engine) -> tuple[Tensor, Tensor]:
+        leaf = ANGLES.clone().requires_grad_()
+        values = reads.values(engine.prepare(CIRCUIT, leaf, reads), 0, reads.n_values(3))
+        (grad,) = torch.autograd.grad(values.square().sum(), leaf)
+        return values.detach(), grad
+
+    engine = start(shots=2000, **options)
+    first = measured(engine)
+    state = StatevectorEngine(dtype="complex128").prepare(CIRCUIT, ANGLES)
+    exact_values = reads.values(state, 0, reads.n_values(3))
+    assert float((first[0] - exact_values).abs().max()) < 1.5
+    assert len(service.ledger()) == 2
+    engine.close()
+    for mine, other in zip(measured(RecordedEngine(options["journal"])), first, strict=True):
+        assert torch.equal(mine, other)
+    assert len(service.ledger()) == 2
+
+
+def test_what_was_not_declared_costs_nothing(service: Any, start: Start) -> None:
+    engine = start()
+    state = engine.prepare(CIRCUIT, ANGLES, Expectation("ZZI"))
+    paid = engine.spent_usd
+    for ask in (
+        lambda: state.probs(0, 8),
+        lambda: state.expectation("XXI"),
+        lambda: state.correlators(2),
+        lambda: state.sample(5, seed=0),
+        state.amplitudes,
+    ):
+        with pytest.raises(UnsupportedByEngine, match="reads="):
+            ask()
+    assert len(service.ledger()) == 1
+    assert engine.spent_usd == paid
+
+
 # Descriptions
 
 
@@ -292,7 +337,8 @@ def test_what_it_says_of_itself(start: Start) -> None:
 def test_its_description_builds_it_again() -> None:
     engine = BraketEngine("local:dm", 10, gradient="random-shift", n_shifts=3, dtype="complex128")
     config = json.loads(json.dumps(engine.config()))
-    again = BraketEngine(**config)
+    again = Engine.from_config(config)
+    assert isinstance(again, BraketEngine)
     assert again.config() == config
     assert again.target.name == "local:dm"
 
@@ -340,7 +386,7 @@ def test_a_journal_of_another_run(start: Start, tmp_path: Path) -> None:
 def test_too_many_qubits(start: Start) -> None:
     circuit = ansatz.ry_cx_chain(21, 1)
     with pytest.raises(UnsupportedByEngine, match="at most 20 on IQM Garnet; got 21"):
-        start().prepare(circuit, torch.zeros(circuit.n_angles), 4)
+        start().prepare(circuit, torch.zeros(circuit.n_angles))
 
 
 def test_a_placement_that_is_not_connected(start: Start) -> None:
@@ -382,6 +428,6 @@ def test_outcomes_and_counts_agree_with_the_sampled_engine() -> None:
         SampledEngine(StatevectorEngine(), 64),
     ):
         state = engine.prepare(CIRCUIT, ANGLES)
-        assert isinstance(state.counts, Counts)
-        assert state.counts.shots == 64
+        assert isinstance(state.counts[0], Counts)
+        assert state.counts[0].shots == 64
         assert float(state.probs(0, OUTCOMES).sum()) == pytest.approx(1.0)

@@ -83,10 +83,10 @@ def test_mitigation_undoes_the_readout_and_nothing_else() -> None:
 
 def test_counts_come_from_the_noisy_distribution() -> None:
     engine = noisy(100_000, two_qubit_error=0.02, readout_error=(0.02, 0.05), seed=4)
-    counts = engine.prepare(CIRCUIT, ANGLES).counts
+    counts = engine.prepare(CIRCUIT, ANGLES).counts[0]
     assert counts.shots == 100_000
     expected = probs(noisy(two_qubit_error=0.02, readout_error=(0.02, 0.05)))
-    seen = counts.dense(8).numpy() * 100_000
+    seen = counts.dense(0, 8).numpy() * 100_000
     assert chisquare(seen, expected.numpy() * 100_000).pvalue > tolerances.P_VALUE
 
 
@@ -124,9 +124,9 @@ def test_the_same_seed_and_position_give_the_same_counts() -> None:
 
 
 def test_many_shots_cost_no_more() -> None:
-    counts = noisy(10**12).prepare(CIRCUIT, ANGLES).counts
+    counts = noisy(10**12).prepare(CIRCUIT, ANGLES).counts[0]
     assert counts.shots == 10**12
-    torch.testing.assert_close(counts.dense(8), true_probs(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(counts.dense(0, 8), true_probs(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

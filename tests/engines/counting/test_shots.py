@@ -11,6 +11,7 @@ from scipy.stats import chisquare
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import EstimatedState, MPSEngine, SampledEngine, StatevectorEngine
 from qtn_train.measurements import Counts, Probabilities
+from qtn_train.measurements._counts import bits_of
 
 CIRCUIT = ansatz.u3_cu3_ring(4, 2)
 ANGLES = torch.from_numpy(np.random.default_rng(0).uniform(-np.pi, np.pi, CIRCUIT.n_angles))
@@ -23,8 +24,8 @@ def sampled(shots: int = 1000, seed: int = 1) -> SampledEngine:
 def test_frequencies_are_counts_over_shots() -> None:
     state = sampled(1000).prepare(CIRCUIT, ANGLES)
     assert isinstance(state, EstimatedState)
-    assert (state.shots, state.counts.shots, state.n_qubits) == (1000, 1000, 4)
-    seen = len(state.counts.outcomes)
+    assert (state.shots, state.counts[0].shots, state.n_qubits) == (1000, 1000, 4)
+    seen = len(state.counts[0].outcomes)
     assert state.diagnostics() == {"shots": 1000.0, "outcomes_seen": float(seen)}
     counts = state.probs(0, 16) * 1000
     torch.testing.assert_close(counts, counts.round(), atol=1e-9, rtol=0)
@@ -65,8 +66,8 @@ def test_capabilities_and_repr() -> None:
 
 
 def test_resampling_draws_from_the_frequencies() -> None:
-    counts = Counts(torch.tensor([1, 6]), torch.tensor([1, 3]))
-    state = EstimatedState(Probabilities(), counts, shots=4, circuit=Circuit(3, (), 0))
+    counts = Counts.of_outcomes(torch.tensor([1, 6]), torch.tensor([1, 3]), 3)
+    state = EstimatedState(Probabilities(), [counts], shots=4)
     drawn = state.sample(4000, torch.Generator().manual_seed(0))
     assert set(drawn.tolist()) == {1, 6}, "also outcomes that were not asked for"
     observed = np.bincount(drawn.numpy())[[1, 6]]
@@ -74,7 +75,8 @@ def test_resampling_draws_from_the_frequencies() -> None:
 
 
 def test_counts() -> None:
-    counts = Counts.of(torch.tensor([5, 0, 5, 2]))
+    counts = Counts.of(bits_of(torch.tensor([5, 0, 5, 2]), 3))
+    assert counts.rows.tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 1]]
     assert counts.outcomes.tolist() == [0, 2, 5]
     assert counts.counts.tolist() == [1, 1, 2]
     assert (counts.shots, counts.frequencies.tolist()) == (4, [0.25, 0.25, 0.5])
@@ -82,7 +84,7 @@ def test_counts() -> None:
     assert counts.dense(2, 7).tolist() == [0.25, 0, 0, 0.5, 0]
     assert counts.mean(torch.tensor([4.0, 100.0, 8.0]).double()) == 3
     assert counts.mean(torch.tensor([8.0, 100.0, 100.0, 2.0]).double(), 2) == 3
-    exact = Counts(torch.tensor([0, 1]), torch.tensor([0.25, 0.75]))
+    exact = Counts.exact(torch.tensor([0.25, 0.75]))
     assert (exact.shots, exact.frequencies.tolist()) == (0, [0.25, 0.75])
 
 
@@ -93,7 +95,7 @@ def test_forty_qubits(gradient: Any) -> None:
     angles = torch.linspace(0.05, 0.2, 40).requires_grad_()
     state = engine.prepare(circuit, angles)
     assert isinstance(state, EstimatedState)
-    assert state.counts.shots == 200
+    assert state.counts[0].shots == 200
     assert int(state.sample(50, torch.Generator().manual_seed(0)).max()) >= 2**30
     probs = state.probs(0, 1000)
     assert 0 < float(probs.detach()[0]) <= 1
@@ -127,3 +129,30 @@ def test_shots_of_shots_are_refused() -> None:
 def test_the_inner_engine_checks_its_input() -> None:
     with pytest.raises(ValueError, match=r"`angles` must be of shape \(1,\); got \(2,\)"):
         sampled().prepare(Circuit.builder(1).rx(0).build(), torch.zeros(2))
+
+
+@pytest.mark.parametrize("n_qubits", [5, 31, 62, 63, 64, 65, 200])
+def test_counts_of_any_width(n_qubits: int) -> None:
+    rng = np.random.default_rng(n_qubits)
+    edge = 2 ** (n_qubits - 1)
+    near = [edge + int(d) for d in rng.integers(-9, 9, 60)]
+    numbers = [number % 2**n_qubits for number in [*near, 0, 1, 2**n_qubits - 1]]
+    drawn = [[int(bit) for bit in format(number, f"0{n_qubits}b")] for number in numbers]
+    counts = Counts.of(torch.tensor(drawn, dtype=torch.uint8))
+    distinct = sorted(set(numbers))
+    assert ["".join(map(str, row)) for row in counts.rows.tolist()] == [
+        format(number, f"0{n_qubits}b") for number in distinct
+    ]
+    assert counts.counts.tolist() == [numbers.count(number) for number in distinct]
+    assert (counts.shots, counts.n_qubits) == (len(numbers), n_qubits)
+    for start, stop in ((0, 3), (edge - 7, edge + 7), (2**n_qubits - 4, 2**n_qubits)):
+        dense = counts.dense(start, stop) * len(numbers)
+        assert dense.round().tolist() == [numbers.count(k) for k in range(start, stop)]
+        values = torch.arange(1.0, stop - start + 1, dtype=torch.float64)
+        expected = sum(float(values[k - start]) for k in numbers if start <= k < stop)
+        assert counts.mean(values, start) * len(numbers) == pytest.approx(expected)
+    if n_qubits <= 63:
+        assert counts.outcomes.tolist() == distinct
+    else:
+        with pytest.raises(ValueError, match="`n_qubits` must be at most 63 for outcome numbers"):
+            counts.outcomes  # noqa: B018
