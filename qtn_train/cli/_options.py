@@ -23,7 +23,9 @@ _HELP: dict[str, tuple[str, type, str]] = {
     ),
     "n_layers": (CIRCUIT, int, "Layers of the circuit."),
     "n_qubits": (CIRCUIT, int, "Qubits; as few as the weights need by default."),
-    "measurement": (CIRCUIT, str, "What is read of the state: probabilities."),
+    "measurement": (
+        CIRCUIT, str, "probabilities (the default), or correlators: pauli-1, pauli-2 or pauli-3.",
+    ),
     "mapping": (CIRCUIT, str, "What turns values into weights: mlp or tensor-train."),
     "bond_dim": (CIRCUIT, int, "Bond dimension of --mapping tensor-train; 4 by default."),
     "weights_per_outcome": (

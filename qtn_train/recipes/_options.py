@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
+from itertools import count
 from typing import Any, Literal
 
 import torch
@@ -39,7 +40,7 @@ from ..errors import (
 from ..generators import CircuitGenerator, qubits_needed, values_needed
 from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
 from ..mapping import MappingModel, MLPMapping, TensorTrainMapping
-from ..measurements import Measurement, Probabilities
+from ..measurements import Measurement, PauliCorrelators, Probabilities
 from ..training import FitConfig, History, fit
 from ._defaults import Defaults, Recipe, defaults_for
 from ._settings import POSITIVE, REQUIRED, Setting, check_keys
@@ -47,12 +48,17 @@ from ._targets import count_weights, target_for
 
 EngineName = Literal["auto", "mps", "statevector", "braket"]
 MappingName = Literal["mlp", "tensor-train"]
-MeasurementName = Literal["probabilities"]
+MeasurementName = Literal["probabilities", "pauli-1", "pauli-2", "pauli-3"]
+_MEASUREMENTS = ("probabilities", "pauli-1", "pauli-2", "pauli-3")
 
 MAX_QUBITS, MAX_LAYERS = 4096, 100_000
 
 #: Layers times qubits: circuits of more gates take minutes to write down.
 MAX_SIZE = 1_000_000
+
+#: Ansatz and layers where correlators are read: every angle reaches some of them, and the bonds of
+#: a matrix product state stay at 8, however many qubits there are.
+SHALLOW = ("u3-cu3-chain", 3)
 
 #: Below this share of the exact state a truncated one trains a network to chance.
 LOWEST_FIDELITY = 0.01
@@ -77,7 +83,8 @@ class RunOptions:
         n_layers: Number of its layers; for another ansatz than the recipe's as many as give about
             as many angles.
         n_qubits: Number of qubits; as few as the weights need.
-        measurement_name: What is read of the state.
+        measurement_name: What is read of the state: the outcomes' probabilities, or the correlators
+            of one, two or three qubits.
         engine_name: What runs the circuit; ``"auto"`` is the cheapest exact simulator that fits.
         max_bond: Bond dimension at which the engine ``"mps"`` truncates.
         cutoff: Share of the norm that it may cut off besides.
@@ -118,7 +125,7 @@ class RunOptions:
     ansatz: str | None = _option(str, choices=tuple(ANSATZE))
     n_layers: int | None = _option(int, high=MAX_LAYERS)
     n_qubits: int | None = _option(int, high=MAX_QUBITS)
-    measurement_name: MeasurementName = _option(str, "probabilities", choices=("probabilities",))
+    measurement_name: MeasurementName = _option(str, "probabilities", choices=_MEASUREMENTS)
     engine_name: EngineName = _option(str, "auto", choices=("auto", "mps", "statevector", "braket"))
     max_bond: int | None = _option(int)
     cutoff: float | None = _option(float, low=0, high=0.5)
@@ -176,8 +183,12 @@ class RunOptions:
                 raise ValueError(_needs(name, "gradient", only, gradient))
 
     def _check_size(self) -> None:
+        if self.recipe == "published" and self.measurement_name != "probabilities":
+            raise ValueError(
+                _needs("recipe published", "measurement", "probabilities", self.measurement_name)
+            )
         n_weights = self.n_weights
-        needed = qubits_needed(n_weights, self.weights_per_outcome)
+        needed = self._qubits_needed
         if self.n_qubits is not None and self.n_qubits < needed:
             hint = f"{n_weights:,} weights need {needed} qubits."
             raise ValueError(must_be("n_qubits", f"at least {needed}", self.n_qubits, hint))
@@ -276,11 +287,31 @@ class RunOptions:
     def _seed(self) -> int:
         return self._defaults.seed if self.seed is None else self.seed
 
+    @property
+    def _qubits_needed(self) -> int:
+        """As few qubits as give the mapping's values."""
+        if self.measurement_name == "probabilities":
+            return qubits_needed(self.n_weights, self.weights_per_outcome)
+        reads = self.measurement()
+        enough = (n for n in count(self._order) if reads.n_values(n) >= self.n_values)
+        return next(enough)
+
+    @property
+    def _order(self) -> int:
+        """Qubits of a correlator."""
+        return int(self.measurement_name.removeprefix("pauli-"))
+
     def _sizes(self) -> tuple[str, int, int]:
         """Return ansatz, qubits and layers."""
         defaults = self._defaults
+        if self.measurement_name != "probabilities":
+            return (
+                self.ansatz or SHALLOW[0],
+                self.n_qubits or self._qubits_needed,
+                (self.n_layers or SHALLOW[1]),
+            )
         ansatz = self.ansatz or defaults.ansatz
-        n_qubits = self.n_qubits or qubits_needed(self.n_weights, self.weights_per_outcome)
+        n_qubits = self.n_qubits or self._qubits_needed
         if self.n_layers is not None:
             return ansatz, n_qubits, self.n_layers
         n_angles = defaults.n_layers * _angles_of_a_layer(defaults.ansatz, n_qubits)
@@ -297,6 +328,8 @@ class RunOptions:
 
     def measurement(self) -> Measurement:
         """Return what is read of the state."""
+        if self.measurement_name != "probabilities":
+            return PauliCorrelators(self._order)
         return Probabilities("published" if self.recipe == "published" else "amplitude")
 
     def mapping(self) -> MappingModel:

@@ -20,7 +20,7 @@ from qtn_train.engines import StatevectorEngine
 from qtn_train.errors import Message, TruncationWarning, UnsupportedByEngine
 from qtn_train.hybrid import PUBLISHED_LAYOUT
 from qtn_train.mapping import MLPMapping
-from qtn_train.measurements import Probabilities
+from qtn_train.measurements import PauliCorrelators, Probabilities
 from qtn_train.recipes import (
     MAX_LAYERS,
     MAX_QUBITS,
@@ -117,7 +117,7 @@ def test_the_rate_of_the_mapping_stays_in_proportion() -> None:
         ("ansatz", "qft", "one of u3-cu3-ring, .*; got 'qft'"),
         ("engine", None, "one of auto, .*; got None"),
         ("engine", "qpu", "one of auto, mps, statevector, braket; got 'qpu'"),
-        ("measurement", "pauli-9", "one of probabilities"),
+        ("measurement", "pauli-9", "one of probabilities, pauli-1, .*; got 'pauli-9'"),
         ("mapping", "MLP", "one of mlp, tensor-train; got 'MLP'. Did you mean mlp"),
         ("recipe", "secret", "one of default, published; got 'secret'"),
         ("gradient", "adjoint", "one of parameter-shift, random-shift, spsa; got 'adjoint'"),
@@ -197,6 +197,7 @@ SOME: list[dict[str, Any]] = [
     {"engine": "mps", "max_bond": 7, "cutoff": 1e-3, "allow_truncation": True},
     {"shots": 10, "gradient": "spsa", "step": 0.2, "mitigate_readout": True},
     {"mapping": "tensor-train", "weights_per_outcome": 3, "seed": 2**40},
+    {"measurement": "pauli-2", "n_layers": 2},
     {"engine": "braket", "device": "local:sv", "shots": 0, "native": True, "placement": [3, 1]},
 ]
 
@@ -213,6 +214,24 @@ def test_json_both_ways(given: dict[str, Any]) -> None:
     assert complete.circuit() == options.circuit()
     assert complete.fit_config() == options.fit_config()
     assert hash(options) == hash(RunOptions.from_json(stored))
+
+
+def test_correlators_are_read_of_shallow_circuits() -> None:
+    options = RunOptions("mnist", measurement_name="pauli-2")
+    assert options.circuit() == ansatz.u3_cu3_chain(68, 3)
+    assert options.measurement() == PauliCorrelators(2)
+    for name, n_qubits in (("pauli-1", 44), ("pauli-2", 10), ("pauli-3", 8)):
+        assert RunOptions("iris", measurement_name=name).circuit().n_qubits == n_qubits
+    small = RunOptions("iris", measurement_name="pauli-2", epochs=1)
+    assert small.but(shots=50).shots_per_evaluation == 150
+    model = small.model()
+    assert model.generator.n_values == 131
+    (entry,) = small.fit(model, load_dataset("iris"), progress_bar=False).epochs
+    assert 0 < entry["train_loss"] < 2
+    with pytest.raises(ValueError, match=r"^`measurement` must be 'probabilities' with recipe"):
+        RunOptions("iris", measurement_name="pauli-2", recipe="published")
+    with pytest.raises(ValueError, match=r"^`n_qubits` must be at least 68; got 67"):
+        RunOptions("mnist", measurement_name="pauli-2", n_qubits=67)
 
 
 def test_options_cannot_be_changed() -> None:

@@ -179,7 +179,7 @@ def test_a_process_that_is_killed_ends_the_others(
 
 def test_a_wrong_option_is_told_once(server: Server, tmp_path: Path) -> None:
     ended = server.group(tmp_path, "train", "iris", "--layers", "0", "--out", tmp_path / "run")
-    assert only_line(ended) == "qtn-train: `--layers` must be a positive integer; got 0."
+    assert only_line(ended) == "qtn-train: `--layers` must be an integer from 1 to 100,000; got 0."
     assert ended[0][0] == 2
     assert not (tmp_path / "run").exists()
 
