@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ..errors import UnsupportedByEngine, must_be
 
@@ -33,6 +34,22 @@ class BatchFirst(torch.autograd.Function):
         made = cls.apply(*_folded(args, in_dims, info.batch_size))  # type: ignore[no-untyped-call]
         made = _unfolded(made, info.batch_size)
         return made, 0 if isinstance(made, Tensor) else (0,) * len(made)
+
+
+def applied(function: type[BatchFirst], *args: Any) -> Any:
+    """Apply a function inside of a backward pass; where nothing follows it, without a node.
+
+    Args:
+        function: The function.
+        *args: Its arguments.
+
+    Returns:
+        What it returns.
+    """
+    tensors = [arg for arg in args if isinstance(arg, Tensor)]
+    if torch.is_grad_enabled() or _in_forward_mode() or any(map(is_transformed, tensors)):
+        return function.apply(*args)  # type: ignore[no-untyped-call]
+    return function.forward(*args)
 
 
 def with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,15 +119,27 @@ def entered(angles: Float[Tensor, "*batch n_angles"], engine: Entered) -> Tensor
         engine: The engine that they enter.
 
     Returns:
-        A copy of the angles, differentiable in every mode.
+        The angles, differentiable in every mode.
 
     Raises:
         ValueError: An angle is NaN or infinite.
         UnsupportedByEngine: ``vmap`` over an engine that is not batched, or forward mode inside of
             forward mode.
     """
+    if not is_transformed(angles) and not _in_forward_mode():
+        _check(angles)
+        return angles
     made: Tensor = _Enter.apply(angles, engine)  # type: ignore[no-untyped-call]
     return made
+
+
+def _check(angles: Tensor) -> None:
+    if not bool(torch.isfinite(angles).all()):
+        raise ValueError(must_be("angles", "finite", "NaN or infinity"))
+
+
+def _in_forward_mode() -> bool:
+    return bool(forward_ad._current_level >= 0)
 
 
 def is_transformed(tensor: Tensor) -> bool:
@@ -198,8 +227,7 @@ class _Enter(torch.autograd.Function):
     @staticmethod
     @with_signature
     def forward(angles: Tensor, engine: Entered) -> Tensor:
-        if not bool(torch.isfinite(angles).all()):
-            raise ValueError(must_be("angles", "finite", "NaN or infinity"))
+        _check(angles)
         return angles.clone()
 
     @staticmethod

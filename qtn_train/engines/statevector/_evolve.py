@@ -22,7 +22,7 @@ from torch import Tensor
 from ...errors import UnsupportedByEngine
 from .._once import refused
 from .._slots import GateMatrices
-from .._transforms import FORWARD_TWICE, BatchFirst, batch_first
+from .._transforms import FORWARD_TWICE, BatchFirst, applied, batch_first
 from ._steps import Walk
 
 
@@ -99,8 +99,7 @@ class _Gather(BatchFirst):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        made: Tensor = _Collect.apply(grad, ctx.plan, ctx.n_values)  # type: ignore[no-untyped-call]
-        return made, None
+        return applied(_Collect, grad, ctx.plan, ctx.n_values), None
 
     @staticmethod
     def jvp(ctx: Any, change: Tensor, plan: None) -> Tensor:
@@ -163,8 +162,7 @@ class Evolve(BatchFirst):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         matrices, amplitudes = ctx.saved_tensors
-        made: Tensor = _Undo.apply(matrices, amplitudes.detach(), grad, ctx.plan)  # type: ignore[no-untyped-call]
-        return made, None
+        return applied(_Undo, matrices, amplitudes.detach(), grad, ctx.plan), None
 
     @staticmethod
     def jvp(ctx: Any, change: Tensor, plan: None) -> Tensor:

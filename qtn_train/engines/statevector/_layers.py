@@ -1,6 +1,6 @@
 """Circuits of RY and CX on a CPU: layers of rotations, each followed by one renumbering.
 
-    angles ──► turns (batch, layers, qubits) ──► real amplitudes (batch, 2**N)
+    angles ──► turns (batch, layers · qubits) ──► real amplitudes (batch, 2**N)
 
 All amplitudes are real, rotations of different qubits commute, and any number of CX is one
 permutation of the amplitudes. So a layer is all rotations up to the next CX in their way, and then
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...circuits import Circuit
-from .._transforms import BatchFirst, batch_first
+from .._transforms import BatchFirst, applied, batch_first
 from ._evolve import push, second
 from ._steps import Move, Order, Reordering, Step, Walk
 from ._tiles import each_state
@@ -77,23 +77,30 @@ class LayerPlan:
         Returns:
             Shape ``(batch, 2**N)``.
         """
+        made: Tensor = Layers.apply(angles, self, dtype)  # type: ignore[no-untyped-call]
+        return made
+
+    def turns(self, angles: Tensor) -> Tensor:
+        """Return by how much each qubit is turned in each layer, (batch, layers · qubits)."""
         turns = angles.new_zeros((len(angles), self.n_layers * self.n_qubits), dtype=torch.float64)
         chosen = angles[:, torch.from_numpy(self.angles)].double()
-        turns = turns.index_add(1, torch.from_numpy(self.slots), chosen)
-        turns = turns.view(len(angles), self.n_layers, -1)
-        made: Tensor = Layers.apply(turns, self, dtype)  # type: ignore[no-untyped-call]
-        return made
+        return turns.index_add(1, torch.from_numpy(self.slots), chosen)
+
+    def collected(self, grads: Tensor, like: Tensor) -> Tensor:
+        """Return the gradient of angles that are like others, out of that of the turns."""
+        chosen = grads[:, torch.from_numpy(self.slots)].to(like.dtype)
+        return torch.zeros_like(like).index_add(1, torch.from_numpy(self.angles), chosen)
 
 
 class Layers(BatchFirst):
-    """Rotations to amplitudes; the backward pass undoes them on state and cotangent together."""
+    """Angles to amplitudes; the backward pass undoes layers on state and cotangent together."""
 
     @staticmethod
     @batch_first
-    def forward(turns: Tensor, plan: LayerPlan, dtype: torch.dtype) -> Tensor:
+    def forward(angles: Tensor, plan: LayerPlan, dtype: torch.dtype) -> Tensor:
         from . import _layer_kernels
 
-        pairs = _pairs(turns, dtype)
+        pairs = _pairs(plan, angles, dtype)
         states = np.zeros((len(pairs), 2**plan.n_qubits), pairs.dtype)
         states[:, 0] = 1
 
@@ -105,33 +112,32 @@ class Layers(BatchFirst):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        turns, ctx.plan, ctx.dtype = inputs
-        ctx.save_for_backward(turns, output)
-        ctx.save_for_forward(turns)
+        angles, ctx.plan, ctx.dtype = inputs
+        ctx.save_for_backward(angles, output)
+        ctx.save_for_forward(angles)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        turns, amplitudes = ctx.saved_tensors
-        made: Tensor = _UndoLayers.apply(turns, amplitudes.detach(), grad, ctx.plan)  # type: ignore[no-untyped-call]
-        return made, None, None
+        angles, amplitudes = ctx.saved_tensors
+        return applied(_UndoLayers, angles, amplitudes.detach(), grad, ctx.plan), None, None
 
     @staticmethod
     def jvp(ctx: Any, change: Tensor, plan: None, dtype: None) -> Tensor:
-        (turns,) = ctx.saved_tensors
-        matrices, slopes = _rotations(turns, ctx.dtype)
-        along = change.reshape(len(change), -1, 1, 1, 1).to(ctx.dtype)
-        return push(ctx.plan.walk, matrices, slopes * along)
+        (angles,) = ctx.saved_tensors
+        matrices, slopes = _rotations(ctx.plan.turns(angles), ctx.dtype)
+        along = ctx.plan.turns(change).to(ctx.dtype)
+        return push(ctx.plan.walk, matrices, slopes * along[:, :, None, None, None])
 
 
 class _UndoLayers(BatchFirst):
-    """Cotangents of the amplitudes to the gradient of the turns."""
+    """Cotangents of the amplitudes to the gradient of the angles."""
 
     @staticmethod
     @batch_first
-    def forward(turns: Tensor, amplitudes: Tensor, grad: Tensor, plan: LayerPlan) -> Tensor:
+    def forward(angles: Tensor, amplitudes: Tensor, grad: Tensor, plan: LayerPlan) -> Tensor:
         from . import _layer_kernels
 
-        pairs = _pairs(turns, amplitudes.dtype)
+        pairs = _pairs(plan, angles, amplitudes.dtype)
         states = amplitudes.numpy().copy()
         cotangents = grad.contiguous().numpy().copy()
         out = np.zeros(pairs.shape[:3], pairs.dtype)
@@ -141,52 +147,53 @@ class _UndoLayers(BatchFirst):
             _layer_kernels.run_back(*both, pairs[number], plan.inverses, plan.which, out[number])
 
         each_state(one, len(out))
-        return torch.from_numpy(out).to(turns.dtype) / 2
+        return plan.collected(torch.from_numpy(out).flatten(1) / 2, angles)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        turns, _, grad, ctx.plan = inputs
-        ctx.save_for_backward(turns, grad)
-        ctx.save_for_forward(turns, grad)
+        angles, _, grad, ctx.plan = inputs
+        ctx.save_for_backward(angles, grad)
+        ctx.save_for_forward(angles, grad)
 
     @staticmethod
     def backward(ctx: Any, change: Tensor) -> tuple[Tensor, None, Tensor, None]:
-        turns, grad = ctx.saved_tensors
-        made, grad_change = _second(ctx.plan, turns, change, grad, torch.zeros_like(grad))
+        angles, grad = ctx.saved_tensors
+        made, grad_change = _second(ctx.plan, angles, change, grad, torch.zeros_like(grad))
         return made, None, grad_change, None
 
     @staticmethod
     def jvp(ctx: Any, change: Tensor, _: None, grad_change: Tensor, plan: None) -> Tensor:
-        turns, grad = ctx.saved_tensors
-        return _second(ctx.plan, turns, change, grad, grad_change)[0]
+        angles, grad = ctx.saved_tensors
+        return _second(ctx.plan, angles, change, grad, grad_change)[0]
 
 
-def _pairs(turns: Tensor, dtype: torch.dtype) -> NDArray[Any]:
-    """Cosine and sine of half the turns, (batch, layers, qubits, 2)."""
-    half = turns / 2
-    pairs: NDArray[Any] = torch.stack((half.cos(), half.sin()), -1).to(dtype).numpy()
-    return pairs
+def _pairs(plan: LayerPlan, angles: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    """Cosine and sine of half the turns, (batch, layers, qubits, 2), rounded last."""
+    half = plan.turns(angles.detach()).numpy() / 2
+    pairs = np.stack((np.cos(half), np.sin(half)), -1)
+    shape = (len(half), plan.n_layers, plan.n_qubits, 2)
+    made: NDArray[Any] = pairs.astype(np.float32 if dtype == torch.float32 else np.float64)
+    return made.reshape(shape)
 
 
 def _rotations(turns: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """All rotations, (batch, layers · qubits, 1, 2, 2), and their derivatives."""
-    half = turns.reshape(len(turns), -1) / 2
-    cos, sin = half.cos().to(dtype), half.sin().to(dtype)
-    shape = (*half.shape, 1, 2, 2)
+    cos, sin = (turns / 2).cos().to(dtype), (turns / 2).sin().to(dtype)
+    shape = (*turns.shape, 1, 2, 2)
     matrices = torch.stack((cos, -sin, sin, cos), -1).reshape(shape)
     return matrices, torch.stack((-sin, -cos, cos, -sin), -1).reshape(shape) / 2
 
 
 def _second(
-    plan: LayerPlan, turns: Tensor, changes: Tensor, grad: Tensor, grad_change: Tensor
+    plan: LayerPlan, angles: Tensor, changes: Tensor, grad: Tensor, grad_change: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How the gradient of the turns and the amplitudes change along a direction of the turns."""
-    matrices, slopes = _rotations(turns, grad.dtype)
-    along = changes.reshape(len(changes), -1, 1, 1, 1).to(grad.dtype)
+    """How the gradient of the angles and the amplitudes change along a direction of the angles."""
+    matrices, slopes = _rotations(plan.turns(angles), grad.dtype)
+    along = plan.turns(changes).to(grad.dtype)[:, :, None, None, None]
     grads, grad_changes, made = second(plan.walk, matrices, slopes * along, grad, grad_change)
     # ∂²M/∂θ² = −M/4
     change = (grad_changes * slopes - along * grads * matrices / 4).sum((2, 3, 4))
-    return change.reshape(turns.shape).to(turns.dtype), made
+    return plan.collected(change, angles), made
 
 
 @lru_cache(maxsize=64)
