@@ -61,6 +61,11 @@ class Circuit:
     def __len__(self) -> int:
         return len(self.gates)
 
+    def __hash__(self) -> int:
+        # Of a few gates: that of thousands takes milliseconds, at each step of a training.
+        some = self.gates[:: 1 + len(self.gates) // 16]
+        return hash((self.n_qubits, self.n_angles, len(self.gates), some))
+
     @staticmethod
     def builder(n_qubits: int) -> CircuitBuilder:
         """Return an empty builder for ``n_qubits`` qubits.

@@ -374,3 +374,13 @@ def test_importing_circuits_loads_neither_scipy_nor_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_hash_of_a_long_circuit_looks_at_few_gates(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit, same = ansatz.ry_cx_chain(13, 110), ansatz.ry_cx_chain(13, 110)
+    looked: list[Gate] = []
+    original = Gate.__hash__
+    monkeypatch.setattr(Gate, "__hash__", lambda gate: looked.append(gate) or original(gate))
+    assert hash(circuit) == hash(same) != hash(ansatz.ry_cx_chain(13, 109))
+    assert {circuit: 1}[same] == 1
+    assert len(looked) <= 17 * 5
