@@ -151,6 +151,11 @@ def is_transformed(tensor: Tensor) -> bool:
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
+def in_transform() -> bool:
+    """Return whether a transform of ``torch.func`` is at work."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
 def plainly(work: Callable[..., _T], *tensors: Tensor, engine: str) -> _T:
     """Return what work makes of plain tensors, without derivative, beneath ``torch.func.grad``.
 

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 from .._random import uniform
 from ..circuits import Circuit
 from ..engines import Engine, choose_engine
+from ..engines._transforms import in_transform
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel
 from ..measurements import Measurement, Probabilities
@@ -227,21 +229,27 @@ def mapped(
     Returns:
         All weights of all values.
     """
+    # Those of this call: when a chunk is made again, functional_call may have taken its own back.
+    tensors = dict((*mapping.named_parameters(), *mapping.named_buffers()))
 
     def weights(start: int, stop: int) -> Tensor:
-        out: Tensor = mapping(start, values(start, stop))
-        return out.reshape(-1)
+        chunk: Tensor = functional_call(mapping, tensors, (start, values(start, stop)))
+        return chunk.reshape(-1)
 
     if n_values <= chunk_size:
-        return weights(0, n_values)
+        out: Tensor = mapping(0, values(0, n_values))
+        return out.reshape(-1)
     n_chunks = -(-n_values // chunk_size)
     first, last = _shared.part_of(n_chunks) if is_shared else (0, n_chunks)
     chunks = []
     for start in range(first * chunk_size, last * chunk_size, chunk_size):
         stop = min(start + chunk_size, n_values)
-        chunks.append(
-            checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
-        )
+        if in_transform():  # torch.func refuses checkpoints: right, but nothing is forgotten
+            chunks.append(weights(start, stop))
+        else:
+            chunks.append(
+                checkpoint(weights, start, stop, use_reentrant=False, preserve_rng_state=False)
+            )
     if not is_shared:
         return torch.cat(chunks)
     # A process without a chunk takes part in the backward pass all the same.

@@ -162,7 +162,7 @@ class _UndoLayers(BatchFirst):
         return made, None, grad_change, None
 
     @staticmethod
-    def jvp(ctx: Any, change: Tensor, _: None, grad_change: Tensor, plan: None) -> Tensor:
+    def jvp(ctx: Any, change: Tensor, _: Any, grad_change: Tensor, plan: None) -> Tensor:
         angles, grad = ctx.saved_tensors
         return _second(ctx.plan, angles, change, grad, grad_change)[0]
 
