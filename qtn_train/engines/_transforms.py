@@ -151,7 +151,7 @@ def is_transformed(tensor: Tensor) -> bool:
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
-def in_transform() -> bool:
+def inside_transform() -> bool:
     """Return whether a transform of ``torch.func`` is at work."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 

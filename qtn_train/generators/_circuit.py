@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from .._random import uniform
 from ..circuits import Circuit
 from ..engines import Engine, choose_engine
-from ..engines._transforms import in_transform
+from ..engines._transforms import inside_transform
 from ..errors import must_be, positive_int
 from ..mapping import MappingModel
 from ..measurements import Measurement, Probabilities
@@ -244,7 +244,7 @@ def mapped(
     chunks = []
     for start in range(first * chunk_size, last * chunk_size, chunk_size):
         stop = min(start + chunk_size, n_values)
-        if in_transform():  # torch.func refuses checkpoints: right, but nothing is forgotten
+        if inside_transform():  # torch.func refuses checkpoints: right, but nothing is forgotten
             chunks.append(weights(start, stop))
         else:
             chunks.append(

@@ -27,6 +27,7 @@ from .._files import read_tensors, write_tensors
 from .._random import permutation, sha256, uniform
 from ..circuits import Circuit
 from ..engines import Engine
+from ..engines._transforms import inside_transform
 from ..errors import CheckpointError, must_be
 from ..generators import WeightGenerator, generator_from_config
 from ..generators._base import places
@@ -43,7 +44,7 @@ from ._identity import (
     fingerprint,
 )
 from ._layout import Layout
-from ._recompute import Passes, inside_transform, unwatch, watch
+from ._recompute import Passes, unwatch, watch
 from ._tensors import GeneratedTensor, copied, describe, has_sparse_gradient, owner, with_constants
 
 # A stored model may name sizes that are a little larger than all that it holds.

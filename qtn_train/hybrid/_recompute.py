@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointFunction
 
+from ..engines._transforms import inside_transform
 from ..errors import must_be
 
 _REENTRANT = "Give use_reentrant=False to torch.utils.checkpoint inside the target."
@@ -155,16 +156,11 @@ def _token(numbers: Tensor) -> weakref.ref[_Token] | None:
         return None
     token = _Token()
 
-    def done(_: Tensor) -> None:
+    def done(_: Tensor | None) -> None:
         token.done = True
 
     numbers.register_hook(done)
     return weakref.ref(token)
-
-
-def inside_transform() -> bool:
-    """Return whether this is called inside a transform of torch.func (vmap, grad, …)."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _refuse_reentrant() -> None:

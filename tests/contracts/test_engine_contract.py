@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple, get_args
 
@@ -433,6 +434,89 @@ REFUSED = {
 differentiable_engines = pytest.mark.parametrize(
     "case", (CASES | REFUSED).values(), ids=CASES | REFUSED
 )
+
+
+# Angles of any size
+
+
+@exact_engines
+@both_dtypes
+@pytest.mark.parametrize("size", [1e5, 1e7, 1e12])
+@pytest.mark.parametrize("make", [fixed_circuit, lambda: ANSATZE["ry-cx-chain"](6, 2)])
+def test_large_angles(
+    case: EngineCase, dtype: ComplexDtype, size: float, make: Callable[[], Circuit]
+) -> None:
+    # As exact as float64 angles are: their rounding, and an amplitude's.
+    circuit = make()
+    atol = tolerances.AMPLITUDE[dtype] + circuit.n_angles * size * 2**-52
+    near = random_angles(circuit)
+    angles = near + 4 * np.pi * np.round(size / (4 * np.pi))
+    engine = case.make(dtype)
+    probs = engine.prepare(circuit, torch.from_numpy(angles)).probs(0, 2**circuit.n_qubits)
+    assert np.abs(probs.numpy() - oracle_probs(circuit, angles)).max() < atol
+    grads = [gradient(engine, circuit, values) for values in (angles, near)]
+    single = tolerances.SINGLE_GRADIENT if dtype == "complex64" else 0
+    assert np.abs(grads[0] - grads[1]).max() < single + 10 * atol
+
+
+@exact_engines
+def test_a_float32_angle_counts_as_it_is(case: EngineCase) -> None:
+    circuit = fixed_circuit()
+    angles = torch.from_numpy(1e6 * random_angles(circuit)).float()
+    probs = case.make("complex64").prepare(circuit, angles).probs(0, 32)
+    expected = oracle_probs(circuit, angles.double().numpy())
+    assert np.abs(probs.numpy() - expected).max() < tolerances.AMPLITUDE["complex64"]
+
+
+@pytest.mark.parametrize("case", SHOTS.values(), ids=SHOTS)
+def test_large_angles_of_counted_shots(case: EngineCase) -> None:
+    circuit = fixed_circuit()
+    near = random_angles(circuit)
+    far = near + 4 * np.pi * 1e6
+    counts = [case.make("complex64").prepare(circuit, torch.from_numpy(a)) for a in (near, far)]
+    first, second = (state.probs(0, 32) for state in counts)
+    assert (first - second).abs().max() < 1e-3  # the same draws, but for a few of 20,000
+
+
+# Inference mode
+
+
+CACHED: dict[str, Callable[[], Circuit]] = {
+    "tiles": lambda: Circuit.builder(3).u3(0).cx(0, 2).ry(1).cu3(1, 2).t(0).rx(2).build(),
+    "layers": lambda: Circuit.builder(6).ry(0).cx(0, 5).ry(5).ry(3).cx(5, 3).build(),
+    "lowered": lambda: Circuit.builder(3).h(0).rxx(0, 2).ry(1).ccx(0, 2, 1).ry(1).build(),
+}
+
+
+@differentiable_engines
+@pytest.mark.parametrize("make", CACHED.values(), ids=CACHED)
+def test_what_inference_mode_made_does_not_end_in_training(
+    case: EngineCase, make: Callable[[], Circuit]
+) -> None:
+    circuit = make()
+    for dtype in DTYPES:
+        engine = case.make(dtype)
+        angles = torch.linspace(-2, 2, circuit.n_angles, dtype=torch.float64).requires_grad_()
+        lru_caches_cleared()
+        with torch.inference_mode():
+            expected = engine.prepare(circuit, angles.clone()).probs(0, 8)
+        probs = engine.prepare(circuit, angles).probs(0, 8)
+        assert not probs.is_inference()
+        if engine.exact:
+            torch.testing.assert_close(probs, expected)
+        probs.square().sum().backward()
+        assert angles.grad is not None
+
+
+def lru_caches_cleared() -> None:
+    """Forget what earlier tests left in the process-wide caches of the engines."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("qtn_train.engines"):
+            for value in vars(module).values():
+                clear = getattr(value, "cache_clear", None)
+                if callable(clear):
+                    clear()
+    _evolve._TABLES.clear()
 
 
 def entangled_circuit() -> Circuit:
