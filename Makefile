@@ -50,8 +50,11 @@ refresh-tutorials: .venv/.all-installed  ## Run the tutorials and store their ou
 	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 	$(BIN)/jupyter nbconvert --log-level WARN --to notebook --inplace --coalesce-streams $(NOTEBOOKS)
 
-faults: .venv/.all-installed  ## Kill and disturb 200 runs on a local stand-in for Braket
-	$(BIN)/python -m tests.braket.faults --runs 200 --seed 0
+# In portions, so that one that fails is known by its seed.
+faults: .venv/.all-installed  ## Kill and disturb 1,000 runs on a local stand-in for Braket
+	@for seed in 0 1 2 3 4 5 6 7 8 9; do \
+	    $(BIN)/python -m tests.braket.faults --runs 100 --seed $$seed || exit 1; \
+	done
 
 fuzz: .venv/.all-installed  ## Read 20,000 foreign files and texts with every reader
 	$(BIN)/python -m tests.fuzz --count 20000

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from decimal import Decimal
 
 
 class QtnTrainError(Exception):
@@ -45,7 +46,13 @@ class JournalError(QtnTrainError):
 
 
 class BudgetError(QtnTrainError):
-    """The next task would cost more than the budget still holds; it was not created."""
+    """The next task would cost more than the budget still holds; it was not created.
+
+    Attributes:
+        needed: The least budget in USD that holds the next task, where that is known.
+    """
+
+    needed: Decimal | None = None
 
 
 class TasksPending(QtnTrainError):

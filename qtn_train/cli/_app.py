@@ -100,13 +100,15 @@ def train(
     region: _device.Region = None,
     bucket: _device.Bucket = None,
     yes: _device.Yes = False,
+    resend: _device.Resend = False,
     as_json: Json = False,
     **options: Any,
 ) -> None:
     """Train a data set's network and write the result into a folder."""
     given = given_options({"dataset": dataset, **options})
+    resume = resume or resend
     folder = RunFolder(_run.new_path(out, resume, f"{given['dataset']}"))
-    account = Account(profile, region, bucket, budget_usd, yes)
+    account = Account(profile, region, bucket, budget_usd, yes, resend)
     if init_from is not None:
         given = _run.begun_as(given, init_from)
     again = {"out": folder.path, "resume": True, "data_dir": data_dir}
@@ -120,8 +122,8 @@ def train(
         data = load(run.options.dataset, data_dir=data_dir)
         engine = None
         if run.options.engine_name == "braket":
-            stack.enter_context(_device.telling(words, again, account))
-            engine = stack.enter_context(_device.training_engine(run, data, account, resume))
+            stack.enter_context(_device.telling(words, again, account, folder.journal))
+            engine = stack.enter_context(_device.training_engine(run, data, account))
         model = run.options.model(engine)
         if init_from is not None:
             _run.init_from(model, init_from)
@@ -130,7 +132,9 @@ def train(
         try:
             result = _run.train(model, data, run, resume)
         except KeyboardInterrupt as error:
-            hint = f"Go on with: {command_line(words, again | account.again())}"
+            if engine is not None:  # a device: its tasks decide how to go on
+                raise
+            hint = f"Go on with: {command_line(words, again)}"
             raise InterruptedError(event("Interrupted.", "Nothing is lost.", hint)) from error
     if result is None:  # the first process tells
         return

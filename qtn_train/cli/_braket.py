@@ -17,10 +17,23 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..errors import JournalError, TasksPending, event, must_be, positive_int
+from ..braket.cost._money import count, show_usd
+from ..errors import JournalError, TasksPending, must_be, positive_int
 from . import _run as _run
-from ._device import PRICED, Account, Bucket, Budget, Profile, Region, Yes, open_engine, telling
-from ._folder import RunFolder, command_line
+from ._device import (
+    PRICED,
+    Account,
+    Bucket,
+    Budget,
+    Profile,
+    Region,
+    Resend,
+    Yes,
+    open_engine,
+    show_spending,
+    telling,
+)
+from ._folder import RunFolder
 from ._help import Command
 from ._options import given_options, run_options
 
@@ -118,8 +131,9 @@ def submit(
     bucket: Bucket = None,
     yes: Yes = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Send, and pay, again what has failed for good.")
+        bool, typer.Option("--resume", help="Go on with what was submitted before.")
     ] = False,
+    resend: Resend = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Leave it to `collect`.")] = False,
     journal: JournalPath = None,
     data_dir: DataDir = None,
@@ -127,26 +141,28 @@ def submit(
     **options: Any,
 ) -> None:
     """Evaluate a trained run's circuit on a device. Once submitted, the device may be left out."""
+    from ..braket.run._standing import standing
+
     path = journal or RunFolder(directory).submission
-    account = Account(profile, region, bucket, budget_usd, yes)
+    account = Account(profile, region, bucket, budget_usd, yes, resend)
+    if (resume or resend) and not path.exists():
+        hint = "Leave out what goes on with it, to begin."
+        raise JournalError(must_be("journal", "an existing file", path, hint))
     stored, threads = RunFolder(directory).stored()
     run = stored.through("braket", **_asked(path, given_options(options)))
     _run.use_threads(threads)
     words: list[str | Path] = ["qtn-train", "braket", "submit", directory]
     again = {"resume": True, "journal": journal}
-    engine = open_engine(run, account, path, steps=0, resume=resume, wait=not no_wait)
+    engine = open_engine(run, account, path, steps=0, wait=not no_wait)
     with closing(engine):
         data, model, _ = _run.stored(directory, data_dir, engine)
         try:
-            with telling(words, again, account):
+            with telling(words, again, account, path):
                 result = _evaluation(stored, data, model, path)
-        except KeyboardInterrupt as error:
-            hint = f"Go on with: {command_line(words, {'journal': journal})}"
-            raise TasksPending(event("Interrupted.", "Nothing is lost.", hint)) from error
         except TasksPending:
             if not no_wait or _uncreated(path):
                 raise
-            result = _standing(path)
+            result = standing(path)
     if as_json:
         print(json.dumps(result, sort_keys=True))
     else:
@@ -170,6 +186,7 @@ def _evaluation(
     options: RunOptions, data: Dataset, model: QuantumTrain, journal: Path
 ) -> dict[str, Any]:
     """Evaluate a trained run's network on what its engine counts, and on a simulator."""
+    from ..braket.run._standing import standing
     from ..training import evaluate
 
     generator = _generator(model)
@@ -183,7 +200,7 @@ def _evaluation(
     exact = evaluate(model, data.x_test, data.y_test)
     names = ("test_loss", "test_accuracy")
     return {
-        **(_standing(journal) if journal.exists() else {"device": engine.config()["device"]}),
+        **(standing(journal) if journal.exists() else {"device": engine.config()["device"]}),
         **dict(zip(names, counted, strict=True)),
         "simulator": dict(zip(names, exact, strict=True)),
         "weights": str(path),
@@ -206,25 +223,12 @@ def _uncreated(journal: Path) -> bool:
     return any(task.state in ("planned", "sent") for task in read_journal(journal)[1])
 
 
-def _standing(journal: Path) -> dict[str, Any]:
-    """Return where the tasks of a journal stand, as JSON data."""
-    from ..braket.run._journal import read_journal
-    from ..engines.counting._recorded import bill
-
-    failed = [
-        {"task": task.name, "arn": task.arn, "reason": task.reason}
-        for task in read_journal(journal)[1]
-        if task.reason is not None
-    ]
-    return {"journal": str(journal), **bill(journal), "failed": failed}
-
-
 def _session(journal: Path, account: Account) -> Any:
     """Open a session in the region of a journal's device; None where no task is open."""
     from ..braket.run._journal import read_journal
 
     settings, tasks = read_journal(journal)
-    if not any(task.state in ("sent", "created") for task in tasks):
+    if not any(task.state in ("sent", "created", "failed") for task in tasks):
         return None
     return account.session(settings.get("region"))
 
@@ -239,12 +243,13 @@ def status(
 ) -> None:
     """Say where a run's tasks stand: their states, places in the queue, and reasons of failure."""
     from ..braket.run._manage import look
+    from ..braket.run._standing import standing
 
     results = []
     for path in _journals(directory, journal):
         session = _session(path, Account(profile, region))
         open_ = [] if session is None else look(path, session)
-        results.append(_standing(path) | {"open": open_})
+        results.append(standing(path) | {"open": open_})
     _print(results, as_json)
 
 
@@ -259,17 +264,21 @@ def collect(
 ) -> None:
     """Fetch what is finished; once all is, evaluate the network that a submission gave."""
     from ..braket.run import _manage
+    from ..braket.run._standing import standing
 
     results = []
+    account = Account(profile, region)
     for path in _journals(directory, journal):
-        session = _session(path, Account(profile, region))
+        session = _session(path, account)
         if session is not None:
             _manage.collect(path, session=session, say=lambda line: None)
         if path == RunFolder(directory).journal:
-            results.append(_standing(path))
+            results.append(standing(path))
             continue
         words: list[str | Path] = ["qtn-train", "braket", "submit", directory]
-        with telling(words, {"resume": True, "yes": True}, Account()):
+        own = path == RunFolder(directory).submission
+        again = {"resume": True, "journal": None if own else path}
+        with telling(words, again, account, path):
             if _uncreated(path):
                 raise TasksPending(must_be("tasks", "created", "some that are not"))
             data, model, options = _run.stored(directory, data_dir, _run.recorded(path))
@@ -297,7 +306,7 @@ def cancel(
         session = _session(path, Account(profile, region))
         if session is not None:
             arns += _manage.cancel(path, session=session)
-    told = json.dumps({"cancelled": arns}) if as_json else f"cancelled {len(arns)} tasks"
+    told = json.dumps({"cancelled": arns}) if as_json else f"cancelled {count(len(arns), 'task')}"
     print(told)
 
 
@@ -323,7 +332,7 @@ def limit(
     target = Account(profile, region).find(options["device"])
     arn = set_spending_limit(target, amount)
     told = {"device": target.name, "usd": str(amount), "spending_limit": arn}
-    print(json.dumps(told) if as_json else f"{target.name}: at most ${amount:,.2f} ({arn})")
+    print(json.dumps(told) if as_json else f"{target.name}: at most ${show_usd(amount)} ({arn})")
 
 
 def _print(results: Sequence[Mapping[str, Any]], as_json: bool) -> None:
@@ -338,16 +347,19 @@ def _show(result: Mapping[str, Any]) -> None:
     """Print where a journal stands, and what came out of it."""
     device = result["device"].rpartition("/")[2]
     if "journal" in result:
-        states = ", ".join(f"{count} {state}" for state, count in result["states"].items())
+        states = ", ".join(f"{number} {state}" for state, number in result["states"].items())
         print(
-            f"{result['journal']}: {device}, {result['tasks']:,} tasks ({states}), "
-            f"{result['shots']:,} shots, ${Decimal(result['spent_usd']):,.2f}"
+            f"{result['journal']}: {device}, {count(result['tasks'], 'task')} ({states}), "
+            f"{count(result['shots'], 'shot')}, {show_spending(result)}"
         )
     for one in (*result.get("failed", ()), *result.get("open", ())):
         place = one.get("queue_position")
         queue = "" if place is None else f", position {place} in the queue"
         reason = "" if one["reason"] is None else f": {one['reason']}"
-        print(f"task {one['task']} {one.get('status', 'failed')}{queue}{reason} ({one['arn']})")
+        state = one.get("status", one.get("state"))
+        print(f"task {one['task']} {state}{queue}{reason} ({one['arn']})")
+        for number, why in one.get("executables", {}).items():
+            print(f"    circuit {number}: {why}")
     if "simulator" in result:
         print(
             f"test accuracy {100 * result['test_accuracy']:.2f} % on {device}, "

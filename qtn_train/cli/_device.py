@@ -10,7 +10,7 @@ Whatever costs money is estimated first and needs the user's word.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import BudgetError, Event, TaskFailed, TasksPending, must_be
+from ..braket.cost._money import count, show_usd
+from ..errors import BudgetError, Event, TaskFailed, TasksPending, event, must_be
 from ._folder import RunFolder, command_line
 from ._help import MONEY
 from ._options import option_of
@@ -40,6 +41,12 @@ Region = Annotated[str | None, typer.Option(help="AWS region, such as eu-north-1
 Bucket = Annotated[str | None, typer.Option(help="S3 bucket for the results.", **_PANEL)]
 Budget = Annotated[str | None, typer.Option(help="USD that the whole run may cost.", **_PANEL)]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree to what it costs.", **_PANEL)]
+Resend = Annotated[
+    bool,
+    typer.Option(
+        "--resend", help="Send, and pay, again what the service ended without counts.", **_PANEL
+    ),
+]
 
 
 #: Arguments of a counting engine that its price depends on.
@@ -55,6 +62,7 @@ class Account:
     bucket: str | None = None
     budget_usd: str | None = None
     yes: bool = False
+    resend: bool = False
 
     def given(self) -> dict[str, Any]:
         """Return what was given, by name."""
@@ -74,20 +82,24 @@ class Account:
         region = region or self.region
         return open_session(profile=self.profile, region=region, bucket=self.bucket)
 
-    def find(self, device: str | None) -> Target:
-        """Return a device; only one of the service's asks for an account."""
+    def find(self, device: str | None, *, anyway: bool = False) -> Target:
+        """Return a device, offline too if ``anyway``; only the service's ask for an account."""
         from ..braket.device._devices import resolve
 
         if device is None:
             hint = "For example --device local:sv."
             raise ValueError(must_be("device", "given", "nothing", hint))
         here = device.partition(":")[0] in ("local", "emulator")
-        return resolve(device, session=None if here else self.session())
+        session = None if here else self.session()
+        return resolve(device, session=session, anyway=anyway)
 
-    def again(self, budget: str | None = None) -> dict[str, Any]:
-        """Return the options that repeat this, with another budget."""
-        given = self.given()
-        return given | ({"budget_usd": budget} if budget and "budget_usd" in given else {})
+    def again(self, budget: Decimal | None = None) -> dict[str, Any]:
+        """Return the options that name the same account, and another budget.
+
+        Never ``--yes``: what is printed costs nothing as it is printed.
+        """
+        given = {"profile": self.profile, "region": self.region, "bucket": self.bucket}
+        return given | {"budget_usd": None if budget is None else f"{budget:f}"}
 
 
 class StatusLine:
@@ -122,7 +134,6 @@ def open_engine(
     journal: Path,
     *,
     steps: int,
-    resume: bool,
     wait: bool = True,
 ) -> BraketEngine:
     """Show what a run will cost, and open its engine once the user agrees.
@@ -132,7 +143,6 @@ def open_engine(
         account: Whose device, and what may be spent.
         journal: The run's journal.
         steps: Gradient steps; 0: one evaluation, whose own price is the budget by default.
-        resume: Whether what has failed for good may be sent again.
         wait: Whether to wait for tasks.
 
     Returns:
@@ -140,12 +150,12 @@ def open_engine(
     """
     from ..braket.cost._estimate import estimate
     from ..braket.device._target import check
+    from ..braket.run._standing import bill
     from ..engines import BraketEngine
     from ..engines.counting._braket import _check_money
-    from ..engines.counting._recorded import bill
 
     circuit, counting = options.circuit(), options.counting()
-    target = account.find(options.device)
+    target = account.find(options.device, anyway=journal.exists())
     check(target, circuit, counting["shots"], options.placement)
     priced = {
         name: counting[name] for name in ("shots", "gradient", "n_shifts", "mitigate_readout")
@@ -153,19 +163,19 @@ def open_engine(
     told = estimate(
         circuit, target, n_outcomes=options.n_weights, steps=steps, evaluations=1, **priced
     )
-    paid: dict[str, Any] = {"spent_usd": "0", "states": {}}
-    if journal.exists():
-        paid = bill(journal)
-    spent = Decimal(paid["spent_usd"])
+    paid = bill(journal) if journal.exists() else None
     budget, cap = account.budget_usd, Decimal(0)
     if target.billed:
+        if budget is None and paid is not None:
+            budget = paid["allowed_usd"]
         if budget is None and steps == 0:
-            budget = f"{told.run.usd_high + (spent if resume else 0):f}"
+            budget = f"{told.run.usd_high:f}"
         if budget is not None or account.yes:
             cap = _check_money(target, journal, budget)
-        # One evaluation that is done is read again: nothing is left to pay.
-        if steps or resume or set(paid["states"]) != {"done"}:
-            _agree(told, spent, cap, account.yes)
+        if _may_pay(paid, steps, account.resend):
+            if account.resend:
+                _tell_again(journal, target)
+            _agree(told, paid, cap, account.yes)
     else:
         for text in told.warnings:
             say(f"warning: {text}")
@@ -177,46 +187,98 @@ def open_engine(
             **options.on_device(),
             journal=None if target.kind == "local" else journal,
             budget_usd=budget,
-            resend_failed=resume,
+            resend_failed=account.resend,
             say=StatusLine(),
             **waiting,
         )
 
 
 @contextmanager
-def training_engine(
-    run: Run, data: Dataset, account: Account, resume: bool
-) -> Iterator[BraketEngine]:
+def training_engine(run: Run, data: Dataset, account: Account) -> Iterator[BraketEngine]:
     """Open the engine of a training run, and close it at the end."""
     config = run.options.fit_config()
     steps = config.epochs * -(-len(data.y_train) // config.batch_size)
-    engine = open_engine(run.options, account, run.folder.journal, steps=steps, resume=resume)
+    engine = open_engine(run.options, account, run.folder.journal, steps=steps)
     with closing(engine):
         yield engine
 
 
-def _agree(told: Estimate, spent: Decimal, budget: Decimal, yes: bool) -> None:
+def _may_pay(paid: Mapping[str, Any] | None, steps: int, resend: bool) -> bool:
+    """Whether going on may create a task: never where one evaluation is all created."""
+    if steps or paid is None or not paid["states"]:
+        return True
+    return bool({"planned", "sent"} & set(paid["states"])) or resend
+
+
+def _agree(told: Estimate, paid: Mapping[str, Any] | None, budget: Decimal, yes: bool) -> None:
     """Show an estimate; raise unless the user has agreed to it."""
     for line in told.lines():
         say(line)
-    if spent:
-        say(f"spent so far       ${spent:,.2f}")
+    if paid is not None and paid["tasks"]:
+        say(f"so far             {show_spending(paid)}")
     name, high = f"{told.device}, which costs money", told.run.usd_high
     if not yes:
         hint = "Add --yes to spend what the estimate says."
         raise ValueError(must_be("yes", f"given for {name}", "nothing", hint))
     if budget < high:
-        say(f"warning: a budget of ${budget:,.2f} may end the run before ${high:,.2f} are spent.")
+        ends = f"may end the run before ${show_usd(high)} are spent."
+        say(f"warning: a budget of ${show_usd(budget)} {ends}")
+
+
+def _tell_again(journal: Path, target: Target) -> None:
+    """Show what --resend pays again, and its price."""
+    from ..braket.run._standing import price_again, without_counts
+
+    found = without_counts(journal)
+    for task, why in found:
+        reason = next(iter(why.values()))
+        say(f"to be paid again   {count(len(why), 'circuit')} of task {task.name} ({reason})")
+    say(f"paying again       ${show_usd(price_again(journal, target))}")
+
+
+def show_spending(paid: Mapping[str, Any]) -> str:
+    """Return what a run's tasks cost, for people."""
+    names = ("charged", "reserved", "planned")
+    return ", ".join(f"${show_usd(Decimal(paid[f'{one}_usd']))} {one}" for one in names)
 
 
 @contextmanager
 def telling(
-    words: Sequence[str | Path], options: dict[str, Any], account: Account
+    words: Sequence[str | Path], options: dict[str, Any], account: Account, journal: Path
 ) -> Iterator[None]:
-    """Let what ends a run on a device say with which command it goes on."""
+    """Let what ends a run on a device say with which command it goes on, at no cost."""
     try:
         yield
-    except (BudgetError, TaskFailed, TasksPending) as error:
-        more = "USD" if isinstance(error, BudgetError) else None
-        command = command_line(words, options | account.again(more))
+    except BudgetError as error:
+        command = command_line(words, options | account.again(error.needed))
+        raise BudgetError(Event(f"{error} Go on with: {command}")) from error
+    except (TaskFailed, TasksPending) as error:
+        command = going_on(words, options, account, journal)
         raise type(error)(Event(f"{error} Go on with: {command}")) from error
+    except KeyboardInterrupt as error:
+        hint = f"Go on with: {going_on(words, options, account, journal)}"
+        raise TasksPending(event("Interrupted.", "Nothing is lost.", hint)) from error
+
+
+def going_on(
+    words: Sequence[str | Path], options: dict[str, Any], account: Account, journal: Path
+) -> str:
+    """Return the command that brings a run further without paying for anything.
+
+    Args:
+        words: What resumes the run; without ``--yes`` it shows a price and spends nothing.
+        options: Its options.
+        account: Whose tasks they are.
+        journal: The run's journal.
+    """
+    from ..braket.run._journal import read_journal
+    from ..braket.run._standing import without_counts
+
+    tasks = read_journal(journal)[1] if journal.exists() else []
+    if any(task.state in ("sent", "created") for task in tasks):
+        collect = ["qtn-train", "braket", "collect", options.get("out") or words[-1]]
+        named = {"journal": options.get("journal")}
+        return command_line(collect, named | Account(account.profile, account.region).again())
+    if tasks and not any(t.state == "planned" for t in tasks) and without_counts(journal):
+        options = options | {"resume": False, "resend": True}
+    return command_line(words, options | account.again())

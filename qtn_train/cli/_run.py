@@ -166,7 +166,7 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
     exact = not run.options.counted
     result["seconds_per_step"] = seconds_per_step(model, data, config) if exact else None
     if folder.journal.exists():
-        from ..engines.counting._recorded import bill
+        from ..braket.run._standing import bill
 
         result["braket"] = bill(folder.journal)
     title = (

@@ -220,7 +220,7 @@ def test_the_lines_and_the_json_say_the_same(tmp_path: Path) -> None:
     lines = list(found.lines())
     assert lines[0] == "device             Garnet"
     assert lines[1] == (
-        "a gradient step    $1.04: 3 circuits, 300 shots, 2 tasks (1 of them program sets)"
+        "a gradient step    $1.035: 3 circuits, 300 shots, 2 tasks (1 program set among them)"
     )
     assert lines[3] == f"prices             {PRICES.date}, Amazon's price list"
     assert len(found.warnings) == 2

@@ -1,11 +1,12 @@
 """Raw results as the service's schemas have them, and worse."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from qtn_train.braket.run._results import ROOT, gather, read_counts, seconds_of
+from qtn_train.braket.run._results import ROOT, Failure, Unread, gather, read_counts, seconds_of
 from qtn_train.measurements._counts import Counts
 
 BITS = [[0, 1], [0, 1], [1, 1]]
@@ -28,17 +29,17 @@ def shown(found: Counts | str) -> Any:
 
 
 def test_columns_go_where_their_labels_say() -> None:
-    (straight,) = read_counts(single(measurements=BITS), (4, 7))
+    (straight,) = read_counts(single(measurements=BITS), 1, (4, 7))
     assert shown(straight) == ([1, 3], [2, 1])
-    (crossed,) = read_counts(single(measurements=BITS), (7, 4))
+    (crossed,) = read_counts(single(measurements=BITS), 1, (7, 4))
     assert shown(crossed) == ([2, 3], [2, 1])
-    (one,) = read_counts(single(measurements=BITS), (7,))  # others are summed over
+    (one,) = read_counts(single(measurements=BITS), 1, (7,))  # others are summed over
     assert shown(one) == ([1], [3])
 
 
 def test_probabilities_are_counts_divided_by_the_shots() -> None:
     shares = {"01": 2 / 3, "11": 1 / 3, "00": 0.0}
-    (found,) = read_counts(single(measurements=None, measurementProbabilities=shares), (4, 7))
+    (found,) = read_counts(single(measurements=None, measurementProbabilities=shares), 1, (4, 7))
     assert shown(found) == ([1, 3], [2, 1])
 
 
@@ -52,8 +53,8 @@ def test_probabilities_are_counts_divided_by_the_shots() -> None:
     ],
 )
 def test_results_without_counts(entry: dict[str, Any], reason: str) -> None:
-    (found,) = read_counts(single(**entry), (4, 7))
-    assert isinstance(found, str)
+    (found,) = read_counts(single(**entry), 1, (4, 7))
+    assert isinstance(found, Unread)
     assert found.startswith(reason)
 
 
@@ -63,7 +64,8 @@ def test_executables_stand_where_their_inputs_stood() -> None:
         {"inputsIndex": 2, "measurements": BITS, "measuredQubits": [0, 1]},
         {"inputsIndex": 0, "failureMetadata": failure},
     ]
-    found = read_counts(several(entries, 3), (0, 1))
+    found = read_counts(several(entries, 3), 3, (0, 1))
+    assert [type(one) for one in found] == [Failure, Unread, Counts]
     assert [shown(one) for one in found] == [
         "DEVICE: laser off",
         "it has no result",
@@ -85,15 +87,63 @@ def test_files_are_followed_and_missing_ones_told() -> None:
         "p/0/" + ROOT: json.dumps({"executableResults": ["0.json", "1.json"]}),
         "p/0/1.json": json.dumps(member),
     }
-    files = gather(lambda names: {name: stored[name] for name in names if name in stored})
+
+    def read(names: Sequence[str], there: dict[str, str] = stored) -> dict[str, str]:
+        return {name: there[name] for name in names if name in there}
+
+    files = gather(read)
     assert files == stored
-    first, second = read_counts(files, (0, 1))
-    assert first == "p/0/0.json is missing"
+    first, second = read_counts(files, 2, (0, 1))
+    assert (type(first), first) == (Unread, "p/0/0.json is missing")
     assert shown(second) == ([1, 3], [2, 1])
     for name in (ROOT, "meta.json", "p/0/" + ROOT):
         rest = {key: text for key, text in stored.items() if key != name}
-        with pytest.raises(FileNotFoundError, match=name):
-            gather(lambda names, rest=rest: {n: rest[n] for n in names if n in rest})
+        partial = gather(lambda names, rest=rest: read(names, rest))
+        assert set(read_counts(partial, 2, (0, 1))) == {Unread(f"{name} is missing")}
+        asked: list[str] = []
+        again = gather(lambda names, asked=asked: asked.extend(names) or read(names), partial)
+        assert again == stored
+        assert name in asked
+        assert not set(asked) & set(partial)  # what was read is not read again
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "null", "[]", "3", '"text"', '{"taskMetadata": 3}', "[" * 5000, '{"a": 1']
+)
+@pytest.mark.parametrize("name", [ROOT, "meta.json", "p/0/" + ROOT, "p/0/0.json", "p/0/1.json"])
+def test_no_file_is_trusted(name: str, text: str) -> None:
+    """Whatever a file holds, its executables are unread, and the others are there."""
+    member = {"measurements": BITS, "measuredQubits": [0, 1]}
+    metadata = {"requestedShots": 6, "programMetadata": [{"executables": [{}, {}]}]}
+    root = {
+        "s3Location": ["b", "t"],
+        "taskMetadata": "meta.json",
+        "programResults": ["p/0/" + ROOT],
+    }
+    stored = {
+        ROOT: json.dumps(root),
+        "meta.json": json.dumps(metadata),
+        "p/0/" + ROOT: json.dumps({"executableResults": ["0.json", "1.json"]}),
+        "p/0/0.json": json.dumps(member | {"inputsIndex": 0}),
+        "p/0/1.json": json.dumps(member | {"inputsIndex": 1}),
+    }
+    stored[name] = text
+    found = read_counts(
+        gather(lambda names: {n: stored[n] for n in names if n in stored}), 2, (0, 1)
+    )
+    unread = [isinstance(one, Unread) for one in found]
+    numbers = {"p/0/0.json": [True, False], "p/0/1.json": [False, True]}
+    assert unread == numbers.get(name, [True, True])
+
+
+def test_the_metadata_say_which_executables_failed() -> None:
+    failure = {"failureReason": "laser off", "retryable": True, "category": "DEVICE"}
+    notes = [failure, {"status": "CANCELLED"}, {}]
+    metadata = {"requestedShots": 9, "programMetadata": [{"executables": notes}]}
+    root = {"taskMetadata": metadata, "programResults": [{"executableResults": []}]}
+    found = read_counts({ROOT: json.dumps(root)}, 3, (0, 1))
+    assert found == ["DEVICE: laser off", "CANCELLED", "it has no result"]
+    assert [type(one) for one in found] == [Failure, Failure, Unread]
 
 
 def test_seconds_of_a_simulator() -> None:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
@@ -22,10 +23,11 @@ pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 from braket.aws import AwsSession
 from braket.program_sets import CircuitBinding, ProgramSet
 
+from qtn_train.braket.cost._money import Prices
 from qtn_train.braket.device._devices import resolve
 from qtn_train.braket.run._batch import Batch
 from qtn_train.braket.run._journal import Journal, read_journal
-from qtn_train.braket.run._manage import cancel, collect
+from qtn_train.braket.run._manage import cancel, collect, look
 from qtn_train.braket.run._tasks import TaskService
 from qtn_train.circuits import ansatz
 from qtn_train.engines.counting._braket import BraketEngine
@@ -276,7 +278,7 @@ def test_a_run_without_its_journal_pays_for_nothing(
 def test_a_full_quota_is_waited_for(service: Any, start: Start, expected: Any) -> None:
     quiet = expected("SV1")
     lines: list[str] = []
-    service.fault("create-402", times=54)
+    service.fault("create-402", times=14)
     assert run(start("SV1", poll_seconds=0.0005, say=lines.append)) == quiet
     assert "SV1: the account's quota of tasks is full; waiting" in lines
     assert lines[-1] == ""
@@ -310,7 +312,8 @@ def test_failed_tasks_are_sent_again_on_the_users_word(
     paid = len(service.ledger())
     n_tasks = 6 if device == "SV1" else 1
     service.fault(kind, value="laser off")
-    with pytest.raises(TaskFailed, match=f"without \\({word}: .*Only resuming .* for [0-9.]+ USD"):
+    match = f"without \\({word}: .*resend_failed=True sends and pays them again: [0-9.]+ USD"
+    with pytest.raises(TaskFailed, match=match):
         run(start(device))
     with pytest.raises(TaskFailed, match=word):  # asked again without that word: nothing is sent
         run(start(device))
@@ -320,6 +323,24 @@ def test_failed_tasks_are_sent_again_on_the_users_word(
     assert len(service.ledger()) - paid == n_tasks + 1
     assert engine.journal is not None
     assert sum(task.attempt for task in engine.journal.tasks(0)) == 1
+
+
+@pytest.mark.parametrize(("kind", "word"), [("failed", "FAILED"), ("cancelled", "CANCELLED")])
+def test_what_fails_on_a_qpu_costs_nothing(
+    service: Any, start: Start, kind: str, word: str
+) -> None:
+    """By the SDK's own rule; the budget holds the next attempt at the same price."""
+    service.fault(kind)
+    engine = start(budget_usd="1.17")
+    with pytest.raises(TaskFailed, match=word):
+        run(engine)
+    assert engine.spent_usd == service.spent() == 0
+    again = start(resend_failed=True, budget_usd="1.17")
+    run(again)
+    assert again.spent_usd == service.spent() == Decimal("1.17")
+    assert again.journal is not None
+    told = again.journal.spending()
+    assert (told.charged, told.reserved, told.planned) == (Decimal("1.17"), 0, 0)
 
 
 def test_what_fails_now_is_not_sent_again_by_itself(service: Any, start: Start) -> None:
@@ -349,28 +370,95 @@ def test_only_the_executables_without_counts_are_sent_again(
     assert engine.spent_usd == Decimal("0.3") * 2 + 8 * 100 * Decimal("0.00145")
 
 
-def test_results_that_are_late(service: Any, start: Start, expected: Any) -> None:
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("kind", ["failed-partial", "aborted"])
+def test_a_program_set_that_failed_keeps_what_it_counted(
+    service: Any, start: Start, expected: Any, kind: str, split: bool
+) -> None:
+    service.options(split_results=split)
     quiet = expected()
-    service.fault("missing", value=2)
-    assert run(start()) == quiet
-
-
-@pytest.mark.parametrize("resend", [False, True])
-def test_results_that_are_missing(service: Any, start: Start, expected: Any, resend: bool) -> None:
-    quiet = expected()
-    service.fault("missing", value=None)
-    with pytest.raises(TaskFailed, match=r"results\.json is missing in the bucket amazon-braket-"):
+    service.fault(kind, value=[1, 4])
+    reason = "FAILED: Some executables failed" if kind == "aborted" and split else "DEVICE: Device"
+    match = f"got 2 of 6 circuits without \\({reason}.*pays them again: 0.59 USD"
+    with pytest.raises(TaskFailed, match=match):
         run(start())
-    if not resend:  # they came after all
-        service.clear()
-    assert run(start(resend_failed=resend)) == quiet
-    assert len(service.ledger()) == (3 if resend else 2)
+    tasks = read_journal(start().journal.path)[1]  # type: ignore[union-attr]
+    if kind == "failed-partial":
+        assert tasks[0].failures == dict.fromkeys((1, 4), "DEVICE: Device error")
+    assert tasks[0].reason == "FAILED: Some executables failed"
+    engine = start(resend_failed=True)
+    assert run(engine) == quiet
+    assert [row["executables"] for row in service.ledger()] == [6, 6, 2]
+    assert engine.spent_usd == Decimal("0.3") + 2 * 100 * Decimal("0.00145")
+
+
+def test_results_of_a_failed_program_set_that_come_late(
+    service: Any, start: Start, expected: Any
+) -> None:
+    """What came after all is not paid again, however the user goes on."""
+    quiet = expected()
+    service.fault("failed-partial", value=[3])
+    service.fault("missing", value=None)
+    with pytest.raises(TaskFailed, match="got 6 of 6 circuits without"):
+        run(start())
+    service.clear()
+    with pytest.raises(TaskFailed, match="got 1 of 6 circuits without"):
+        run(start())
+    assert run(start(resend_failed=True)) == quiet
+    assert [row["executables"] for row in service.ledger()] == [6, 6, 1]
+
+
+@pytest.mark.parametrize("kind", ["missing", "late", "cut"])
+def test_results_that_are_late(service: Any, start: Start, expected: Any, kind: str) -> None:
+    quiet = expected()
+    service.fault(kind, value=2)
+    assert run(start()) == quiet
+    assert len(service.ledger()) == 2
+
+
+_NEVER = [
+    ("missing", None, r"results\.json is missing"),
+    ("late", None, r"programs/0/executables/5\.json is missing"),
+    ("cut", None, r"programs/0/executables/5\.json cannot be read \(JSONDecodeError"),
+    *[("root", [text, None], r"results\.json cannot be read") for text in ("{}", "null", "[]", "")],
+    ("root", ['{"taskMetadata": {"shots": 600}}', None], r"results\.json tells of 1 circuits, not"),
+]
+
+
+@pytest.mark.parametrize("device", ["SV1", "Garnet"])
+@pytest.mark.parametrize(("kind", "value", "reason"), _NEVER)
+def test_results_that_are_not_here_are_waited_for_and_never_bought_again(
+    service: Any, start: Start, expected: Any, device: str, kind: str, value: Any, reason: str
+) -> None:
+    if device == "SV1":
+        if kind == "late" or "tells" in reason:
+            pytest.skip("a task of one circuit has one file")
+        reason = r"results\.json (is missing|cannot be read)"
+    quiet = expected(device)
+    n_tasks = len(service.ledger())
+    service.fault(kind, value=value)
+    match = rf"must be at an end, with its whole result; got {reason}.*It is paid for and r"
+    with pytest.raises(TasksPending, match=match):
+        run(start(device))
+    path = start(device).journal.path  # type: ignore[union-attr]
+    with pytest.raises(TasksPending, match=reason):  # not even on the user's word
+        run(start(device, resend_failed=True))
+    (told,) = look(path, aws_session(service.arn(device)))
+    assert re.search(reason, told["reason"])
+    assert told["status"] == "COMPLETED"
+    (task,) = collect(path, poll_seconds=0.002)
+    assert task.state == "created"
+    service.clear()  # they come after all
+    if value is None:
+        assert look(path, aws_session(service.arn(device))) == []
+    assert run(start(device)) == quiet
+    assert len(service.ledger()) == 2 * n_tasks
 
 
 def test_a_timeout_leaves_tasks_pending(service: Any, start: Start, expected: Any) -> None:
     quiet = expected("SV1")
     service.fault("queued", value=None)
-    match = r"`tasks` must be at an end; got 1 unfinished after 0\.2 s \(SV1: 5 of 6 tasks done; "
+    match = r"`tasks` must be at an end; got 1 unfinished after 0\.2 s \(SV1: 0 of 1 tasks done; "
     with pytest.raises(TasksPending, match=match):
         run(start("SV1", timeout_seconds=0.2))
     service.clear()
@@ -378,12 +466,48 @@ def test_a_timeout_leaves_tasks_pending(service: Any, start: Start, expected: An
     assert len(service.ledger()) == 12
 
 
-def test_no_time_at_all_creates_everything(service: Any, start: Start) -> None:
-    """How tasks are submitted and left alone."""
-    service.fault("queued", times=6, value=None)
-    with pytest.raises(TasksPending, match="6 unfinished"):
-        run(start("SV1", timeout_seconds=0))
-    assert len(service.ledger()) == 6
+def test_no_time_at_all_creates_everything(service: Any, start: Start, tmp_path: Path) -> None:
+    """How tasks are submitted and left alone; where time is billed, one at first."""
+    service.fault("queued", times=9, value=None)
+    with pytest.raises(TasksPending, match="2 unfinished"):  # 50,000 shots each: 4 in a set
+        run(start("Cepheus-1-108Q", shots=50_000, timeout_seconds=0))
+    assert len(service.ledger()) == 2
+    with pytest.raises(TasksPending, match="1 unfinished"):
+        run(start("SV1", timeout_seconds=0, journal=tmp_path / "sv1.sqlite"))
+    assert len(service.ledger()) == 3
+
+
+def test_a_device_that_bills_by_time_is_measured_first(service: Any, start: Start) -> None:
+    """Six tasks, estimated at 3 seconds each, take 250: 0.3125 USD in place of 0.00375."""
+    service.options(simulator_ms=250_000)
+    engine = start("SV1", budget_usd="0.20")
+    match = r"`budget_usd` must be at least 1\.875 for what comes next; got 0\.20\. 0\.3125 USD are"
+    with pytest.raises(BudgetError, match=match):
+        run(engine)
+    assert service.spent() == engine.spent_usd == Decimal("0.3125")
+    with pytest.raises(BudgetError, match=r"at least 1\.875"):  # it knows that now
+        run(start("SV1", budget_usd="1.87"))
+    assert len(service.ledger()) == 1
+    run(start("SV1", budget_usd="1.875"))
+    assert service.spent() == Decimal("1.875")
+
+
+def test_tasks_that_take_longer_and_longer(service: Any, start: Start, monkeypatch: Any) -> None:
+    """What runs at once may pass the budget by what it takes longer than the longest before."""
+    wait = TaskService._wait
+    sizes: list[int] = []
+
+    def waiting(own: Any, rows: Any, deadline: float) -> None:
+        sizes.append(len(rows))
+        wait(own, rows, deadline)
+        service.options(simulator_ms=10_000)
+
+    monkeypatch.setattr(TaskService, "_wait", waiting)
+    engine = start("SV1", budget_usd="0.03")
+    with pytest.raises(BudgetError, match=r"at least 0\.06625"):
+        run(engine)
+    assert sizes == [1, 2]
+    assert service.spent() == Decimal("0.00375") + 2 * Decimal("0.0125") == Decimal("0.02875")
 
 
 def test_ctrl_c_while_waiting(service: Any, start: Start) -> None:
@@ -402,9 +526,11 @@ def test_ctrl_c_while_creating(service: Any, start: Start, monkeypatch: pytest.M
     made: list[str] = []
 
     def interrupt(journal: Journal, task: Any, arn: str) -> Any:
+        """Press Ctrl-C with each task of the second portion: a user does so more than once."""
         made.append(arn)
-        if len(made) == 2:
+        if len(made) > 1:
             os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.02)
         return created(journal, task, arn)
 
     with monkeypatch.context() as patch:
@@ -413,7 +539,7 @@ def test_ctrl_c_while_creating(service: Any, start: Start, monkeypatch: pytest.M
             run(engine)
     states = Counter(task.state for task in read_journal(engine.journal.path)[1])  # type: ignore[union-attr]
     assert states["sent"] == 0
-    assert states["created"] + states["done"] == len(made) == len(service.ledger())
+    assert states["created"] + states["done"] == len(made) == len(service.ledger()) == 3
     run(start("SV1"))
     assert len(service.ledger()) == 6
 
@@ -427,7 +553,7 @@ def test_what_is_shown_while_waiting(service: Any, start: Start) -> None:
     for line in waiting:
         assert re.fullmatch(
             r"IQM Garnet: 0 of 1 tasks done; task 0\.0 QUEUED, position \d in the queue; "
-            r"1\.17 of 1000\.00 USD",
+            r"1\.17 of 1,000\.00 USD",
             line,
         )
     assert last == ""
@@ -464,27 +590,108 @@ def test_money_of_earlier_runs_counts(service: Any, start: Start) -> None:
 
 
 def test_a_further_attempt_must_fit_the_budget(service: Any, start: Start) -> None:
-    service.fault("failed")
+    """What a completed program set lost is paid again: 0.3 + 2 * 0.145 USD."""
+    service.fault("partial", value=[1, 4])
     with pytest.raises(TaskFailed):
-        run(start(budget_usd=1.2))
-    with pytest.raises(BudgetError):
-        run(start(budget_usd=1.2, resend_failed=True))
+        run(start(budget_usd="1.5"))
+    with pytest.raises(BudgetError, match=r"at least 1\.76"):
+        run(start(budget_usd="1.5", resend_failed=True))
     assert len(service.ledger()) == 1
-    run(start(budget_usd=3, resend_failed=True))
+    run(start(budget_usd="1.76", resend_failed=True))
     assert len(service.ledger()) == 2
+
+
+def test_a_run_that_goes_on_keeps_its_budget(service: Any, start: Start) -> None:
+    run(start(budget_usd="1.2"))
+    engine = start(budget_usd=None)
+    assert engine.budget_usd == Decimal("1.2")
+    with pytest.raises(BudgetError, match=r"at least 2\.34 .* got 1\.20") as caught:
+        run(engine, 1)
+    assert caught.value.needed == Decimal("2.34")
+    run(start(budget_usd="2.34"), 1)
+    assert start(budget_usd=None).budget_usd == Decimal("2.34")
+
+
+def test_a_task_that_was_planned_at_another_price(
+    service: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is paid at the price of the day on which it is created."""
+
+    def stop(*_: object) -> None:
+        raise RuntimeError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "send", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run(start(budget_usd=2))
+    service.set_price("Garnet", shot="0.002")
+    changed = Prices.fetch()
+    assert changed.shot(service.arn("Garnet")) == Decimal("0.002")
+    with pytest.raises(BudgetError, match=r"at least 1\.50"):
+        run(start(budget_usd="1.49", prices=changed))
+    engine = start(prices=changed)
+    run(engine)
+    assert engine.spent_usd == service.spent() == Decimal("1.5")
 
 
 def test_a_device_that_went_offline(service: Any, start: Start) -> None:
     engine = start()
     service.set_status("Garnet", "OFFLINE")
-    with pytest.raises(
-        TaskFailed, match=r"`task 0\.0` must be accepted by IQM Garnet; got .*Offline"
-    ):
+    match = r"`task 0\.0` must be accepted by IQM Garnet; got .*Offline.* Nothing is lost"
+    with pytest.raises(TasksPending, match=match):
         run(engine)
     assert engine.spent_usd == 0
     service.set_status("Garnet", "ONLINE")
     run(engine)
     assert len(service.ledger()) == 1
+    service.set_status("Garnet", "RETIRED")
+    run(start())  # all its tasks exist
+    assert len(service.ledger()) == 1
+
+
+def test_without_the_right_to_search_the_tokens_do(
+    service: Any, start: Start, expected: Any
+) -> None:
+    quiet = expected()
+    service.fault("create-drop-after", times=None)
+    with pytest.raises(TasksPending):
+        run(start(poll_seconds=0.001))
+    service.clear()
+    service.fault("search-tasks-denied", times=None)
+    lines: list[str] = []
+    assert run(start(say=lines.append)) == quiet
+    assert "IQM Garnet: no right to search tasks; their tokens must do" in lines
+    assert len(service.ledger()) == 2
+    service.clear()
+    service.fault("create-denied", times=None)
+    with pytest.raises(TasksPending, match=r"AccessDenied.* Nothing is lost"):
+        run(start(), 1)
+
+
+def test_a_search_that_does_not_know_the_task_yet(
+    service: Any, start: Start, expected: Any
+) -> None:
+    quiet = expected()
+    service.options(search_lag=2, search_page=1, search_seconds=0.05)
+    service.fault("create-drop-after", times=None)
+    with pytest.raises(TasksPending):
+        run(start(poll_seconds=0.001))
+    service.clear()
+    assert run(start()) == quiet
+    assert len(service.ledger()) == 2
+
+
+@pytest.mark.parametrize("device", ["SV1", "Garnet"])
+def test_the_sdks_tracker_counts_what_is_charged(service: Any, start: Start, device: str) -> None:
+    from braket.tracking import Tracker
+
+    service.fault("cancelled")
+    with Tracker() as tracker:
+        with pytest.raises(TaskFailed):
+            run(start(device))
+        run(start(device, resend_failed=True))
+    billed = tracker.simulator_tasks_cost() if device == "SV1" else tracker.qpu_tasks_cost()
+    assert billed == service.spent() > 0
 
 
 def test_results_come_through_the_session_that_was_given(
@@ -541,6 +748,42 @@ def test_cancel(service: Any, start: Start) -> None:
     assert [row["status"] for row in service.ledger()].count("CANCELLED") == 5
     with pytest.raises(TaskFailed, match="CANCELLED"):
         run(start("SV1"))
+
+
+def test_a_run_that_is_alive_can_be_collected_and_cancelled(service: Any, start: Start) -> None:
+    """By another process, while this one has the journal open: spending can be stopped at once."""
+    service.fault("queued", value=None)
+    lines: list[str] = []
+    asked: list[list[str]] = []
+    engine = start(say=lambda line: asked.append(stop()) if line and not asked else None)
+    path = engine.journal.path  # type: ignore[union-attr]
+
+    def stop() -> list[str]:
+        code = (
+            "import sys; from qtn_train.braket.run._manage import cancel, collect\n"
+            "from qtn_train.errors import TasksPending\n"
+            "try: collect(sys.argv[1], poll_seconds=0.002, say=lambda line: None)\n"
+            "except TasksPending as error: print('pending')\n"
+            "print(*cancel(sys.argv[1], poll_seconds=0.01))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+        )
+        lines.extend([*done.stdout.split(), *done.stderr.splitlines()])
+        return lines
+
+    with pytest.raises(TaskFailed, match="CANCELLED"):
+        run(engine)
+    (row,) = service.ledger()
+    assert lines == ["pending", row["arn"]]
+    with pytest.raises(TasksPending, match="one that was cancelled"):
+        run(engine, 1)
+    assert len(service.ledger()) == 1
+    run(start(), 1)  # the user goes on with it
+    assert len(service.ledger()) == 2
 
 
 def test_cancel_finds_what_was_made_unheard(service: Any, start: Start) -> None:

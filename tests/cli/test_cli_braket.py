@@ -212,7 +212,7 @@ def test_nothing_is_submitted_without_the_users_word(service: Any, cli: Cli, bas
         "`--yes` must be given for IQM Garnet, which costs money; got nothing. "
         "Add --yes to spend what the estimate says."
     )
-    assert "$3.20: 1 circuits, 2,000 shots" in result[2]
+    assert "$3.20: 1 circuit, 2,000 shots, 1 task" in result[2]
     assert spent(service)[0] == 0
     assert not list(Path(base).glob("*.sqlite*"))
 
@@ -230,7 +230,8 @@ def test_submit_waits_and_evaluates(service: Any, cli: Cli, base: str) -> None:
     assert loss == pytest.approx(result["test_loss"], rel=1e-5)
     # The same once more is read from the journal, and so is what `collect` says.
     assert done(cli(*submit(base, "--json"))) == result
-    assert "`--yes` must be given" in failed(cli(*submit(base, "--resume")), 2)
+    assert done(cli(*submit(base, "--resume", "--json"))) == result
+    assert "`--yes` must be given" in failed(cli(*submit(base, "--resend")), 2)
     (again,) = done(cli("braket", "collect", base, "--json"))["journals"]
     assert again == result
     _, out, _ = cli("braket", "collect", base)
@@ -278,8 +279,10 @@ def test_what_was_not_created_is_not_collected(
     assert line.startswith("Interrupted. Nothing is lost. Go on with: qtn-train braket submit base")
     line = failed(cli("braket", "collect", base), 1)
     words = line.partition(" Go on with: qtn-train ")[2]
-    assert words == "braket submit base --resume --yes"
-    assert done(cli(*shlex.split(words), "--json"))["states"] == {"done": 1}
+    assert words == "braket submit base --resume"
+    assert "`--yes` must be given" in failed(cli(*shlex.split(words)), 2)
+    assert spent(service)[0] == 0
+    assert done(cli(*shlex.split(words), "--yes", "--json"))["states"] == {"done": 1}
     assert spent(service)[0] == 1
 
 
@@ -287,17 +290,60 @@ def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_failed_task_is_sent_again_on_the_users_word(service: Any, cli: Cli, base: str) -> None:
+def test_a_failed_task_is_paid_again_on_the_users_word(service: Any, cli: Cli, base: str) -> None:
     service.fault("failed", value="the fridge is warm")
     line = failed(cli(*submit(base, "--yes")), 1)
     assert "FAILED: the fridge is warm" in line
-    assert line.endswith("Go on with: qtn-train braket submit base --resume --yes")
-    assert "the fridge is warm" in failed(cli(*submit(base, "--yes")), 1)
+    assert line.endswith("Go on with: qtn-train braket submit base --resend")
+    for more in ((), ("--yes",), ("--resume", "--yes")):  # going on is not paying again
+        assert "the fridge is warm" in failed(cli(*submit(base, *more)), 1)
     assert "task 0.0 failed: FAILED: the fridge is warm" in cli("braket", "status", base)[1]
+    assert spent(service) == (1, Decimal(0))
+    result = cli("braket", "submit", base, "--resend")
+    assert "`--yes` must be given" in failed(result, 2)
+    assert "to be paid again   1 circuit of task 0.0 (FAILED: the fridge is warm)" in result[2]
+    assert "paying again       $3.20" in result[2]
     assert spent(service)[0] == 1
-    result = done(cli("braket", "submit", base, "--resume", "--yes", "--json"))
+    result = done(cli("braket", "submit", base, "--resend", "--yes", "--json"))
     assert (result["tasks"], result["attempts"]) == (2, 1)
-    assert spent(service)[0] == 2
+    assert (result["charged_usd"], result["allowed_usd"]) == ("3.20000", "3.20000")
+    assert spent(service) == (2, Decimal("3.2"))
+
+
+def test_what_is_charged_reserved_and_planned(service: Any, cli: Cli, base: str) -> None:
+    service.fault("queued", value=None)
+    result = done(cli(*submit(base, "--yes", "--no-wait", "--json")))
+    amounts = ("charged_usd", "reserved_usd", "planned_usd", "spent_usd")
+    assert [Decimal(result[name]) for name in amounts] == [0, Decimal("3.2"), 0, Decimal("3.2")]
+    out = cli("braket", "status", base)[1]
+    assert "1 task (1 created), 2,000 shots, $0.00 charged, $3.20 reserved, $0.00 planned" in out
+    service.clear()
+    (result,) = done(cli("braket", "collect", base, "--json"))["journals"]
+    assert [Decimal(result[name]) for name in amounts] == [Decimal("3.2"), 0, 0, Decimal("3.2")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("missing", None), ("cut", None), ("root", ["{}", None])]
+)
+def test_a_result_that_is_not_here_yet(
+    service: Any, cli: Cli, base: str, monkeypatch: pytest.MonkeyPatch, kind: str, value: Any
+) -> None:
+    """It costs nothing to ask again, and no word of the user's buys it a second time."""
+    monkeypatch.setattr("qtn_train.braket.run._tasks._TRIES_FOR_FILES", 1)
+    service.fault(kind, value=value)
+    line = failed(cli(*submit(base, "--yes")), 1)
+    words = line.partition(" Go on with: qtn-train ")[2]
+    assert words == "braket collect base"
+    for command in (words, "braket submit base --resend --yes"):
+        line = failed(cli(*shlex.split(command)), 1)
+        assert re.search(
+            r"^`tasks?( 0\.0)?` must be at an end, with (its whole|their) result", line
+        )
+    assert "task 0.0 COMPLETED: results.json" in cli("braket", "status", base)[1]
+    service.clear()
+    assert "(1 done)" in cli("braket", "status", base)[1]  # it reads what is there
+    assert done(cli(*shlex.split(words), "--json"))["journals"][0]["states"] == {"done": 1}
+    assert spent(service)[0] == 1
 
 
 def test_cancel(service: Any, cli: Cli, base: str) -> None:
@@ -348,7 +394,8 @@ def test_trained_on_a_device_killed_and_resumed(service: Any, cli: Cli, tmp_path
     cli(*own, "--out", "run", "--yes", "--budget-usd", "1.2")  # the first step
     killed_in_creation(service, tmp_path, *resume)
     line = failed(cli("evaluate", "run"), 1)
-    assert line == "`tasks` must be at an end; got 1 of 1 tasks that are not. Collect them first."
+    expected = "`tasks` must be at an end, with their results; got 1 that are not. Collect them"
+    assert line.startswith(expected)
     run = done(cli(*resume, "--json"))
     assert spent(service) == (tasks, usd)
     assert run["braket"] == quiet["braket"]
@@ -372,17 +419,24 @@ def test_a_budget_that_is_reached(service: Any, cli: Cli) -> None:
     own = ("train", "iris", *SMALL, *GARNET, "--epochs", "2", "--out", "run")
     status, _, err = cli(*own)
     assert status == 2
-    assert "a gradient step    $1.04" in err
+    assert "a gradient step    $1.035" in err
     assert "`--yes` must be given" in err
     assert not Path("run").exists()
     result = cli(*own, "--yes", "--budget-usd", "1.5")
     line = failed(result, 1)
-    assert "warning: a budget of $1.50 may end the run before $2.52 are spent." in result[2]
+    assert "warning: a budget of $1.50 may end the run before $2.515 are spent." in result[2]
     assert "`budget_usd` must be at least 2.07" in line
     words = line.partition(" Go on with: qtn-train ")[2]
-    assert words == "train iris --out run --resume --budget-usd USD --yes"
-    result = cli(*shlex.split(words.replace("USD", "3")), "--json")
-    assert "spent so far       $1.48" in result[2]
+    assert re.fullmatch(r"train iris --out run --resume --budget-usd 2\.07\d*", words)
+    before = spent(service)
+    assert "`--yes` must be given" in failed(cli(*shlex.split(words)), 2)
+    again = failed(cli("train", "iris", "--out", "run", "--resume", "--yes"), 1)
+    assert "got 1.50." in again  # what was allowed before
+    assert spent(service) == before
+    result = cli(
+        "train", "iris", "--out", "run", "--resume", "--yes", "--budget-usd", "3", "--json"
+    )
+    assert "so far             $1.48 charged, $0.00 reserved, $0.00 planned" in result[2]
     assert done(result)["braket"]["spent_usd"] == "2.51500"
 
 
@@ -395,8 +449,15 @@ def test_a_failed_part_of_a_training_run(service: Any, cli: Cli) -> None:
         cli("evaluate", "run"), 1
     )
     words = line.partition(" Go on with: qtn-train ")[2]
-    assert words == "train iris --out run --resume --budget-usd 100 --yes"
-    assert done(cli(*shlex.split(words), "--json"))["braket"]["attempts"] == 1
+    assert words == "train iris --out run --resend"
+    result = cli(*shlex.split(words))
+    assert "`--yes` must be given" in failed(result, 2)
+    assert "paying again       $0.445" in result[2]
+    assert "the fridge is warm" in failed(
+        cli("train", "iris", "--out", "run", "--resume", "--yes"), 1
+    )
+    assert spent(service)[0] == 1
+    assert done(cli(*shlex.split(words), "--yes", "--json"))["braket"]["attempts"] == 1
 
 
 def test_fine_tuned_from_a_simulators_run(service: Any, cli: Cli, base: str) -> None:

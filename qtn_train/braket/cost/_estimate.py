@@ -22,7 +22,7 @@ from ...measurements._estimators import GradientMethod, n_circuits
 from ..device._native import lower_native
 from ..device._placement import fits
 from ..device._target import Target, check
-from ._money import LEAST_SECONDS, Prices, cost_of, current_prices, split
+from ._money import LEAST_SECONDS, Prices, cost_of, count, current_prices, show_usd, split
 
 #: Below this a run is warned of.
 LEAST_FIDELITY = 0.1
@@ -112,7 +112,7 @@ class Estimate:
         yield f"device             {self.device}"
         if self.steps:
             yield f"a gradient step    {_told(self.step)}"
-            yield f"the run            {_told(self.run)} ({self.steps:,} steps)"
+            yield f"the run            {_told(self.run)} ({count(self.steps, 'step')})"
         else:
             yield f"the run            {_told(self.run)}"
         if self.price_date:
@@ -126,11 +126,12 @@ class Estimate:
 
 
 def _told(bill: Bill) -> str:
-    usd = f"{bill.usd_low:,.2f}"
+    usd = show_usd(bill.usd_low)
     if bill.usd_high != bill.usd_low:
-        usd += f" to {bill.usd_high:,.2f}"
-    tasks = f"{bill.tasks:,} tasks ({bill.program_sets:,} of them program sets)"
-    return f"${usd}: {bill.circuits:,} circuits, {bill.shots:,} shots, {tasks}"
+        usd += f" to {show_usd(bill.usd_high)}"
+    circuits, shots = count(bill.circuits, "circuit"), count(bill.shots, "shot")
+    sets = count(bill.program_sets, "program set")
+    return f"${usd}: {circuits}, {shots}, {count(bill.tasks, 'task')} ({sets} among them)"
 
 
 def estimate(

@@ -365,3 +365,32 @@ def set_spending_limit(target: Target, usd: Decimal) -> str:
     except (BotoCoreError, ClientError) as error:
         text = " ".join(str(error).split()).rstrip(".")
         raise QtnTrainError(must_be("spending limit", "accepted", text)) from error
+
+
+def show_usd(usd: Decimal) -> str:
+    """Return an amount for people: cents, and as many digits more as there are.
+
+    Args:
+        usd: The amount.
+
+    Example:
+        >>> show_usd(Decimal("1234.20000")), show_usd(Decimal("0.00375"))
+        ('1,234.20', '0.00375')
+    """
+    text = f"{usd.quantize(Decimal('1e-6')):,f}".rstrip("0")
+    whole, _, digits = text.partition(".")
+    return f"{whole}.{digits:0<2}"
+
+
+def count(number: int, thing: str) -> str:
+    """Return a number of things for people.
+
+    Args:
+        number: How many.
+        thing: Its word in the singular.
+
+    Example:
+        >>> count(1, "task"), count(1200, "task")
+        ('1 task', '1,200 tasks')
+    """
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

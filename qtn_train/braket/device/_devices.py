@@ -38,13 +38,15 @@ _KNOWN = "'local:sv', 'local:dm', 'emulator:<properties.json>', the name or ARN 
 _NO_RIGHTS = ("AccessDenied", "ExpiredToken", "InvalidSignature", "UnrecognizedClient")
 
 
-def resolve(device: object, *, session: Any = None) -> Target:
+def resolve(device: object, *, session: Any = None, anyway: bool = False) -> Target:
     """Find a device and read what it can do.
 
     Args:
         device: A string (see the module's drawing), or any Braket ``Device`` object.
         session: A Braket ``AwsSession``; by default one from the environment, made only for a
             name or an ARN.
+        anyway: Whether to return a device that is offline or retired, too: tasks that exist give
+            their results whether or not it is there.
 
     Returns:
         The target.
@@ -70,11 +72,11 @@ def resolve(device: object, *, session: Any = None) -> Target:
             return _emulated(Path(rest), emulator)
         if not device or (colon and kind != "arn"):
             raise ValueError(must_be("device", _KNOWN, repr(device)))
-        return _remote(_find(device, session))
+        return _remote(_find(device, session), anyway)
     if not isinstance(device, braket_device):
         raise TypeError(must_be("device", f"{_KNOWN} or a Braket Device", repr(device)))
     if hasattr(device, "arn"):
-        return _remote(device)
+        return _remote(device, anyway)
     if isinstance(device, emulator):
         return read_target(device, f"emulator:{device.name}", "emulator")
     return read_target(device, f"local:{device.name}", "local")
@@ -196,11 +198,11 @@ def _ask_for(arn: str, session: Any) -> Any:
             raise ValueError(must_be("device", _KNOWN, repr(arn))) from error
 
 
-def _remote(device: Any) -> Target:
+def _remote(device: Any, anyway: bool) -> Target:
     kind: Kind = "simulator" if "quantum-simulator" in device.arn else "qpu"
     provider, name = device.provider_name or "", device.name
     named = name if kind == "simulator" or name.startswith(provider) else f"{provider} {name}"
-    if device.status != "ONLINE":
+    if device.status != "ONLINE" and not anyway:
         raise ValueError(_unavailable(named, device.status))
     return read_target(device, named, kind)
 

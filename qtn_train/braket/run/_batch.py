@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from itertools import groupby
@@ -17,15 +17,15 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from ...errors import TaskFailed, must_be
+from ...errors import TaskFailed, TasksPending, must_be
 from ...measurements._counts import Counts, Program
 from ..cost._estimate import task_seconds
-from ..cost._money import Prices, cost_of, split
+from ..cost._money import show_usd, split
 from ..device._target import Target
 from ._journal import Journal
 from ._programs import Bound, bind, canonical_hash
-from ._records import Evaluation, Task, check_budget, check_same, show_usd
-from ._results import Failure, read_counts
+from ._records import Evaluation, Task, check_budget, check_same
+from ._results import read_counts
 from ._tasks import TaskService
 
 
@@ -156,15 +156,35 @@ def _ordered(source: str) -> str:
     return "\n".join([*others[:first], *inputs, *others[first:]])
 
 
-def _read(
-    members: Sequence[int], files: dict[str, str], labels: Sequence[int]
-) -> dict[int, Counts | Failure]:
-    """Return counts by executable; a result that is not what it should be is a failure."""
-    try:
-        return dict(zip(members, read_counts(files, labels), strict=True))
-    except (ValueError, LookupError, TypeError) as error:
-        reason = f"its result cannot be read: {type(error).__name__} {error}"
-        return dict.fromkeys(members, reason)
+def counted(
+    tasks: Sequence[Task],
+) -> tuple[dict[int, Counts], list[tuple[Task, dict[int, str]]], list[Task]]:
+    """Say what an evaluation's tasks gave, and what they did not.
+
+    Args:
+        tasks: All its tasks, with their results, by part and attempt.
+
+    Returns:
+        The counts by executable; the last attempts that leave some without counts for good, and
+        why; and the tasks whose end or result is not here.
+    """
+    counts: dict[int, Counts] = {}
+    last: dict[int, Task] = {}
+    for task in tasks:
+        last[task.part] = task  # an earlier attempt, of which this one is the rest, is at an end
+        files = task.result or {}
+        found = read_counts(files, len(task.members), task.labels)
+        pairs = zip(task.members, found, strict=True)
+        counts |= {member: one for member, one in pairs if isinstance(one, Counts)}
+    failed, waiting = [], []
+    for task in last.values():
+        without = [member for member in task.members if member not in counts]
+        if task.state not in ("done", "failed"):
+            waiting.append(task)
+        elif without:
+            word = task.reason or "no reason given"
+            failed.append((task, {member: task.failures.get(member, word) for member in without}))
+    return counts, failed, waiting
 
 
 @final
@@ -174,15 +194,12 @@ class Execution:
     Args:
         journal: The run's journal.
         service: The device's tasks.
-        prices: What they cost.
-        resend_failed: Whether the user lets parts be sent again that had failed for good when the
-            journal was opened.
+        resend_failed: Whether the user lets be paid again what the service had ended without
+            counts when the journal was opened.
     """
 
-    def __init__(
-        self, journal: Journal, service: TaskService, prices: Prices, resend_failed: bool
-    ) -> None:
-        self.journal, self.service, self.prices = journal, service, prices
+    def __init__(self, journal: Journal, service: TaskService, resend_failed: bool) -> None:
+        self.journal, self.service = journal, service
         self._ended = journal.ended() if resend_failed else frozenset()
 
     def run(self, batch: Batch) -> list[list[Counts]]:
@@ -197,8 +214,8 @@ class Execution:
         Raises:
             JournalError: The journal holds another batch at this position.
             BudgetError: The budget does not hold what is left to do.
-            TaskFailed: Some circuits have no counts, and the user did not let them be sent again.
-            TasksPending: Some tasks are not at an end in time.
+            TaskFailed: Some circuits have no counts, and the user did not let them be paid again.
+            TasksPending: Some tasks are not at an end in time, or their results are not here.
         """
         recorded = self.journal.evaluation(batch.position)
         if recorded is None:
@@ -211,60 +228,78 @@ class Execution:
         while True:
             tasks = {(task.part, task.attempt): task for task in self.journal.tasks(batch.position)}
             last = list({task.part: task for task in tasks.values()}.values())
-            self._check_budget(last)
+            priced = [self._at_todays_price(batch, task) for task in last]
+            self._check_budget(
+                priced, any(a.usd > b.usd for a, b in zip(priced, last, strict=True))
+            )
+            last = priced
             tasks |= {(task.part, task.attempt): task for task in self.service.settle(last)}
-            counts, failed = self._collect(list(tasks.values()))
+            counts, failed, waiting = counted(list(tasks.values()))
+            if waiting:
+                raise TasksPending(unread(waiting))
             if not failed:
                 return batch.regroup([counts[member] for member in range(len(batch.members))])
             self.journal.plan(None, self._again(batch, failed))
 
-    def _check_budget(self, tasks: Sequence[Task]) -> None:
+    def _check_budget(self, tasks: Sequence[Task], dearer: bool = False) -> None:
         """Refuse a batch that the budget holds in part only: half a gradient is worth nothing."""
         cost = sum((task.usd for task in tasks if task.state == "planned"), Decimal(0))
-        if cost:
-            check_budget(self.journal.spent(), cost, self.service.budget)
+        if cost or dearer:
+            check_budget(self.journal.spending().spent, cost, self.service.budget)
 
-    @staticmethod
-    def _collect(
-        tasks: Sequence[Task],
-    ) -> tuple[dict[int, Counts], list[tuple[Task, dict[int, Failure]]]]:
-        """Return the counts by executable; and the last attempts that leave some without."""
-        counts: dict[int, Counts] = {}
-        failed: dict[int, tuple[Task, dict[int, Failure]]] = {}
-        for task in tasks:
-            found: dict[int, Counts | Failure] = dict.fromkeys(task.members, task.reason or "")
-            if task.result is not None:
-                found = _read(task.members, task.result, task.labels)
-            why = {k: v for k, v in found.items() if isinstance(v, Failure)}
-            counts |= {k: v for k, v in found.items() if not isinstance(v, Failure)}
-            failed.pop(task.part, None)  # an earlier attempt, of which this one is the rest
-            if why:
-                failed[task.part] = (task, why)
-        return counts, list(failed.values())
+    def _at_todays_price(self, batch: Batch, task: Task) -> Task:
+        if task.state not in ("planned", "sent"):
+            return task
+        usd = self._cost(batch, task.members)
+        if task.state == "sent":  # it may have been created at the price of before
+            usd = max(usd, task.usd)
+        return task if usd == task.usd else self.journal.reprice(task, usd)
 
-    def _again(self, batch: Batch, failed: Sequence[tuple[Task, dict[int, Failure]]]) -> list[Task]:
-        """Return a further attempt at each failed part, where the user lets it be sent."""
+    def _again(self, batch: Batch, failed: Sequence[tuple[Task, dict[int, str]]]) -> list[Task]:
+        """Return a further attempt at each failed part, where the user lets it be paid."""
         for task, why in failed:
             if (task.position, task.part, task.attempt) not in self._ended:
                 usd = sum((self._cost(batch, list(one)) for _, one in failed), Decimal(0))
-                reason = next(iter(why.values()))
-                actual = f"{len(why)} of {len(task.members)} circuits without ({reason})"
-                hint = (
-                    f"Only resuming (resend_failed=True) sends them again, for {show_usd(usd)} USD."
-                )
-                raise TaskFailed(must_be(f"task {task.name}", "with counts", actual, hint))
+                hint = f"resend_failed=True sends and pays them again: {show_usd(usd)} USD."
+                raise TaskFailed(without_counts(task, why, hint))
         tasks = [self._task(batch, t.part, t.attempt + 1, sorted(why)) for t, why in failed]
         self._check_budget(tasks)
         return tasks
 
     def _cost(self, batch: Batch, members: Sequence[int]) -> Decimal:
-        """What a task costs; on a simulator, what it costs at most by the estimate."""
+        """What a task costs; on a simulator, by the estimate or by the longest task of the run."""
         circuits = {batch.programs[batch.members[member][0]].circuit for member in members}
         seconds = max(task_seconds(one, batch.target, batch.shots)[1] for one in circuits)
-        shots = batch.shots * len(members)
-        return cost_of(batch.target, 1, shots, prices=self.prices, seconds=seconds)
+        usd = self.service.cost(1, batch.shots * len(members), seconds)
+        return max(usd, self.service.dearest) if batch.target.kind == "simulator" else usd
 
     def _task(self, batch: Batch, part: int, attempt: int, members: Sequence[int]) -> Task:
         request = batch.request(members, *self.service.destination)
         labels, usd = batch.bounds[0].labels, self._cost(batch, members)
         return Task(batch.position, part, attempt, tuple(members), labels, usd, request)
+
+
+def without_counts(task: Task, why: Mapping[int, str], hint: str = "") -> str:
+    """Return the line that says which circuits of a task have no counts, and why.
+
+    Args:
+        task: The task.
+        why: The reasons by executable; at least one.
+        hint: What to do.
+    """
+    reason = next(iter(why.values()))
+    actual = f"{len(why)} of {len(task.members)} circuits without ({reason})"
+    return must_be(f"task {task.name}", "with counts", actual, hint)
+
+
+def unread(tasks: Sequence[Task]) -> str:
+    """Return the line that says whose results are not here, and that this costs nothing.
+
+    Args:
+        tasks: The tasks; at least one.
+    """
+    one, *others = tasks
+    more = f", and {len(others)} more" if others else ""
+    actual = f"{one.reason or one.state}{more}"
+    hint = "It is paid for and read again each time that the run goes on, which costs nothing."
+    return must_be(f"task {one.name}", "at an end, with its whole result", actual, hint)

@@ -1,14 +1,24 @@
 """The journal: what was asked of a device, what was paid for, and what came back.
 
-    planned ──► sent ──► created ──► done
-                            │ └────► failed      (a further attempt is a further row)
-       rejected ◄──┘        └──────► result kept, as it came
+    planned ──► sent ──► created ──► done        each executable has counts, or the service's own
+                            │  ▲                 word that it has none
+       rejected ◄──┘        │  └── its result, incomplete or not readable, is read again
+                            └──────► failed      FAILED or CANCELLED, by the service's own word
+                                                 (a further attempt is a further row)
 
 One SQLite file is the memory of one run. A row is written before its task is created, the ARN
 after it, and the result when it comes, each in a transaction that is on the disk before the next
 step begins: so a run that is killed anywhere knows on its return what it asked for, and asks for
 nothing twice. A task's client token depends on counters only, never on angles, whose last bits
 differ between machines and thread counts.
+
+One process alone creates tasks. Others may write what they learn of tasks that exist, and may
+forbid the first to create more. A state never goes back, whoever writes.
+
+A database that is copied while it is written can be damaged. So ``<journal>.copy`` beside it is
+replaced, whole, after each step that costs: a folder that was copied at any moment holds one that
+is good, and a journal that turns out to be damaged gives way to it. What is missing in the copy
+is found by the tasks' tags and tokens.
 """
 
 from __future__ import annotations
@@ -20,8 +30,8 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -29,46 +39,28 @@ from typing import Any, final
 
 import numpy as np
 
-from ...errors import JournalError, must_be
-from ._records import PAYER, Evaluation, Task, check_budget
+from ...errors import JournalError, TasksPending, must_be
+from ._copies import copy_of, make_private, mend, open_to_read, whole, write_copy
+from ._records import PAYER, Evaluation, Spending, Task, TaskState, check_budget
+from ._rows import BRIEF, COLUMNS, SCHEMA, read_tasks, stored_as
 
-_FORMAT = "1"
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE evaluations (
-    position INTEGER PRIMARY KEY,
-    circuits TEXT NOT NULL,
-    shots INTEGER NOT NULL,
-    angles BLOB NOT NULL,
-    content TEXT NOT NULL
-);
-CREATE TABLE tasks (
-    position INTEGER NOT NULL REFERENCES evaluations,
-    part INTEGER NOT NULL,
-    attempt INTEGER NOT NULL,
-    token TEXT NOT NULL UNIQUE,
-    members TEXT NOT NULL,
-    labels TEXT NOT NULL,
-    request BLOB NOT NULL,
-    usd TEXT NOT NULL,
-    state TEXT NOT NULL,
-    sent_at REAL,
-    arn TEXT,
-    reason TEXT,
-    result BLOB,
-    PRIMARY KEY (position, part, attempt)
-);
-"""
+_FORMAT = "2"
+#: What a copy costs, at most, as a share of the time: 1 / (1 + _RARELY).
+_RARELY = 20.0
 
 
 @final
 class Journal:
-    """An open journal; nobody else may write it meanwhile.
+    """An open journal.
 
     Args:
         path: The file; made where there is none.
         settings: What must be the same whenever the run goes on, as JSON data. Without it an
             existing journal is opened whatever run it belongs to.
+        alone: Whether this process alone may create tasks. Without, it may write what it learns
+            while another process goes on with the run.
+        copy: Where the copy is kept, in place of ``<path>.copy``. A journal that does not exist
+            begins as this copy then.
 
     Attributes:
         run_id: Random name of the run, made with the file.
@@ -79,16 +71,31 @@ class Journal:
         JournalError: The file is of another run, in use, damaged, newer, or not to be written.
     """
 
-    def __init__(self, path: str | Path, settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        alone: bool = True,
+        copy: Path | None = None,
+    ) -> None:
         self.path = Path(path)
+        self.copy = copy_of(self.path) if copy is None else copy
         self._mutex = threading.RLock()
+        self._changed, self._not_before = False, 0.0
         if settings is None and not self.path.exists():
             raise JournalError(must_be("journal", "an existing file", self.path))
-        self._guard = _guard(self.path)
         try:
+            if alone:
+                self._guard = _guard(self.path)
+                mend(self.path, self.copy, begin=copy is not None)
             self._db = _connect(self.path)
             with self._transaction():
                 self._begin(settings)
+                if alone and settings is not None:
+                    self._db.execute("DELETE FROM meta WHERE key = 'stopped'")
+            if self.fresh:  # a copy of the file alone must know whose it is
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except BaseException:
             self.close()
             raise
@@ -99,7 +106,7 @@ class Journal:
         empty = not self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
         self.fresh = empty and text is not None
         if self.fresh:
-            for statement in _SCHEMA.split(";"):
+            for statement in SCHEMA.split(";"):
                 self._db.execute(statement)
             meta = {"format": _FORMAT, "run_id": uuid.uuid4().hex, "settings": text}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
@@ -142,9 +149,59 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         with self._mutex:
+            if self._changed and hasattr(self, "_guard"):
+                with suppress(JournalError):
+                    self.keep_copy(now=True)
             for name in ("_db", "_guard"):
                 if hasattr(self, name):
                     getattr(self, name).close()
+            self._changed = False
+
+    def keep_copy(self, *, now: bool = False) -> None:
+        """Replace the copy by the journal as it stands, unless that was done a moment ago.
+
+        Args:
+            now: Whether to do it in any case.
+
+        Raises:
+            JournalError: It cannot be written.
+        """
+        began = time.monotonic()
+        if not hasattr(self, "_guard") or (began < self._not_before and not now):
+            return
+        try:
+            with self._mutex:
+                write_copy(self._db, self.copy)
+                self._changed = False
+        except (sqlite3.Error, OSError) as error:
+            actual = f"{self.copy} ({error})"
+            raise JournalError(must_be("copy", "a file that can be written", actual)) from error
+        self._not_before = time.monotonic() + _RARELY * (time.monotonic() - began)
+
+    def stop(self) -> None:
+        """Forbid that further tasks are created, until the user goes on with the run."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('stopped', '1')")
+
+    def _meta(self, key: str) -> str | None:
+        with self._transaction():
+            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    @property
+    def allowed(self) -> Decimal | None:
+        """USD that the user has allowed for the whole run; None before."""
+        text = self._meta("budget")
+        return None if text is None else Decimal(text)
+
+    def allow(self, budget: Decimal) -> None:
+        """Keep what the user allows for the whole run.
+
+        Args:
+            budget: USD.
+        """
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('budget', ?)", (str(budget),))
 
     def token(self, position: int, part: int, attempt: int) -> str:
         """Return the client token of a task: 64 hexadecimal digits, made of counters only."""
@@ -185,13 +242,33 @@ class Journal:
             position: The evaluation.
         """
         with self._transaction():
-            return _read_tasks(self._db, [*_COLUMNS], position)
+            return read_tasks(self._db, [*COLUMNS], position)
 
     def open_tasks(self) -> list[Task]:
-        """Return the tasks that are not at an end, as far as is known here; without results."""
+        """Return the tasks whose end, or result, is not known here; results come with no other.
+
+        A program set that failed without a result is one of them: it may come yet.
+        """
         with self._transaction():
-            tasks = _read_tasks(self._db, [*_BRIEF, "request"])
-        return [task for task in tasks if task.state in ("sent", "created")]
+            tasks = read_tasks(self._db, [*BRIEF, "request"])
+            query = "SELECT position, part, attempt FROM tasks WHERE result IS NULL"
+            bare = set(self._db.execute(query).fetchall())
+        return [
+            task
+            for task in tasks
+            if task.state in ("sent", "created")
+            or (task.state == "failed" and len(task.members) > 1 and _key(task) in bare)
+        ]
+
+    def reprice(self, task: Task, usd: Decimal) -> Task:
+        """Give a task that does not exist, as far as is known, another price.
+
+        Args:
+            task: The task.
+            usd: What it will cost.
+        """
+        with self._transaction():
+            return self._set(task, ("planned", "sent"), usd=usd)
 
     def plan(self, evaluation: Evaluation | None, tasks: Sequence[Task]) -> None:
         """Write down what is about to be asked for: all of it, or nothing.
@@ -210,6 +287,7 @@ class Journal:
                     evaluation.content,
                 )
                 self._db.execute("INSERT INTO evaluations VALUES (?, ?, ?, ?, ?)", row)
+            self._changed = True
             for task in tasks:
                 self._db.execute(
                     "INSERT INTO tasks (position, part, attempt, token, members, labels, request,"
@@ -232,70 +310,120 @@ class Journal:
             budget: USD that the whole run may cost, or None for a device that costs nothing.
 
         Returns:
-            The task as it stands now.
+            The task as it stands now: ``sent``, or further where another process has found it.
 
         Raises:
             BudgetError: The budget does not hold it; nothing was changed.
+            TasksPending: Somebody has forbidden to create tasks.
         """
         with self._transaction():
+            if self._meta("stopped") is not None:
+                text = must_be("run", "one that may create tasks", "one that was cancelled")
+                raise TasksPending(f"{text} Nothing is lost: resume it to go on.")
             if task.state == "planned" and budget is not None:
-                check_budget(self.spent(), task.usd, budget)
-            return self._set(task, state="sent", sent_at=task.sent_at or time.time())
+                check_budget(self.spending().spent, task.usd, budget)
+            sent_at = task.sent_at or time.time()
+            return self._set(task, ("planned", "sent"), state="sent", sent_at=sent_at)
 
     def unsend(self, task: Task) -> Task:
         """Mark a task as planned again: the service said that it was not created."""
         with self._transaction():
-            return self._set(task, state="planned")
+            return self._set(task, ("sent",), state="planned")
 
     def created(self, task: Task, arn: str) -> Task:
         """Keep the ARN of a task that exists."""
         with self._transaction():
-            return self._set(task, state="created", arn=arn)
+            return self._set(task, ("planned", "sent", "created"), state="created", arn=arn)
 
-    def done(self, task: Task, result: dict[str, str], usd: Decimal | None = None) -> Task:
+    def done(
+        self,
+        task: Task,
+        result: dict[str, str],
+        usd: Decimal | None = None,
+        failures: Mapping[int, str] | None = None,
+    ) -> Task:
         """Keep a task's raw result.
 
         Args:
             task: The task.
             result: Contents by name of the file.
             usd: What it really cost, where that is known only now.
+            failures: Why the service counted nothing, for the executables of which it said so.
         """
+        changes = {
+            "state": "done",
+            "result": result,
+            "usd": task.usd if usd is None else usd,
+            "reason": None,
+            "failures": dict(failures or {}),
+        }
         with self._transaction():
-            usd = task.usd if usd is None else usd
-            return self._set(task, state="done", result=result, usd=usd, reason=None)
+            return self._set(task, ("planned", "created", "done"), **changes)
 
-    def failed(self, task: Task, reason: str) -> Task:
-        """Keep why a task will give no result."""
+    def failed(
+        self,
+        task: Task,
+        reason: str,
+        usd: Decimal | None = None,
+        result: dict[str, str] | None = None,
+        failures: Mapping[int, str] | None = None,
+    ) -> Task:
+        """Keep that the service has ended a task as FAILED or CANCELLED.
+
+        Args:
+            task: The task.
+            reason: What the service said.
+            usd: What it charges for it, where that is known.
+            result: What it counted before, if anything.
+            failures: Why it counted nothing, by executable, where it said more than ``reason``.
+        """
+        changes = {
+            "state": "failed",
+            "reason": reason,
+            "usd": task.usd if usd is None else usd,
+            "result": result,
+            "failures": dict(failures or {}),
+        }
         with self._transaction():
-            return self._set(task, state="failed", reason=reason)
+            return self._set(task, ("created", "failed"), **changes)
 
     def missing(self, task: Task, reason: str) -> Task:
-        """Keep why the result of a task, which is at its end, is not here; it may come yet."""
+        """Keep why the result of a task that is at its end is not here; it may come yet."""
         with self._transaction():
-            return self._set(task, reason=reason)
+            return self._set(task, ("created",), reason=reason)
 
-    def _set(self, task: Task, **changes: Any) -> Task:
-        stored = {name: _STORE.get(name, _as_is)(value) for name, value in changes.items()}
+    def _set(self, task: Task, before: Sequence[TaskState], **changes: Any) -> Task:
+        """Change a row, unless its state is beyond these; return the row as it stands now."""
+        stored = {name: stored_as(name, value) for name, value in changes.items()}
         columns = ", ".join(f"{name} = ?" for name in stored)
-        self._db.execute(
-            f"UPDATE tasks SET {columns} WHERE position = ? AND part = ? AND attempt = ?",
-            (*stored.values(), *_key(task)),
+        marks = ", ".join("?" for _ in before)
+        changed = self._db.execute(
+            f"UPDATE tasks SET {columns} WHERE position = ? AND part = ? AND attempt = ?"
+            f" AND state IN ({marks})",
+            (*stored.values(), *_key(task), *before),
         )
-        return replace(task, **changes)
+        self._changed = True
+        if changed.rowcount:
+            return replace(task, **changes)
+        tasks = read_tasks(self._db, [*COLUMNS], task.position)
+        return next(one for one in tasks if _key(one) == _key(task))
 
-    def spent(self) -> Decimal:
-        """Return the USD of all tasks that exist, or may exist."""
-        query = "SELECT usd, COUNT(*) FROM tasks WHERE state != 'planned' GROUP BY usd"
+    def spending(self) -> Spending:
+        """Return what is charged, reserved and planned."""
+        query = "SELECT state, usd, COUNT(*) FROM tasks GROUP BY state, usd"
         with self._transaction():
             rows = self._db.execute(query).fetchall()
-        return sum((Decimal(usd) * count for usd, count in rows), Decimal(0))
+        return Spending.of((state, Decimal(usd) * count) for state, usd, count in rows)
+
+    def dearest(self) -> Decimal:
+        """Return what the dearest of the tasks that gave counts was charged, in USD."""
+        query = "SELECT DISTINCT usd FROM tasks WHERE state = 'done'"
+        with self._transaction():
+            return max((Decimal(usd) for (usd,) in self._db.execute(query)), default=Decimal(0))
 
     def ended(self) -> frozenset[tuple[int, int, int]]:
-        """Return position, part and attempt of the tasks that are at an end, however they ended."""
-        query = (
-            "SELECT position, part, attempt FROM tasks"
-            " WHERE state IN ('done', 'failed') OR reason IS NOT NULL"
-        )
+        """Return position, part and attempt of the tasks that the service has ended."""
+        query = "SELECT position, part, attempt FROM tasks WHERE state IN ('done', 'failed')"
         with self._transaction():
             return frozenset(self._db.execute(query).fetchall())
 
@@ -313,44 +441,66 @@ def read_journal(path: str | Path) -> tuple[dict[str, Any], list[Task]]:
         JournalError: There is no such file, or it is no journal.
     """
     path = Path(path)
+    with _to_read(path) as db:
+        return _read_meta(db, path)[1], read_tasks(db, BRIEF)
+
+
+def read_allowed(path: str | Path) -> Decimal | None:
+    """Read what the user has allowed for a run, in USD; None before.
+
+    Args:
+        path: The journal; it may be in use.
+
+    Raises:
+        JournalError: There is no such file, or it is no journal.
+    """
+    with _to_read(Path(path)) as db:
+        row = db.execute("SELECT value FROM meta WHERE key = 'budget'").fetchone()
+    return None if row is None else Decimal(row[0])
+
+
+def read_evaluations(path: str | Path, positions: Iterable[int]) -> list[list[Task]]:
+    """Read all tasks of some evaluations, with their results.
+
+    Args:
+        path: The journal; it may be in use.
+        positions: The evaluations.
+
+    Raises:
+        JournalError: There is no such file, or it is no journal.
+    """
+    with _to_read(Path(path)) as db:
+        return [read_tasks(db, [*COLUMNS], position) for position in positions]
+
+
+@contextmanager
+def _to_read(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a journal to read it, or its copy where it is damaged."""
     if not path.is_file():
         raise JournalError(must_be("journal", "an existing file", path))
+    place = path if whole(path) or not whole(copy_of(path)) else copy_of(path)
     try:
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
-            return _read_meta(db, path)[1], _read_tasks(db, _BRIEF)
-        finally:
-            db.close()
+        with closing(open_to_read(place)) as db:
+            yield db
     except sqlite3.Error as error:
         raise JournalError(_foreign(path)) from error
 
 
+def in_use(path: Path) -> bool:
+    """Return whether a run that may create tasks has the journal open.
+
+    Args:
+        path: The journal.
+    """
+    try:
+        _guard(path).close()
+    except JournalError:
+        return True
+    return False
+
+
 def _key(task: Task) -> tuple[int, int, int]:
     return task.position, task.part, task.attempt
-
-
-def _as_is(value: Any) -> Any:
-    return value
-
-
-def _pack(result: dict[str, str]) -> bytes:
-    return zlib.compress(json.dumps(result).encode())
-
-
-def _unzip(packed: bytes) -> str:
-    return zlib.decompress(packed).decode()
-
-
-def _unpack(packed: bytes | None) -> Any:
-    return None if packed is None else json.loads(_unzip(packed))
-
-
-def _unlist(text: str) -> tuple[int, ...]:
-    return tuple(json.loads(text))
-
-
-#: How a column is stored, where not as it is.
-_STORE: dict[str, Callable[[Any], Any]] = {"usd": str, "result": _pack}
 
 
 def _foreign(path: Path) -> str:
@@ -359,11 +509,12 @@ def _foreign(path: Path) -> str:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
+        make_private(path)
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
+    except (sqlite3.DatabaseError, OSError) as error:
+        if isinstance(error, sqlite3.OperationalError | OSError):
             text = must_be("journal", "a file that can be written", f"{path} ({error})")
             raise JournalError(text) from error
         raise JournalError(_foreign(path)) from error
@@ -378,9 +529,10 @@ def _guard(path: Path) -> sqlite3.Connection:
     """
     beside = path.with_name(path.name + ".lock")
     try:
+        make_private(beside)
         guard = sqlite3.connect(beside, isolation_level=None, check_same_thread=False, timeout=0)
         guard.execute("BEGIN EXCLUSIVE")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         if "locked" in str(error):
             actual = f"{path}, which another process is using"
             hint = "Wait for it, or end it."
@@ -401,36 +553,3 @@ def _read_meta(db: sqlite3.Connection, path: Path) -> tuple[str, dict[str, Any]]
         hint = "Update qtn_train to use it."
         raise JournalError(must_be("journal", f"of format {_FORMAT}", number, hint))
     return run_id, settings
-
-
-#: A task's columns and how each is read.
-_COLUMNS: dict[str, Callable[[Any], Any]] = {
-    "position": _as_is,
-    "part": _as_is,
-    "attempt": _as_is,
-    "members": _unlist,
-    "labels": _unlist,
-    "usd": Decimal,
-    "state": _as_is,
-    "sent_at": _as_is,
-    "arn": _as_is,
-    "reason": _as_is,
-    "token": _as_is,
-    "request": _unzip,
-    "result": _unpack,
-}
-#: Those that are short.
-_BRIEF = [name for name in _COLUMNS if name not in ("request", "result")]
-
-
-def _read_tasks(
-    db: sqlite3.Connection, columns: Sequence[str], position: int | None = None
-) -> list[Task]:
-    where, values = ("", ()) if position is None else (" WHERE position = ?", (position,))
-    rows = db.execute(
-        f"SELECT {', '.join(columns)} FROM tasks{where} ORDER BY position, part, attempt", values
-    )
-    return [
-        Task(**{name: _COLUMNS[name](value) for name, value in zip(columns, row, strict=True)})
-        for row in rows.fetchall()
-    ]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ...errors import JournalError, must_be
+from ...errors import JournalError, TasksPending, must_be
 from ..cost._money import current_prices
 from ..device._devices import asking, open_session
 from ..device._target import Target
-from ._journal import Journal, read_journal
+from ._journal import Journal, in_use
 from ._records import Task
 from ._tasks import TaskService, place_in_queue, say_on_terminal
 
@@ -38,62 +40,92 @@ def collect(
         The tasks that were open, as they stand now; one in the state ``sent`` was never created.
 
     Raises:
-        JournalError: The journal is missing or in use.
+        JournalError: The journal is missing, or cannot be written.
         TasksPending: Some are not at an end in time; what came is in the journal.
     """
-    journal = Journal(path)
-    try:
+    with _opened(path) as journal:
         service = _service(journal, session, poll_seconds, timeout_seconds, say)
         return service.settle(journal.open_tasks(), create=False)
-    finally:
-        journal.close()
 
 
-def cancel(path: str | Path, *, session: Any = None) -> list[str]:
+def cancel(
+    path: str | Path,
+    *,
+    session: Any = None,
+    poll_seconds: float = 1.0,
+    timeout_seconds: float = 60.0,
+) -> list[str]:
     """Ask the service to cancel all of a run's tasks that are not at an end.
 
+    A run that is alive creates no further ones from here on, and is waited for until it has heard
+    of those that it was just creating.
+
     Args:
-        path: The journal.
+        path: The journal; it may be in use.
         session: A Braket ``AwsSession``; one from the environment by default.
+        poll_seconds: First pause between two looks at what the run is creating.
+        timeout_seconds: How long to wait for it.
 
     Returns:
         Their ARNs.
 
     Raises:
-        JournalError: The journal is missing or in use.
+        JournalError: The journal is missing, or cannot be written.
+        TasksPending: Tasks that were being created may exist, and could not be found.
     """
-    journal = Journal(path)
-    try:
-        service = _service(journal, session, 1.0, 0.0, say_on_terminal)
-        return service.cancel(journal.open_tasks())
-    finally:
-        journal.close()
+    with _opened(path) as journal:
+        journal.stop()
+        service = _service(journal, session, poll_seconds, 0.0, say_on_terminal)
+        deadline = time.monotonic() + timeout_seconds
+        asked: list[str] = []
+        while True:
+            new = [task for task in journal.open_tasks() if task.arn not in asked]
+            asked += service.cancel(new)
+            unheard = [task for task in journal.open_tasks() if task.state == "sent"]
+            if not unheard or not in_use(journal.path):
+                return asked
+            if time.monotonic() > deadline:
+                actual = f"{len(unheard)} that another process is creating"
+                hint = "End that process, and cancel again."
+                raise TasksPending(must_be("tasks", "known to the journal", actual, hint))
+            time.sleep(poll_seconds)
 
 
 def look(path: str | Path, session: Any) -> list[dict[str, Any]]:
-    """Ask the service where the tasks of a run stand that are not at an end.
+    """Ask the service where the tasks of a run stand, and keep the results that are there.
 
     Args:
         path: The journal; it may be in use.
         session: A Braket ``AwsSession`` in the device's region.
 
     Returns:
-        For each task its name, ``arn``, ``status``, ``queue_position`` and ``reason``.
+        For each task that is not at an end, or whose result is not here: its name, ``arn``,
+        ``status``, ``queue_position`` and ``reason``.
 
     Raises:
         QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
     """
-    found = []
-    for task in read_journal(path)[1]:
-        if task.state == "created" and task.arn is not None:
-            with asking(task.arn):
-                answer = session.braket_client.get_quantum_task(
-                    quantumTaskArn=task.arn, additionalAttributeNames=["QueueInfo"]
-                )
-            told = {"task": task.name, "arn": task.arn, "status": answer["status"]}
-            place = {"queue_position": place_in_queue(answer)}
-            found.append(told | place | {"reason": answer.get("failureReason")})
-    return found
+    with _opened(path) as journal, asking(str(path)):
+        service = _service(journal, session, 1.0, 0.0, say_on_terminal)
+        pairs = service.look(journal.open_tasks())
+    return [
+        {
+            "task": task.name,
+            "arn": task.arn,
+            "status": answer["status"],
+            "queue_position": place_in_queue(answer),
+            "reason": task.reason or answer.get("failureReason"),
+        }
+        for task, answer in pairs
+        if task.state == "created"
+    ]
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Journal]:
+    """Open a journal whether or not a run is writing it."""
+    with closing(Journal(path, alone=False)) as journal:
+        yield journal
 
 
 def _service(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import BudgetError, JournalError, must_be
+from ..cost._money import show_usd
 
 TaskState = Literal["planned", "sent", "created", "done", "failed"]
 
@@ -53,15 +55,16 @@ class Task:
     Attributes:
         position: The evaluation that it belongs to.
         part: Its number among the parts of that evaluation.
-        attempt: 0, and one more for each time that the user let a failed part be sent again.
+        attempt: 0, and one more for each time that the user let a failed part be paid again.
         members: Which executables of the evaluation it holds.
         labels: The device's labels of qubit 0, 1, … when it was written.
-        usd: What it costs, or will.
+        usd: What it costs, or will; 0 once the service has ended it without charging for it.
         request: What is sent to the service, as JSON; empty where nothing is sent.
         state: Where it stands: a ``sent`` one may or may not exist, a ``created`` one does.
         sent_at: When it was first sent, in seconds since 1970.
         arn: Its ARN, once it is known.
-        reason: Why it failed.
+        reason: Why it failed, or why its result, which may come yet, is not here.
+        failures: Why the service counted nothing, for each executable of which it said so.
         result: The raw result, by name of the file, once it is here.
         token: Its client token.
     """
@@ -77,6 +80,7 @@ class Task:
     sent_at: float | None = None
     arn: str | None = None
     reason: str | None = None
+    failures: Mapping[int, str] = field(default_factory=dict)
     result: dict[str, str] | None = None
     token: str = ""
 
@@ -85,6 +89,58 @@ class Task:
         """What people read: ``3.0``, and ``3.0 (attempt 2)`` from the second attempt on."""
         again = f" (attempt {self.attempt + 1})" if self.attempt else ""
         return f"{self.position}.{self.part}{again}"
+
+
+@dataclass(frozen=True)
+class Spending:
+    """What a run's tasks cost, in USD.
+
+    Attributes:
+        charged: Tasks that are at an end.
+        reserved: Tasks that exist, or may exist, and are not at an end.
+        planned: Tasks that do not exist.
+    """
+
+    charged: Decimal = Decimal(0)
+    reserved: Decimal = Decimal(0)
+    planned: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, amounts: Iterable[tuple[TaskState, Decimal]]) -> Spending:
+        """Add up amounts by the state of their tasks.
+
+        Args:
+            amounts: States and USD.
+
+        Example:
+            >>> Spending.of([("done", Decimal(2)), ("sent", Decimal(1))]).spent
+            Decimal('3')
+        """
+        totals = dict.fromkeys(_KINDS.values(), Decimal(0))
+        for state, usd in amounts:
+            totals[_KINDS[state]] += usd
+        return cls(**totals)
+
+    @property
+    def spent(self) -> Decimal:
+        """What counts against the budget: charged and reserved."""
+        return self.charged + self.reserved
+
+    def to_json(self) -> dict[str, str]:
+        """Return the amounts as strings by name: ``charged_usd`` and so on."""
+        return {
+            f"{name}_usd": f"{getattr(self, name):f}"
+            for name in ("charged", "reserved", "planned", "spent")
+        }
+
+
+_KINDS: dict[TaskState, str] = {
+    "planned": "planned",
+    "sent": "reserved",
+    "created": "reserved",
+    "done": "charged",
+    "failed": "charged",
+}
 
 
 def check_budget(spent: Decimal, cost: Decimal, budget: Decimal) -> None:
@@ -101,22 +157,9 @@ def check_budget(spent: Decimal, cost: Decimal, budget: Decimal) -> None:
     if spent + cost > budget:
         expected = f"at least {show_usd(spent + cost)} for what comes next"
         hint = f"{show_usd(spent)} USD are spent and nothing is lost: go on with a larger budget."
-        raise BudgetError(must_be("budget_usd", expected, show_usd(budget), hint))
-
-
-def show_usd(usd: Decimal) -> str:
-    """Return an amount for people: cents, and as many digits more as there are.
-
-    Args:
-        usd: The amount.
-
-    Example:
-        >>> show_usd(Decimal("1.20000")), show_usd(Decimal("0.00375"))
-        ('1.20', '0.00375')
-    """
-    text = f"{usd.quantize(Decimal('1e-6')):f}".rstrip("0")
-    whole, _, digits = text.partition(".")
-    return f"{whole}.{digits:0<2}"
+        error = BudgetError(must_be("budget_usd", expected, show_usd(budget), hint))
+        error.needed = spent + cost
+        raise error
 
 
 def check_same(recorded: Evaluation, asked: Evaluation) -> None:

@@ -25,41 +25,64 @@ from ...measurements._counts import Counts
 
 ROOT = "results.json"
 
-#: What stands in place of counts where there are none: the reason.
-Failure = str
+
+class Failure(str):
+    """Why an executable has no counts and will have none, as the service said."""
+
+    __slots__ = ()
 
 
-def gather(read: Callable[[Sequence[str]], dict[str, str]]) -> dict[str, str]:
-    """Read a result's root file and every file that it names.
+class Unread(str):
+    """Why the counts of an executable are not here, as far as that is known; they may come yet."""
+
+    __slots__ = ()
+
+
+Found = Counts | Failure | Unread
+
+
+def gather(
+    read: Callable[[Sequence[str]], dict[str, str]], known: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Read a result's root file and every file that it names, as far as they are there.
 
     Args:
         read: Gives the contents of files by their names, relative to the task's folder; those
             that are missing are left out.
+        known: What an earlier call gave: files that are JSON objects are not read again.
 
     Returns:
-        Contents by name. A file of one executable that is missing is left out.
-
-    Raises:
-        FileNotFoundError: The root, or a file that names others, is missing.
+        Contents by name, whatever they are.
     """
-    files = read([ROOT])
-    if ROOT not in files:
-        raise FileNotFoundError(ROOT)
-    result = json.loads(files[ROOT])
-    if not result.get("s3Location"):
-        return files
-    names = [result["taskMetadata"], *result["programResults"]]
-    files |= read(names)
-    for name in names:
-        if name not in files:
-            raise FileNotFoundError(name)
+    good = {name: text for name, text in (known or {}).items() if _object(text)}
+
+    def more(names: Sequence[str]) -> dict[str, str]:
+        return {n: good[n] for n in names if n in good} | read([n for n in names if n not in good])
+
+    files = more([ROOT])
+    root = _object(files.get(ROOT))
+    programs = _names(root.get("programResults"))
+    files |= more([*_names([root.get("taskMetadata")]), *programs])
     members = [
         _beside(name, member)
-        for name in result["programResults"]
-        for member in json.loads(files[name])["executableResults"]
-        if isinstance(member, str)
+        for name in programs
+        for member in _names(_object(files.get(name)).get("executableResults"))
     ]
-    return files | read(members)
+    return files | more(members)
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    """Return a text's JSON object; an empty one where it is none."""
+    try:
+        data = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _names(values: Any) -> list[str]:
+    listed = values if isinstance(values, list) else []
+    return [value for value in listed if isinstance(value, str)]
 
 
 def seconds_of(files: Mapping[str, str]) -> Decimal:
@@ -68,52 +91,100 @@ def seconds_of(files: Mapping[str, str]) -> Decimal:
     return Decimal(metadata.get("executionDuration", 0)) / 1000
 
 
-def read_counts(files: Mapping[str, str], labels: Sequence[int]) -> list[Counts | Failure]:
+def read_counts(files: Mapping[str, str], n_members: int, labels: Sequence[int]) -> list[Found]:
     """Read the counts of each executable of a task, in the order in which they were sent.
 
     Args:
-        files: What :func:`gather` gave.
+        files: What :func:`gather` gave; a damaged or foreign file makes its executables unread.
+        n_members: How many executables were sent.
         labels: The label of qubit 0, 1, … in the circuits that were sent.
 
     Returns:
         For each executable its counts, or why there are none.
     """
-    result = json.loads(files[ROOT])
-    metadata = result["taskMetadata"]
-    if "programResults" not in result:
-        return [_executable(result, metadata["shots"], labels)]
-    if isinstance(metadata, str):
-        metadata = json.loads(files[metadata])
-    sizes = [len(program["executables"]) for program in metadata["programMetadata"]]
-    shots = metadata["requestedShots"] // sum(sizes)
-    found: list[Counts | Failure] = []
-    for program, size in zip(result["programResults"], sizes, strict=True):
-        found += _program(files, program, size, shots, labels)
+    if ROOT not in files:
+        return [Unread(f"{ROOT} is missing")] * n_members
+    result = _object(files[ROOT])
+    try:
+        if "programResults" not in result:
+            shots = int(result["taskMetadata"]["shots"])
+            found = [_executable(result, shots, labels)]
+        else:
+            found = _program_set(files, result, n_members, labels)
+    except _DAMAGE as error:
+        return [_unreadable(ROOT, error)] * n_members
+    if len(found) != n_members:
+        return [Unread(f"{ROOT} tells of {len(found)} circuits, not {n_members}")] * n_members
     return found
+
+
+_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+def _unreadable(name: str, error: Exception) -> Unread:
+    text = " ".join(str(error).split())[:80]
+    return Unread(f"{name} cannot be read ({type(error).__name__}: {text})")
+
+
+def _program_set(
+    files: Mapping[str, str], result: Mapping[str, Any], n_members: int, labels: Sequence[int]
+) -> list[Found]:
+    metadata = result["taskMetadata"]
+    if isinstance(metadata, str):
+        if metadata not in files:
+            return [Unread(f"{metadata} is missing")] * n_members
+        metadata = json.loads(files[metadata])
+    notes = [program["executables"] for program in metadata["programMetadata"]]
+    shots = int(metadata["requestedShots"]) // sum(map(len, notes))
+    found: list[Found] = []
+    for program, told in zip(result["programResults"], notes, strict=True):
+        one = _program(files, program, len(told), shots, labels)
+        pairs = zip(one, map(_failure, told), strict=True)
+        found += [why if why and isinstance(it, Unread) else it for it, why in pairs]
+    return found
+
+
+def _failure(note: Any) -> Failure | None:
+    """Return why an executable has no counts, where the service's metadata say so."""
+    if isinstance(note, dict) and "failureReason" in note:
+        return Failure(f"{note.get('category', 'FAILED')}: {note['failureReason']}")
+    if isinstance(note, dict) and note.get("status") == "CANCELLED":
+        return Failure("CANCELLED")
+    return None
 
 
 def _program(
     files: Mapping[str, str], program: Any, size: int, shots: int, labels: Sequence[int]
-) -> list[Counts | Failure]:
+) -> list[Found]:
     """Read one program's executables; each stands where its inputs stood."""
     name = program if isinstance(program, str) else ""
-    members = (json.loads(files[name]) if name else program)["executableResults"]
-    found: list[Counts | Failure] = ["it has no result"] * size
-    for place, member in enumerate(members):
-        if isinstance(member, str):
-            path = _beside(name, member)
-            if path not in files:
-                found[place] = f"{path} is missing"
-                continue
-            member = json.loads(files[path])
-        found[member["inputsIndex"]] = _executable(member, shots, labels)
+    if name:
+        if name not in files:
+            return [Unread(f"{name} is missing")] * size
+        try:
+            program = json.loads(files[name])
+            program["executableResults"][:size]
+        except _DAMAGE as error:
+            return [_unreadable(name, error)] * size
+    found: list[Found] = [Unread("it has no result")] * size
+    for place, member in enumerate(program["executableResults"][:size]):
+        path = _beside(name, member) if isinstance(member, str) else ROOT
+        if path not in files:
+            found[place] = Unread(f"{path} is missing")
+            continue
+        try:
+            entry = json.loads(files[path]) if isinstance(member, str) else member
+            index = entry["inputsIndex"]
+            found[range(size)[index]] = _executable(entry, shots, labels)
+        except _DAMAGE as error:
+            found[place] = _unreadable(path, error)
     return found
 
 
-def _executable(entry: Any, shots: int, labels: Sequence[int]) -> Counts | Failure:
-    failure = entry.get("failureMetadata")
+def _executable(entry: Any, shots: int, labels: Sequence[int]) -> Found:
+    failure = _failure(entry.get("failureMetadata"))
     if failure:
-        return f"{failure['category']}: {failure['failureReason']}"
+        return failure
     rows = np.array(entry.get("measurements") or [], dtype=np.int64)
     weights = np.ones(len(rows), dtype=np.int64)
     if not len(rows):
@@ -128,12 +199,12 @@ def _counts(
     weights: NDArray[np.int64],
     measured: Sequence[int],
     labels: Sequence[int],
-) -> Counts | Failure:
+) -> Counts | Unread:
     """Count outcomes: one row of bits each, whose columns are the measured labels."""
     if not weights.any():
-        return "it holds no counts"
+        return Unread("it holds no counts")
     if not set(labels) <= set(measured):
-        return f"it measured the qubits {list(measured)}, not {list(labels)}"
+        return Unread(f"it measured the qubits {list(measured)}, not {list(labels)}")
     rows, weights = rows[weights > 0], weights[weights > 0]
     bits = rows[:, [list(measured).index(label) for label in labels]]
     return Counts.added(torch.from_numpy(bits.astype(np.uint8)), torch.from_numpy(weights))

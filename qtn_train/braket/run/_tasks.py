@@ -20,41 +20,41 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import cached_property
-from types import MappingProxyType
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 from ...errors import JournalError, TaskFailed, TasksPending, must_be
-from ..cost._money import Prices, cost_of
+from ...measurements._counts import Counts
+from ..cost._money import LEAST_SECONDS, Prices, cost_of, show_usd
 from ..device._target import Target
 from ._journal import Journal
-from ._records import Task, show_usd
-from ._results import ROOT, gather, seconds_of
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+from ._records import Task, check_budget
+from ._requests import (
+    AGAIN,
+    LONGEST_PAUSE,
+    NOT_CREATED,
+    PARALLEL,
+    QUOTA,
+    Refused,
+    Requests,
+    code_of,
+    each,
+    one_interrupt,
+    text_of,
+)
+from ._results import Failure, Found, Unread, gather, read_counts, seconds_of
 
 #: Tags of a task: its client token, the run's name, and a hash of what was asked for.
 TOKEN_TAG, RUN_TAG, CONTENT_TAG = "qtn-train-token", "qtn-train-run", "qtn-train-content"
 
-#: Requests under way at once: as many as a boto3 client keeps connections.
-_PARALLEL = 10
-_TRIES = 8
 _TRIES_FOR_FILES = 5
-_LONGEST_PAUSE = 30.0
 _RESULTS = "AMZN_BRAKET_TASK_RESULTS_S3_URI"
-_AGAIN = "Nothing is lost: run the same again later."
-_QUOTA = "ServiceQuotaExceededException"
-#: Errors after which it is certain that nothing was created.
-_NOT_CREATED = frozenset({_QUOTA, "ThrottlingException", "TooManyRequestsException"})
-_TRANSIENT = _NOT_CREATED | frozenset(
-    "InternalError InternalServerException InternalServiceException RequestTimeout "
-    "ServiceUnavailable SlowDown".split()
-)
 _MISSING = frozenset({"NoSuchKey", "404"})
+#: Beginnings of errors after which the account must get a right first, or the device be there.
+_DENIED = ("AccessDenied", "UnauthorizedOperation")
+_LATER = (*_DENIED, "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "DeviceOffline")
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
 
@@ -108,12 +108,26 @@ class TaskService:
         self._session = target.device.aws_session
         self._s3 = self._session.s3_client
         self._stop = threading.Event()
+        self._requests = Requests(poll_seconds, self._stop)
         #: Tasks at an end, some of which may lack their result.
         self._looked: set[tuple[int, int, int]] = set()
         #: ARN and hash of the run's tasks by token, as the service told; None: it was not asked.
         self._told: dict[str, tuple[str, str]] | None = {} if journal.fresh else None
+        #: What the longest task of the run was charged on a device that bills by time.
+        self.dearest = journal.dearest() if target.kind == "simulator" else Decimal(0)
+        self._tries_for_files = _TRIES_FOR_FILES
         self._mutex = threading.Lock()
         self._said = False
+
+    def cost(self, n_tasks: int, n_shots: int, seconds: Decimal = LEAST_SECONDS) -> Decimal:
+        """Return what tasks cost here, in USD.
+
+        Args:
+            n_tasks: How many; a program set is one.
+            n_shots: Shots of all of them together.
+            seconds: How long each runs, on one of Amazon's simulators.
+        """
+        return cost_of(self.target, n_tasks, n_shots, prices=self.prices, seconds=seconds)
 
     @cached_property
     def destination(self) -> tuple[str, str]:
@@ -126,10 +140,10 @@ class TaskService:
             bucket, _, prefix = os.environ[_RESULTS].removeprefix("s3://").partition("/")
             return bucket, prefix
         try:
-            return self._patiently(self._session.default_bucket), "tasks"
-        except (_Refused, ValueError) as error:
+            return self._requests.patiently(self._session.default_bucket), "tasks"
+        except (Refused, ValueError) as error:
             hint = "Name one (bucket), or give AwsSession(default_bucket=...)."
-            text = must_be("bucket", "one that results can be written to", _text(error), hint)
+            text = must_be("bucket", "one that results can be written to", text_of(error), hint)
             raise ValueError(text) from error
 
     def settle(self, tasks: Sequence[Task], *, create: bool = True) -> list[Task]:
@@ -141,24 +155,78 @@ class TaskService:
 
         Returns:
             The same rows, each ``done``, ``failed``, or ``created`` with a reason why its result
-            cannot be had.
+            is not here.
 
         Raises:
             BudgetError: The budget does not hold the next one.
             TaskFailed: The service refused one, and will refuse it again.
-            TasksPending: Some are not at an end in time; all are recorded.
+            TasksPending: Some are not at an end in time, or cannot be created now; all are
+                recorded.
             KeyboardInterrupt: After Ctrl-C; all are recorded.
         """
         self._stop.clear()
         self._looked.clear()
         rows = {_key(task): task for task in tasks}
-        with self._telling():
+        deadline = time.monotonic() + self.timeout_seconds
+        with self._telling(), one_interrupt():
             rows |= self._found([task for task in tasks if _uncreated(task)])
-            missing = [task for task in rows.values() if create and _uncreated(task)]
-            for task in self._each(self._create, missing):
+            for task in each(
+                self._stop, self._read_again, [t for t in rows.values() if _unread(t)]
+            ):
                 rows[_key(task)] = task
-            self._wait(rows)
+            if create:
+                self._create_all(rows, deadline)
+            self._wait(rows, deadline)
+        self.journal.keep_copy()
         return list(rows.values())
+
+    def look(self, tasks: Sequence[Task]) -> list[tuple[Task, dict[str, Any]]]:
+        """Look once at tasks that exist; keep the results that are there.
+
+        Args:
+            tasks: Rows of the journal.
+
+        Returns:
+            Those that have an ARN, as they stand now, each with what the service says of it.
+        """
+        self._tries_for_files = 1
+        with self._telling():
+            known = [task for task in tasks if task.arn is not None]
+            pairs = list(zip(known, each(self._stop, self._look, known), strict=True))
+            return [
+                (self._end(task, told) if told["status"] in _ENDED else task, told)
+                for task, told in pairs
+            ]
+
+    def _create_all(self, rows: dict[tuple[int, int, int], Task], deadline: float) -> None:
+        """Create the tasks that do not exist.
+
+        Where time is billed, nobody knows a task's price before it is at its end: one goes first,
+        then more and more at once, and what is left must fit the budget at the price of the
+        longest so far.
+        """
+        by_time = self.target.kind == "simulator"
+        missing = [task for task in rows.values() if _uncreated(task)]
+        size = 1 if by_time and not self.dearest else PARALLEL
+        while missing:
+            if by_time:
+                missing = [self._at_least(task, self.dearest) for task in missing]
+                cost = sum((t.usd for t in missing if t.state == "planned"), Decimal(0))
+                check_budget(self.journal.spending().spent, cost, self.budget)
+            portion, missing = missing[:size], missing[size:]
+            if not by_time:
+                portion, missing = [*portion, *missing], []
+            made = {_key(task): task for task in each(self._stop, self._create, portion)}
+            rows |= made
+            self.journal.keep_copy()
+            if missing:
+                self._wait(made, deadline)
+                rows |= made
+                size = min(2 * size, PARALLEL)
+
+    def _at_least(self, task: Task, usd: Decimal) -> Task:
+        higher = task.state == "planned" and task.usd < usd
+        return self.journal.reprice(task, usd) if higher else task
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -174,19 +242,6 @@ class TaskService:
         with self._mutex:
             self.say(line)
             self._said = True
-
-    def _each(self, call: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
-        """Call for each item, some at once; after an error nothing new is begun."""
-        if not items:
-            return []
-        with ThreadPoolExecutor(min(_PARALLEL, len(items))) as pool:
-            futures = [pool.submit(call, item) for item in items]
-            try:
-                return [future.result() for future in futures]
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(cancel_futures=True)  # what is under way is written down first
-                raise
 
     def _found(self, tasks: Sequence[Task]) -> dict[tuple[int, int, int], Task]:
         """Return those of the tasks that the service has made already.
@@ -215,7 +270,13 @@ class TaskService:
         page: dict[str, Any] = {"nextToken": ""}
         seen = 0
         while "nextToken" in page:
-            page = self._search(page["nextToken"])
+            try:
+                page = self._search(page["nextToken"])
+            except Refused as error:
+                if not error.code.startswith(_DENIED):
+                    raise
+                self._tell(f"{self.target.name}: no right to search tasks; their tokens must do")
+                return found
             for answer in page["quantumTasks"]:
                 tags = answer.get("tags") or {}
                 if tags.get(RUN_TAG) == self.journal.run_id and TOKEN_TAG in tags:
@@ -230,7 +291,7 @@ class TaskService:
         filters = [{"name": "deviceArn", "operator": "EQUAL", "values": [self.target.arn]}]
         options: dict[str, Any] = {"nextToken": token} if token else {}
         client = self._session.braket_client
-        return self._patiently(
+        return self._requests.patiently(
             lambda: dict(client.search_quantum_tasks(filters=filters, maxResults=100, **options))
         )
 
@@ -238,8 +299,11 @@ class TaskService:
         """Create a task; it is written down before and after."""
         may_exist = task.state == "sent"
         task = self.journal.send(task, self.budget)
-        tags = {TOKEN_TAG: task.token, RUN_TAG: self.journal.run_id, CONTENT_TAG: _content(task)}
+        if task.state != "sent":  # another process has found it
+            return task
         request = json.loads(task.request)
+        own = {TOKEN_TAG: task.token, RUN_TAG: self.journal.run_id, CONTENT_TAG: _content(task)}
+        tags = {**request.pop("tags", {}), **own}
 
         def create() -> str:
             arn: str = self._session.create_quantum_task(
@@ -249,43 +313,47 @@ class TaskService:
 
         def note(error: Exception) -> None:
             nonlocal may_exist
-            may_exist = may_exist or _code(error) not in _NOT_CREATED
-            if _code(error) == _QUOTA:
+            may_exist = may_exist or code_of(error) not in NOT_CREATED
+            if code_of(error) == QUOTA:
                 self._tell(f"{self.target.name}: the account's quota of tasks is full; waiting")
 
         try:
-            arn = self._patiently(create, note=note, patience={_QUOTA: self.timeout_seconds})
-        except _Refused as error:
+            arn = self._requests.patiently(
+                create, note=note, patience={QUOTA: self.timeout_seconds}
+            )
+        except Refused as error:
             if not may_exist and not error.retried:
                 self.journal.unsend(task)
             expected = f"accepted by {self.target.name}"
-            raise TaskFailed(must_be(f"task {task.name}", expected, error.text)) from error
+            text = must_be(f"task {task.name}", expected, error.text)
+            if error.code.startswith(_LATER):
+                raise TasksPending(f"{text} {AGAIN}") from error
+            raise TaskFailed(text) from error
         return self.journal.created(task, arn)
 
-    def _wait(self, rows: dict[tuple[int, int, int], Task]) -> None:
+    def _wait(self, rows: dict[tuple[int, int, int], Task], deadline: float) -> None:
         """Look at the tasks again and again until all are at an end."""
-        deadline = time.monotonic() + self.timeout_seconds
         pause = self.poll_seconds
         while waiting := self._still_open(rows):
             self._tell(line := self._line(len(rows), waiting))
             left = deadline - time.monotonic()
             if left <= 0:
                 actual = f"{len(waiting)} unfinished after {self.timeout_seconds:g} s ({line})"
-                raise TasksPending(must_be("tasks", "at an end", actual, _AGAIN))
+                raise TasksPending(must_be("tasks", "at an end", actual, AGAIN))
             time.sleep(min(pause, left))
-            pause = min(1.5 * pause, max(_LONGEST_PAUSE, self.poll_seconds))
+            pause = min(1.5 * pause, max(LONGEST_PAUSE, self.poll_seconds))
 
     def _still_open(
         self, rows: dict[tuple[int, int, int], Task]
     ) -> list[tuple[Task, dict[str, Any]]]:
         """Look once at the tasks, fetch what is there, and return those that are not at an end."""
         created = [t for t in rows.values() if t.state == "created" and _key(t) not in self._looked]
-        pairs = list(zip(created, self._each(self._look, created), strict=True))
+        pairs = list(zip(created, each(self._stop, self._look, created), strict=True))
         ended = [pair for pair in pairs if pair[1]["status"] in _ENDED]
         # A QPU's program set has many files, which are read at once; other tasks have one.
         groups = [[pair] for pair in ended] if self.target.kind == "qpu" else [ended]
         for group in groups:
-            for task in self._each(lambda pair: self._end(*pair), group):
+            for task in each(self._stop, lambda pair: self._end(*pair), group):
                 rows[_key(task)] = task
                 self._looked.add(_key(task))
         return [pair for pair in pairs if pair[1]["status"] not in _ENDED]
@@ -298,50 +366,95 @@ class TaskService:
             return answer
 
         # A task that was just made may not be known everywhere yet.
-        return self._patiently(look, also=frozenset({"ResourceNotFoundException"}))
+        return self._requests.patiently(look, also=frozenset({"ResourceNotFoundException"}))
+
+    def _read_again(self, task: Task) -> Task:
+        return self._end(task, self._look(task))
 
     def _end(self, task: Task, answer: dict[str, Any]) -> Task:
-        """Fetch the result of a task that is at an end, or write down why there is none."""
+        """Keep what a task that is at an end has given, or why nothing of it is here."""
         status = answer["status"]
+        files, found = self._fetch(task, answer)
+        pairs = list(zip(task.members, found, strict=True))
+        failures = {member: str(one) for member, one in pairs if isinstance(one, Failure)}
+        usd = task.usd
         if status != "COMPLETED":
             reason = " ".join(f"{status}: {answer.get('failureReason', 'no reason given')}".split())
-            self._tell(f"task {task.name} {reason}")
-            return self.journal.failed(task, reason)
-        bucket, folder = answer["outputS3Bucket"], answer["outputS3Directory"]
-        try:
-            files = gather(lambda names: self._read(bucket, folder, names))
-        except FileNotFoundError as error:
-            return self.journal.missing(task, f"{folder}/{error} is missing in the bucket {bucket}")
-        except (ValueError, LookupError, TypeError) as error:
-            reason = f"{folder}/{ROOT} in the bucket {bucket} cannot be read ({_text(error)})"
-            return self.journal.missing(task, reason)
-        if self.target.kind != "simulator":
-            return self.journal.done(task, files)
-        usd = cost_of(self.target, 1, 0, prices=self.prices, seconds=seconds_of(files))
-        return self.journal.done(task, files, usd)
+            if task.state != "failed":
+                self._tell(f"task {task.name} {reason}")
+            self._report(task, status, None)
+            if self.target.kind == "qpu":  # by the SDK's own rule
+                usd = Decimal(0)
+            kept = files if any(isinstance(one, Counts) for one in found) else None
+            return self.journal.failed(task, reason, usd, kept, failures)
+        late = next((one for one in found if isinstance(one, Unread)), None)
+        if late is not None:
+            place = f"{answer['outputS3Directory']} in the bucket {answer['outputS3Bucket']}"
+            return self.journal.missing(task, f"{late} ({place})")
+        seconds = None
+        if self.target.kind == "simulator":
+            seconds = seconds_of(files)
+            if usd:  # nothing else is known of a task under a reservation
+                usd = self.cost(1, 0, seconds)
+            with self._mutex:
+                self.dearest = max(self.dearest, usd)
+        self._report(task, status, seconds)
+        return self.journal.done(task, files, usd, failures)
 
-    def _read(self, bucket: str, folder: str, names: Sequence[str]) -> dict[str, str]:
-        """Return the texts of a task's files; one that is late may come yet."""
+    def _fetch(self, task: Task, answer: dict[str, Any]) -> tuple[dict[str, str], list[Found]]:
+        """Return a task's files and what they say of each executable, once all is there."""
+        tries = 1 if task.state == "failed" else self._tries_for_files
+        if answer["status"] != "COMPLETED":
+            # The service keeps what a program set counted before it failed, and nothing else.
+            tries = 0 if len(task.members) == 1 else tries
+            tries = min(tries, 1) if answer["status"] == "CANCELLED" else tries
+        files: dict[str, str] = {}
+        found: list[Found] = [Unread("nothing was read")] * len(task.members)
+        pause = self.poll_seconds
+        for left in reversed(range(tries)):
+            files = gather(lambda names: self._read(answer, names), files)
+            found = read_counts(files, len(task.members), task.labels)
+            if not left or not any(isinstance(one, Unread) for one in found):
+                break
+            if self._stop.wait(pause):
+                break
+            pause = min(2 * pause, max(LONGEST_PAUSE, self.poll_seconds))
+        return files, found
+
+    def _read(self, answer: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+        """Return the texts of those of a task's files that are there."""
+        bucket, folder = answer["outputS3Bucket"], answer["outputS3Directory"]
 
         def read(name: str) -> str | None:
             def get() -> str:
                 body = self._s3.get_object(Bucket=bucket, Key=f"{folder}/{name}")["Body"]
-                text: str = body.read().decode()
+                text: str = body.read().decode(errors="replace")
                 return text
 
             try:
-                return self._patiently(get, tries=_TRIES_FOR_FILES, also=_MISSING)
-            except FileNotFoundError:
+                return self._requests.patiently(get)
+            except Refused as error:
+                if error.code not in _MISSING:
+                    raise
                 return None
 
-        texts = zip(names, self._each(read, names), strict=True)
+        texts = zip(names, each(self._stop, read, names), strict=True)
         return {name: text for name, text in texts if text is not None}
+
+    @staticmethod
+    def _report(task: Task, status: str, seconds: Decimal | None) -> None:
+        """Tell the SDK's own ``Tracker`` how a task has ended."""
+        from braket.tracking.tracking_context import broadcast_event
+        from braket.tracking.tracking_events import _TaskCompletionEvent
+
+        duration = None if seconds is None else float(1000 * seconds)
+        broadcast_event(_TaskCompletionEvent(task.arn, duration, status))
 
     def _line(self, total: int, waiting: Sequence[tuple[Task, dict[str, Any]]]) -> str:
         task, answer = waiting[0]
         position = place_in_queue(answer)
         queue = "" if position is None else f", position {position} in the queue"
-        spent = f"{show_usd(self.journal.spent())} of {show_usd(self.budget)} USD"
+        spent = f"{show_usd(self.journal.spending().spent)} of {show_usd(self.budget)} USD"
         done = f"{total - len(waiting)} of {total} tasks done"
         return f"{self.target.name}: {done}; task {task.name} {answer['status']}{queue}; {spent}"
 
@@ -358,93 +471,15 @@ class TaskService:
         with self._telling():
             rows |= self._found([task for task in tasks if task.state == "sent"])
         arns = [task.arn for task in rows.values() if task.state == "created" and task.arn]
-        self._each(self._cancel, arns)
+        each(self._stop, self._cancel, arns)
         return arns
 
     def _cancel(self, arn: str) -> None:
         try:
-            self._patiently(lambda: self._session.cancel_quantum_task(arn))
-        except _Refused as error:
+            self._requests.patiently(lambda: self._session.cancel_quantum_task(arn))
+        except Refused as error:
             if error.code != "ConflictException":  # it is at an end already
                 raise
-
-    def _patiently(
-        self,
-        call: Callable[[], Answer],
-        *,
-        note: Callable[[Exception], None] = lambda error: None,
-        tries: int = _TRIES,
-        also: frozenset[str] = frozenset(),
-        patience: Mapping[str, float] = MappingProxyType({}),
-    ) -> Answer:
-        """Call, and call again after what may pass, with longer and longer pauses.
-
-        Args:
-            call: A request that may be repeated without cost.
-            note: Called with each error that may pass.
-            tries: How often to call.
-            also: Further codes of errors that may pass; files that stay away raise
-                FileNotFoundError.
-            patience: Codes of errors that are waited for beyond all tries, so many seconds.
-        """
-        pause, began = self.poll_seconds, time.monotonic()
-        while True:
-            try:
-                return call()
-            except Exception as error:
-                code = _code(error)
-                if not (code in also or _may_pass(error)):
-                    raise _refusal(error) from error
-                note(error)
-                tries -= 1
-                left = tries > 0 or time.monotonic() - began < patience.get(code, 0.0)
-                if not left and code in _MISSING:
-                    raise FileNotFoundError(code) from error
-                if not left or self._stop.wait(pause):
-                    text = must_be("Amazon Braket", "reachable", _text(error), _AGAIN)
-                    raise TasksPending(text) from error
-                pause = min(2 * pause, max(_LONGEST_PAUSE, self.poll_seconds))
-
-
-class _Refused(TasksPending):
-    """The service said no, and would say it again until the user mends something."""
-
-    def __init__(self, error: Any) -> None:
-        super().__init__(must_be("request", "accepted by Amazon Braket", _text(error), _AGAIN))
-        metadata = _answer(error).get("ResponseMetadata", {})
-        #: Whether boto3 had repeated the request: then an earlier one may have been carried out.
-        self.retried = metadata.get("RetryAttempts", 0) > 0
-        self.text, self.code = _text(error), _code(error)
-
-
-def _refusal(error: Exception) -> Exception:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return _Refused(error) if isinstance(error, BotoCoreError | ClientError) else error
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the same request may be answered next time."""
-    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
-
-    if isinstance(error, ClientError):
-        status = _answer(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return _code(error) in _TRANSIENT or status >= 500 or status == 429
-    return isinstance(error, ConnectionError | HTTPClientError)
-
-
-def _answer(error: Exception) -> dict[str, Any]:
-    """What the service said; errors of the connection have no answer."""
-    return getattr(error, "response", None) or {}
-
-
-def _code(error: Exception) -> str:
-    code: str = _answer(error).get("Error", {}).get("Code", "")
-    return code
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def _key(task: Task) -> tuple[int, int, int]:
@@ -456,6 +491,14 @@ def _content(task: Task) -> str:
     request = json.loads(task.request)
     asked = [request["deviceArn"], request["shots"], request["action"]]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def _unread(task: Task) -> bool:
+    """Whether a program set has failed some of whose results may come yet."""
+    if task.state != "failed" or len(task.members) == 1:
+        return False
+    found = read_counts(task.result or {}, len(task.members), task.labels)
+    return any(isinstance(one, Unread) for one in found)
 
 
 def _uncreated(task: Task) -> bool:

@@ -26,20 +26,28 @@ By hand, in this process or in its own (which outlives a client that is killed):
 
 Faults are set with ``service.fault(kind, times=1, value=None)``; ``times=None`` means always:
 
-- requests: ``OP-429``, ``OP-500``, ``OP-403`` (credentials that ran out), ``OP-drop`` (connection
-  closed before anything happened), ``OP-drop-after`` (everything happened, the answer is lost),
-  ``OP-hang`` (everything happened, no answer comes until the client is killed), where OP is
-  ``create``, ``get``, ``cancel``, ``device``, ``search``, ``search-tasks`` or ``s3``;
-  ``create-402`` (quota). boto3 repeats a request by itself, with the same token and growing pauses:
-  ``times`` must outlast its attempts, or AWS_MAX_ATTEMPTS=1 forbids them;
+- requests: ``OP-429``, ``OP-500``, ``OP-403`` (credentials that ran out), ``OP-denied`` (no right
+  to do it), ``OP-drop`` (connection closed before anything happened), ``OP-drop-after``
+  (everything happened, the answer is lost), ``OP-hang`` (everything happened, no answer comes
+  until the client is killed), where OP is ``create``, ``get``, ``cancel``, ``device``,
+  ``search``, ``search-tasks``, ``sts`` or ``s3``; ``create-402`` (quota). boto3 repeats a
+  request by itself, with the same token and growing pauses: ``times`` must outlast its attempts,
+  or AWS_MAX_ATTEMPTS=1 forbids them;
 - the next created task: ``failed`` (value: the reason), ``cancelled``, ``queued`` (value: number
   of polls, ``None`` for ever), ``partial`` (value: numbers of the executables of a program set
-  that get no counts), ``missing`` (value: how often its objects are not in the bucket, ``None``
-  for ever).
+  that get no counts), ``failed-partial`` (the same, and the set ends as FAILED, with its
+  results), ``aborted`` (the same, without a word about those executables),
+  ``missing`` (value: how often its objects are not in the bucket, ``None`` for ever), ``late``
+  (the same, of the last executable's object alone), ``cut`` (value: how often that object, or a
+  single task's result, is cut in half), ``root`` (value: a text and how often it stands in place
+  of ``results.json``).
 
 ``service.chance(seed, {kind: rate, ...}, limit)`` strikes by chance, seeded, ``limit`` times in
 all; ``service.clear()`` ends all faults, also those of waiting tasks, and ``service.reset()``
-forgets everything. ``service.set_status(name, "OFFLINE")`` takes a device away.
+forgets everything. ``service.set_status(name, "OFFLINE")`` takes a device away,
+``service.set_price(name, shot="0.002")`` changes what it costs from now on, and
+``service.options(search_page=3, search_seconds=0.2, search_lag=2)`` makes searches for tasks
+slow: small pages, late answers, tasks that the first two searches do not know yet.
 
 The same token with the same request gives the same task; with another request it is refused, and
 any other byte makes another request.
@@ -159,8 +167,12 @@ class Control:
         """Set a device's status: ONLINE, OFFLINE or RETIRED."""
         self._ask("device", name=name, status=status)
 
+    def set_price(self, name: str, **prices: str) -> None:
+        """Change a device's price of a ``task``, a ``shot`` or a ``minute``, in the list too."""
+        self._ask("device", name=name, **{f"per_{kind}": usd for kind, usd in prices.items()})
+
     def options(self, **options: Any) -> None:
-        """Set ``simulator_ms``, or ``split_results`` (of program sets)."""
+        """Set ``simulator_ms``, ``split_results`` (of program sets), or how slow searches are."""
         self._ask("options", **options)
 
     def _ask(self, control: str, /, **body: Any) -> Any:

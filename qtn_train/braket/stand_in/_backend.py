@@ -74,8 +74,23 @@ class Faults:
                 first, second = hashlib.sha256(text.encode()).digest()[:2]
                 if first < 256 * self.rates[kind]:
                     self.left -= 1
-                    return Fault(kind, 1, [second] if kind == "partial" else 1 + second % 3)
+                    return Fault(kind, 1, _by_chance(kind, second))
         return None
+
+
+def _by_chance(kind: str, number: int) -> Any:
+    """Return how bad a fault is that comes by chance; ``number`` is a random byte."""
+    if kind in _PARTIAL:
+        return [number]
+    times = 1 + number % 3
+    return [ROOTS[number % len(ROOTS)], times] if kind == "root" else times
+
+
+#: Faults of program sets some of whose executables get no counts.
+_PARTIAL = ("partial", "failed-partial", "aborted")
+
+#: What stands in ``results.json`` where it is not a result.
+ROOTS = ("{}", "null", "[]", "")
 
 
 class Backend:
@@ -95,7 +110,13 @@ class Backend:
         self.objects: dict[tuple[str, str], bytes] = {}
         self.limits: dict[str, Json] = {}
         self.faults = Faults()
-        self.options: Json = {"simulator_ms": 12, "split_results": True}
+        self.options: Json = {
+            "simulator_ms": 12,
+            "split_results": True,
+            "search_page": 100,
+            "search_seconds": 0.0,
+            "search_lag": 0,
+        }
         self.log: list[Json] = []
 
     # Devices
@@ -146,7 +167,8 @@ class Backend:
         self._check_limits(task)
         self.tokens[token] = (asked, task.arn)
         self.tasks[task.arn] = task
-        kinds = ["failed", "cancelled", "queued", "missing", *(["partial"] if task.is_set else [])]
+        kinds = ["failed", "cancelled", "queued", "missing", "cut", "root"]
+        kinds += [*_PARTIAL, "late"] if task.is_set else []
         hits = [fault for kind in kinds if (fault := self.faults.strike(kind))]
         task.faults = {fault.kind: fault.value for fault in hits}
         return {"quantumTaskArn": task.arn}
@@ -214,16 +236,26 @@ class Backend:
 
     def _run(self, task: Task) -> None:
         """Execute a task and put its results into the bucket."""
-        failing = {number % task.executables for number in task.faults.get("partial", [])}
+        numbers = [n for kind in _PARTIAL for n in task.faults.get(kind, [])]
+        failing = {number % task.executables for number in numbers}
         task.successful = task.shots // task.executables * (task.executables - len(failing))
         task.end("COMPLETED", time.time())
         if len(failing) == task.executables:
             task.end("FAILED", time.time(), "All executables failed")
+        elif not {"failed-partial", "aborted"}.isdisjoint(task.faults):
+            task.end("FAILED", time.time(), "Some executables failed")
         try:
             files = results(task, self.seed, failing, bool(self.options["split_results"]))
         except Exception as error:  # a task that cannot run must not stop the service
             task.successful = None
             return task.end("FAILED", time.time(), f"{type(error).__name__}: {error}")
+        members = [name for name in files if "/executables/" in name]
+        if "aborted" in task.faults and members:
+            for number in failing:
+                del files[members[number]]
+            for program in files["metadata.json"]["programMetadata"]:
+                program["executables"] = [{} for _ in program["executables"]]
+        task.objects = list(files)
         for name, content in files.items():
             self.objects[task.bucket, f"{task.directory}/{name}"] = json.dumps(content).encode()
         return None
@@ -238,6 +270,10 @@ class Backend:
     def search_tasks(self, body: Json, region: str) -> Json:
         """List the region's tasks, newest first; the real service has no filter on tags either."""
         found = [t for t in self.tasks.values() if t.arn.split(":")[3] == region][::-1]
+        if not body.get("nextToken"):
+            for task in found:
+                task.searches += 1
+        found = [t for t in found if t.searches > int(self.options["search_lag"])]
         names = ("quantumTaskArn", "deviceArn", "status", "createdAt")
         for wanted in body.get("filters", []):
             if wanted["name"] not in names:
@@ -246,6 +282,7 @@ class Backend:
             test, bounds = _TESTS[wanted["operator"]], [read(v) for v in wanted["values"]]
             found = [t for t in found if test(read(t.summary()[wanted["name"]]), bounds)]
         start, size = int(body.get("nextToken") or 0), int(body.get("maxResults") or 100)
+        size = min(size, int(self.options["search_page"]))
         more = {"nextToken": str(start + size)} if start + size < len(found) else {}
         return {"quantumTasks": [t.summary() for t in found[start : start + size]]} | more
 
@@ -324,14 +361,26 @@ class Backend:
 
     def get_object(self, bucket: str, key: str) -> bytes:
         self.check_bucket(bucket)
-        for task in self.tasks.values():
-            left = task.faults.get("missing", 0)
-            if left != 0 and key.startswith(f"{task.directory}/"):
-                task.faults["missing"] = None if left is None else left - 1
-                raise ApiError(404, "NoSuchKey", "The specified key does not exist.")
         if (bucket, key) not in self.objects:
             raise ApiError(404, "NoSuchKey", "The specified key does not exist.")
-        return self.objects[bucket, key]
+        content = self.objects[bucket, key]
+        for task in self.tasks.values():
+            if key.startswith(f"{task.directory}/"):
+                return self._disturbed(task, key.removeprefix(f"{task.directory}/"), content)
+        return content
+
+    def _disturbed(self, task: Task, name: str, content: bytes) -> bytes:
+        """Return one of a task's objects as its faults leave it this time."""
+        if task.use_up("missing") or (task.is_last(name) and task.use_up("late")):
+            raise ApiError(404, "NoSuchKey", "The specified key does not exist.")
+        if task.is_last(name) and task.use_up("cut"):
+            return content[: len(content) // 2]
+        if name == "results.json" and "root" in task.faults:
+            text, left = task.faults["root"]
+            if left != 0:
+                task.faults["root"] = [text, None if left is None else left - 1]
+                return str(text).encode()
+        return content
 
     # Control
 
@@ -358,8 +407,9 @@ class Backend:
         elif name == "forget-tokens":
             self.tokens.clear()
         elif name == "device":
-            device = self.devices[find(body["name"]).arn]
-            self.devices[device.arn] = replace(device, status=body["status"])
+            device = self.devices[find(body.pop("name")).arn]
+            changes: Json = {k: v if k == "status" else Decimal(v) for k, v in body.items()}
+            self.devices[device.arn] = replace(device, **changes)
         elif name == "options" and set(body) <= set(self.options):
             self.options.update(body)
         else:

@@ -378,7 +378,7 @@ def find(name: str) -> Device:
     raise KeyError(name)
 
 
-def price_list() -> str:
+def price_list(devices: Iterable[Device] = DEVICES.values()) -> str:
     """Return the price list as AWS publishes it: five lines of metadata, then a table."""
     columns = ["SKU", "PriceDescription", "EffectiveDate", "Unit", "PricePerUnit", "Currency"]
     columns += [
@@ -398,14 +398,14 @@ def price_list() -> str:
     raw.writerow(["OfferCode", "AmazonBraket"])
     table = csv.DictWriter(out, columns, restval="", quoting=csv.QUOTE_ALL)
     table.writeheader()
-    for number, row in enumerate(_prices()):
+    for number, row in enumerate(_prices(devices)):
         common = {"SKU": f"SKU{number:04d}", "EffectiveDate": PRICE_DATE, "Currency": "USD"}
         table.writerow(common | {"PriceDescription": row["Product Family"]} | row)
     return out.getvalue()
 
 
-def _prices() -> Iterable[dict[str, str]]:
-    for device in DEVICES.values():
+def _prices(devices: Iterable[Device]) -> Iterable[dict[str, str]]:
+    for device in devices:
         name = device.arn.split("/")[-1]
         if device.kind == "QPU":
             for unit, price, suffix in (

@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -26,10 +27,11 @@ _BRAKET = [  # method, path, operation; a group is the ARN
 ]
 _ERRORS = {
     "403": ApiError(403, "ExpiredTokenException", "The security token is expired"),
+    "denied": ApiError(403, "AccessDeniedException", "Not authorized to perform this"),
     "429": ApiError(429, "ThrottlingException", "Rate exceeded"),
     "500": ApiError(500, "InternalServiceException", "Internal error"),
 }
-WHATS = ("403", "429", "500", "drop", "drop-after", "hang")
+WHATS = ("403", "denied", "429", "500", "drop", "drop-after", "hang")
 Answer = tuple[int, bytes, str]  # status, body, content type
 
 
@@ -49,10 +51,14 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/_control/"):
             return self._control(body)
         if self.path.startswith("/prices"):
-            return self._send((200, price_list().encode(), "text/csv"))
+            with self.backend.lock:
+                text = price_list(self.backend.devices.values())
+            return self._send((200, text.encode(), "text/csv"))
         scope = _SCOPE.search(self.headers.get("Authorization", ""))
         region, service = scope.groups() if scope else ("", "")
         operation, argument = self._operation(service)
+        if operation == "search-tasks":
+            time.sleep(float(self.backend.options["search_seconds"]))
         with self.backend.lock:
             fault = self.backend.faults.strike(*(f"{operation}-{what}" for what in WHATS))
             what = fault.kind.removeprefix(f"{operation}-") if fault else ""
@@ -169,6 +175,10 @@ def _error(service: str, error: ApiError) -> Answer:
         code, status = ("SlowDown", 503) if throttled else (error.code, error.status)
         text = f"<Error><Code>{code}</Code><Message>{escape(str(error))}</Message></Error>"
         return status, text.encode(), "application/xml"
+    if service == "sts":
+        text = f"<Code>{error.code}</Code><Message>{escape(str(error))}</Message>"
+        text = f"<ErrorResponse><Error>{text}</Error></ErrorResponse>"
+        return error.status, text.encode(), "text/xml"
     content = {"__type": error.code, "message": str(error)}
     return error.status, json.dumps(content).encode(), "application/json"
 

@@ -32,8 +32,10 @@ class Task:
     reason: str | None = None
     ended: float | None = None
     polls: int = 0
+    searches: int = 0
     successful: int | None = None  # shots
     faults: dict[str, Any] = field(default_factory=dict)
+    objects: list[str] = field(default_factory=list)  # the names of its results, in order
 
     @property
     def executables(self) -> int:
@@ -55,6 +57,18 @@ class Task:
         """Return whether a fault keeps the task in the queue at this poll."""
         polls = self.faults.get("queued", 0)
         return polls is None or self.polls <= polls
+
+    def use_up(self, kind: str) -> bool:
+        """Return whether a fault that strikes a number of times strikes now, and count it off."""
+        left = self.faults.get(kind, 0)
+        if left is not None and left > 0:
+            self.faults[kind] = left - 1
+        return bool(left != 0)
+
+    def is_last(self, name: str) -> bool:
+        """Return whether an object is the last to come: the last executable's, or the only one."""
+        split = [key for key in self.objects if "/executables/" in key]
+        return name == (split[-1] if split else "results.json")
 
     def end(self, status: str, now: float, reason: str | None = None) -> None:
         self.status, self.ended, self.reason = status, now, reason
@@ -82,6 +96,7 @@ class Task:
             "program_set": self.is_set,
             "executables": self.executables,
             "shots": self.shots,
+            "successful": self.successful or 0,
             "milliseconds": self.milliseconds if self.device.kind == "SIMULATOR" else None,
             "usd": str(self.usd()),
             "usd_created": str(self.usd_created()),

@@ -17,7 +17,7 @@ from ...braket.cost._money import Prices, cost_of, current_prices
 from ...braket.device._devices import asking, resolve
 from ...braket.device._target import Target, check
 from ...braket.run._batch import Batch, Execution
-from ...braket.run._journal import Journal
+from ...braket.run._journal import Journal, read_allowed
 from ...braket.run._local import RESULT, draws_here, execute, from_json, to_json
 from ...braket.run._programs import check_gradient
 from ...braket.run._records import PAYER, Task
@@ -55,13 +55,17 @@ class BraketEngine(CountingEngine):
         n_shifts: As for :class:`CountingEngine`.
         mitigate_readout: As for :class:`CountingEngine`.
         journal: The run's file; on a local device it is not needed.
-        budget_usd: What the whole run may cost, checked before each task is created.
+        budget_usd: What the whole run may cost, checked before each task is created; for a run
+            that goes on what it was allowed before, by default. On a device that bills by time
+            a task's price is known at its end: the tasks that run at once, ten at most, may take
+            longer than the longest before them, and pass the budget by that much.
         placement: The physical label of each qubit; found on the device by default.
         native: Whether to send the device's native gates verbatim.
         session: A Braket ``AwsSession``; one from the environment by default.
         poll_seconds: First pause between two looks at a task; later ones are longer.
         timeout_seconds: How long to wait for the tasks of a batch. Then they stay pending.
-        resend_failed: Whether tasks that had failed for good before may be sent, and paid, again.
+        resend_failed: Whether circuits that the service had ended without counts before may be
+            sent, and paid, again.
         prices: The price list; the current one by default.
         say: Called with a line while it waits; by default it is shown where standard error is a
             terminal.
@@ -117,7 +121,8 @@ class BraketEngine(CountingEngine):
             mitigate_readout=mitigate_readout,
             dtype=dtype,
         )
-        self.target = resolve(device, session=session)
+        begun = journal is not None and Path(journal).exists()
+        self.target = resolve(device, session=session, anyway=begun)
         self.native = native
         self.placement = None if placement is None else tuple(placement)
         self.budget_usd: Decimal | None = None
@@ -128,12 +133,16 @@ class BraketEngine(CountingEngine):
         _check_seconds(poll_seconds, timeout_seconds)
         _check_readout(self.target, mitigate_readout, native)
         if self.billed:
-            self.budget_usd = _check_money(self.target, journal, budget_usd)
+            allowed = budget_usd
+            if budget_usd is None and journal is not None and begun:
+                allowed = read_allowed(journal)
+            self.budget_usd = _check_money(self.target, journal, allowed)
             prices = prices or current_prices()
             cost_of(self.target, 1, self.shots, prices=prices)  # a price that is not known
         if journal is not None:
             self.journal = Journal(journal, self._settings() | self._payer())
         if self.budget_usd is not None and prices is not None and self.journal is not None:
+            self.journal.allow(self.budget_usd)
             service = TaskService(
                 self.target,
                 self.journal,
@@ -143,7 +152,7 @@ class BraketEngine(CountingEngine):
                 timeout_seconds=timeout_seconds,
                 say=say,
             )
-            self._execution = Execution(self.journal, service, prices, resend_failed)
+            self._execution = Execution(self.journal, service, resend_failed)
 
     @property
     def exact(self) -> bool:
@@ -173,7 +182,7 @@ class BraketEngine(CountingEngine):
     @property
     def spent_usd(self) -> Decimal:
         """What the run has cost so far, by its journal."""
-        return Decimal(0) if self.journal is None else self.journal.spent()
+        return Decimal(0) if self.journal is None else self.journal.spending().spent
 
     def close(self) -> None:
         """Let go of the journal, so that another engine may open it."""

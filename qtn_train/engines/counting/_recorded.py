@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
 
 from ..._types import ComplexDtype
 from ...braket.device._target import Target
-from ...braket.run._batch import Batch, Execution
+from ...braket.run._batch import Batch, counted, without_counts
 from ...braket.run._journal import Journal, read_journal
 from ...braket.run._local import RESULT, from_json
 from ...braket.run._records import PAYER, Task
@@ -72,7 +70,7 @@ class RecordedEngine(CountingEngine):
         return {**written, "dtype": self.dtype}
 
     def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
-        with closing(Journal(self.path)) as journal:
+        with closing(Journal(self.path, alone=False)) as journal:
             recorded = journal.evaluation(position)
             tasks = journal.tasks(position)
         if recorded is None:
@@ -88,15 +86,14 @@ class RecordedEngine(CountingEngine):
             placement=None if placement is None else tuple(placement),
         )
         batch.recall(recorded)
-        _check_ended(tasks)
         if not self.settings["device"].startswith("arn:"):
+            _check_ended(tasks)
             (task,) = tasks
             return batch.regroup(from_json((task.result or {})[RESULT]))
-        counts, failed = Execution._collect(tasks)
+        counts, failed, waiting = counted(tasks)
+        _check_ended(waiting)
         for task, why in failed:
-            actual = f"{len(why)} of {len(task.members)} circuits without"
-            reason = next(iter(why.values()))
-            raise TaskFailed(must_be(f"task {task.name}", "with counts", f"{actual} ({reason})"))
+            raise TaskFailed(without_counts(task, why))
         return batch.regroup([counts[member] for member in range(len(batch.members))])
 
 
@@ -104,34 +101,10 @@ _NOWHERE = Target(device=None, name="journal", arn=None, kind="local")
 
 
 def _check_ended(tasks: Sequence[Task]) -> None:
-    """Refuse an evaluation some of whose tasks do not exist yet, or are not at an end."""
-    left = [t for t in tasks if t.state in ("planned", "sent", "created") and t.reason is None]
+    """Refuse an evaluation some of whose tasks do not exist yet, or have no result yet."""
+    left = [task for task in tasks if task.state not in ("done", "failed")]
     if left:
-        actual = f"{len(left)} of {len(tasks)} tasks that are not"
-        raise TasksPending(must_be("tasks", "at an end", actual, "Collect them first."))
-
-
-def bill(path: str | Path) -> dict[str, Any]:
-    """Say what a run has asked for and paid so far, by its journal.
-
-    Args:
-        path: The journal; it may be in use.
-
-    Returns:
-        ``device``, ``tasks`` (all that exist or may exist), ``attempts`` (those of them that the
-        user let be sent again), ``shots``, ``spent_usd`` (a string), and ``states``: how many tasks
-        stand where.
-
-    Raises:
-        JournalError: There is no such file, or it is no journal.
-    """
-    settings, tasks = read_journal(path)
-    sent = [task for task in tasks if task.state != "planned"]
-    return {
-        "device": settings["device"],
-        "tasks": len(sent),
-        "attempts": sum(task.attempt > 0 for task in sent),
-        "shots": settings["shots"] * sum(len(task.members) for task in sent),
-        "spent_usd": f"{sum((task.usd for task in sent), Decimal(0)):f}",
-        "states": dict(Counter(task.state for task in tasks)),
-    }
+        reason = f" ({left[0].reason})" if left[0].reason else ""
+        actual = f"{len(left)} that are not{reason}"
+        hint = "Collect them first, which costs nothing."
+        raise TasksPending(must_be("tasks", "at an end, with their results", actual, hint))
