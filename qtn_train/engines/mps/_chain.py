@@ -33,6 +33,8 @@ from .._slots import ONE, ZERO, gate_matrices
 from ._split import Array, Cut, SvdGradient, cut, is_finite, orthogonalize
 
 _IDENTITY = np.array([[ONE, ZERO], [ZERO, ONE]])
+# Smaller bonds than this are not looked at for zeros: they cost less than the look.
+_FIRST_LOOK = 8
 
 
 @dataclass(frozen=True)
@@ -174,22 +176,29 @@ class Chain:
         cutoff: Share of the squared norm that each cut may discard besides; above 0 every gate
             is followed by a cut.
         gradient: Derivative of a cut.
+        drop_zeros: Whether singular values that are 0 but for rounding are dropped wherever a bond
+            has doubled since that was last looked for: right in the value, not in the derivative.
         low: All sites before this one are left isometries.
         high: All sites after this one are right isometries.
         weights: Weight discarded by each cut, relative to the state before it.
+        rank_cuts: How many cuts discarded nothing but singular values that are 0.
     """
 
     tensors: list[Array]
     max_bond: int | None
     cutoff: float
     gradient: SvdGradient
+    drop_zeros: bool = False
     low: int = 0
     high: int = 0
     weights: list[float] = field(default_factory=list)
+    rank_cuts: int = 0
 
     def __post_init__(self) -> None:
         self.namespace = get_namespace(self.tensors[0])
         self._identities: dict[int, Array] = {}
+        # The bonds, by the number of their left site, above which zeros are looked for.
+        self._watched = [_FIRST_LOOK] * len(self.tensors)
 
     def apply(self, pair: Pair, gate: Array, terms: Array) -> None:
         """Apply a two-qubit gate.
@@ -205,7 +214,7 @@ class Chain:
         site = pair.left
         left, _, bond = self.tensors[site].shape
         most = 2 * min(left, self.tensors[site + 1].shape[2])
-        if self._too_large(min(most, pair.rank * bond)):
+        if self._too_large(site, min(most, pair.rank * bond)):
             self.center(site, site + 1)
             self._cut(site, self._joined(site, gate), rightward=pair.rightward)
         elif pair.rank * bond < most:
@@ -220,8 +229,11 @@ class Chain:
         while self.high > last:
             self._move_left(self.high)
 
-    def _too_large(self, bond: int) -> bool:
-        return self.cutoff > 0 or (self.max_bond is not None and bond > self.max_bond)
+    def _too_large(self, site: int, bond: int) -> bool:
+        """Return whether the bond on the right of a site has to be cut, or looked at for zeros."""
+        if self.cutoff > 0 or (self.max_bond is not None and bond > self.max_bond):
+            return True
+        return self.drop_zeros and bond > self._watched[site]
 
     def _joined(self, site: int, gate: Array) -> Array:
         """Two neighboring tensors and a gate on them, as a ``(2·left, 2·right)`` matrix."""
@@ -256,13 +268,16 @@ class Chain:
 
     def _cut(self, site: int, joined: Array, *, rightward: bool) -> None:
         """Split two tensors, the canonical center, by their singular values."""
-        x, y = self._factor(joined if rightward else joined.T)
+        x, y = self._factor(site, joined if rightward else joined.T)
         self._put(site, *((x, y) if rightward else (y.T, x.T)))
         self.low = self.high = site + 1 if rightward else site
 
-    def _factor(self, matrix: Array) -> tuple[Array, Array]:
-        result: Cut = cut(matrix, self.max_bond, self.cutoff, self.gradient)
+    def _factor(self, site: int, matrix: Array) -> tuple[Array, Array]:
+        drop = self.drop_zeros
+        result: Cut = cut(matrix, self.max_bond, self.cutoff, self.gradient, drop_zeros=drop)
+        self._watched[site] = max(_FIRST_LOOK, 2 * len(result.values))
         self.weights.append(result.weight)
+        self.rank_cuts += result.lost_rank
         # A constant that keeps the norm: many cuts would run out of the range of the numbers.
         return result.isometry, result.rest * (1 - result.weight) ** -0.5
 
@@ -302,17 +317,18 @@ class Chain:
         times as large; the cost is that of a sweep with such bonds over the sites between them.
         """
         first, last = pair.left, pair.right
-        large = any(map(self._too_large, self._bonds_after(pair)))
+        sites = range(first, last)
+        large = any(map(self._too_large, sites, self._bonds_after(pair)))
         if large:  # outside the two sites it is cheaper to move before the bonds grow
             self.center(first, last)
         self._spread(first, last, terms)
         self._trim(first, last)
         if large:
             self.center(first, first)
-            for site in range(first, last):
+            for site in sites:
                 a, b = self.tensors[site], self.tensors[site + 1]
-                if self._too_large(a.shape[2]):
-                    x, rest = self._factor(a.reshape(-1, a.shape[2]))
+                if self._too_large(site, a.shape[2]):
+                    x, rest = self._factor(site, a.reshape(-1, a.shape[2]))
                     self._put(site, x, rest @ b.reshape(b.shape[0], -1))
                     self.low = self.high = site + 1
                 else:
@@ -385,12 +401,16 @@ def _non_finite(circuit: Circuit, pair: Pair) -> str:
 
 def _normalize(chain: Chain) -> None:
     """Divide by the norm, which sits between ``low`` and ``high``."""
-    environment = None
-    for tensor in chain.tensors[chain.low : chain.high + 1]:
-        environment = transfer(environment, tensor)
-    assert environment is not None  # low ≤ high
-    norm = chain.namespace.trace(environment).real ** 0.5
+    norm = squared_norm(chain.tensors[chain.low : chain.high + 1]) ** 0.5
     chain.tensors[chain.high] = chain.tensors[chain.high] / norm
+
+
+def squared_norm(tensors: Sequence[Array]) -> Array:
+    """Return ⟨ψ|ψ⟩ of a chain, or of the sites between isometries: a real number."""
+    environment = None
+    for tensor in tensors:
+        environment = transfer(environment, tensor)
+    return get_namespace(tensors[0]).trace(environment).real
 
 
 def transfer(environment: Array | None, tensor: Array, other: Array | None = None) -> Array:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, final, get_args
 
+import torch
 from torch import Tensor
 
 from ..._types import ComplexDtype
 from ...circuits import Circuit
-from ...errors import must_be, positive_int
+from ...errors import UnsupportedByEngine, must_be, positive_int
 from ...measurements._base import Measurement
 from .._base import Engine, register_engine
 from .._slots import gate_matrices, in_slots
-from . import _torch as _torch  # the derivatives of the factorizations
-from ._chain import Chain, evolve, zero_state
+from . import _torch
+from ._chain import Chain, evolve, squared_norm, zero_state
 from ._split import SvdGradient
 from ._state import MPSState
 
@@ -48,11 +49,14 @@ class MPSEngine(Engine):
         svd_gradient: ``"tangent"`` is nearer to the gradient of the untruncated function;
             ``"exact"`` is the derivative of what is computed.
         dtype: ``"complex64"`` for speed, ``"complex128"`` for checks.
+        initial: The state to begin with in place of |0…0⟩: an :class:`MPSState` or a quimb
+            ``MatrixProductState``, which is normalized.
 
     Raises:
-        TypeError: ``max_bond`` is not an integer.
-        ValueError: ``max_bond`` is below 1, ``cutoff`` is outside [0, 1), or an unknown
-            ``svd_gradient`` or ``dtype``.
+        TypeError: ``max_bond`` is not an integer, or ``initial`` not a matrix product state.
+        ValueError: ``max_bond`` is below 1, ``cutoff`` is outside [0, 1), an unknown
+            ``svd_gradient`` or ``dtype``, or ``initial`` is cyclic, not of qubits, 0, or of
+            another dtype.
 
     Source:
         Canonical form and truncation: arXiv 1008.3477; the derivative: ours, see
@@ -76,6 +80,7 @@ class MPSEngine(Engine):
         cutoff: float = 0.0,
         svd_gradient: SvdGradient = "tangent",
         dtype: ComplexDtype = "complex64",
+        initial: Any = None,
     ) -> None:
         super().__init__(dtype=dtype)
         hint = "Leave it out to cut nothing."
@@ -86,6 +91,24 @@ class MPSEngine(Engine):
             raise ValueError(must_be("svd_gradient", "'tangent' or 'exact'", repr(svd_gradient)))
         self.cutoff = float(cutoff)
         self.svd_gradient: SvdGradient = svd_gradient
+        self._initial = None if initial is None else self._checked(initial)
+
+    def _checked(self, initial: Any) -> list[Tensor]:
+        """Return the tensors of an initial state, normalized."""
+        if isinstance(initial, MPSState):
+            tensors = list(initial.tensors)
+        else:
+            from ._exchange import from_quimb
+
+            tensors = from_quimb(initial)
+        dtypes = {tensor.dtype for tensor in tensors}
+        if dtypes != {self.complex_dtype}:
+            actual = ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)
+            raise ValueError(must_be("initial", f"of dtype {self.dtype}", actual))
+        norm = squared_norm(tensors).sqrt()
+        if not bool(torch.isfinite(norm)) or not bool(norm > 0):
+            raise ValueError(must_be("initial", "a state of finite, positive norm", norm.item()))
+        return [*tensors[:-1], tensors[-1] / norm]
 
     @property
     def exact(self) -> bool:
@@ -103,6 +126,10 @@ class MPSEngine(Engine):
         return False
 
     def _config(self) -> dict[str, Any]:
+        if self._initial is not None:
+            hint = "Store the state with state.save(path), and pass it again."
+            actual = "an engine with an initial state"
+            raise UnsupportedByEngine(must_be("engine", "one that JSON describes", actual, hint))
         names = ("max_bond", "cutoff", "svd_gradient", "dtype")
         return {name: getattr(self, name) for name in names}
 
@@ -114,10 +141,22 @@ class MPSEngine(Engine):
     def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> MPSState:
         circuit, angles = in_slots(circuit, angles)
         values = gate_matrices(circuit).values(angles, self.complex_dtype)
-        tensors = zero_state(circuit.n_qubits, values)
-        chain = Chain(tensors, self.max_bond, self.cutoff, self.svd_gradient)
+        tensors = self._start(circuit.n_qubits, values)
+        constant = all(map(_torch.is_constant, (values, *tensors)))
+        limits = (self.max_bond, self.cutoff, self.svd_gradient)
+        chain = Chain(tensors, *limits, drop_zeros=constant)
+        if self._initial is not None:
+            chain.high = circuit.n_qubits - 1
         evolve(circuit, values, chain)
-        return MPSState(chain.tensors, chain.weights)
+        return MPSState(chain.tensors, chain.weights, 0 if constant else chain.rank_cuts)
+
+    def _start(self, n_qubits: int, values: Tensor) -> list[Tensor]:
+        if self._initial is None:
+            return zero_state(n_qubits, values)
+        if len(self._initial) != n_qubits:
+            expected = f"of the circuit's {n_qubits} qubits"
+            raise ValueError(must_be("initial", expected, len(self._initial)))
+        return [tensor.to(values.device) for tensor in self._initial]
 
     def _too_large(self, n_qubits: int) -> str:
         return must_be("n_qubits", f"at most {self.max_qubits} for MPSEngine", n_qubits)

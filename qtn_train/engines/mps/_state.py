@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
 from ... import _html as html
+from ..._files import read_tensors, write_tensors
 from ..._range import times_power_of_two
-from ...errors import must_be
+from ...errors import CheckpointError, must_be
 from ...measurements._pauli import PauliSum
 from .._base import State
 from .._transforms import with_signature
@@ -30,6 +33,8 @@ from ._chain import Chain, discarded, transfer
 from ._correlators import correlators
 from ._exponents import amplitudes_with_exponents
 
+# What a file of a state says that it is.
+_KIND = "matrix product state"
 # Shots drawn at once: the memory of a step is that many rows of 2·χ numbers.
 _SHOTS_AT_ONCE = 2**14
 # Up to here 2^N·p in single precision has no factor that leaves its range, unless p itself does.
@@ -46,10 +51,17 @@ class MPSState(State):
         truncation_error: Σ√w over all cuts, w the weight cut off: it bounds the trace distance
             to the exact state, and with it the total variation between the probabilities.
         fidelity_estimate: ∏(1 − w) with w relative to the state before each cut.
+        rank_cuts: How many cuts discarded nothing but singular values that are 0, while a gradient
+            was asked for: the state is exact there, and the gradient leaves out what would raise
+            the rank, whatever ``svd_gradient`` is.
     """
 
-    def __init__(self, tensors: list[Tensor], weights: list[float] | None = None) -> None:
+    def __init__(
+        self, tensors: list[Tensor], weights: list[float] | None = None, rank_cuts: int = 0
+    ) -> None:
         self.tensors = tensors
+        self.rank_cuts = rank_cuts
+        self._weights = list(weights or [])
         self.truncation_error, self.fidelity_estimate = discarded(weights or [])
         self.norm = self.fidelity_estimate**0.5
 
@@ -64,11 +76,12 @@ class MPSState(State):
         return [tensor.shape[2] for tensor in self.tensors[:-1]]
 
     def diagnostics(self) -> dict[str, float]:
-        """Return ``truncation_error`` and ``fidelity_estimate``."""
-        return {
+        """Return ``truncation_error``, ``fidelity_estimate``, and ``rank_cuts`` where there are."""
+        figures = {
             "truncation_error": self.truncation_error,
             "fidelity_estimate": self.fidelity_estimate,
         }
+        return figures | ({"rank_cuts": float(self.rank_cuts)} if self.rank_cuts else {})
 
     def _picture(self) -> str:
         names = [f"left of qubit {bond}: {dim}" for bond, dim in enumerate(self.bond_dims, 1)]
@@ -201,13 +214,71 @@ class MPSState(State):
 
     @property
     def mps(self) -> Any:
-        """The state as a quimb ``MatrixProductState`` on the same torch tensors, qubit 0 first."""
-        from quimb.tensor import MatrixProductState
+        """The state as a quimb ``MatrixProductState``, qubit 0 first.
 
-        arrays = list(self.tensors)
-        arrays[0] = arrays[0][0]
-        arrays[-1] = arrays[-1][..., 0]
-        return MatrixProductState(arrays, shape="lpr")
+        It shares the tensors, and their gradients, but is an object of its own: what quimb changes
+        in place leaves this state as it is. Overlaps, partial traces, Schmidt values, mutual
+        information, expectation values of an MPO and drawings are quimb's methods of it.
+        """
+        from ._exchange import to_quimb
+
+        return to_quimb(self.tensors)
+
+    def save(self, path: str | Path) -> None:
+        """Write the state as safetensors, without its gradients.
+
+        Args:
+            path: The file.
+
+        Raises:
+            OSError: The folder is not writable.
+        """
+        # The files hold real numbers only.
+        named = {f"{i:05d}": torch.view_as_real(t.detach()) for i, t in enumerate(self.tensors)}
+        info = {"weights": self._weights, "rank_cuts": self.rank_cuts}
+        write_tensors(Path(path), named, _KIND, info)
+
+    @classmethod
+    def load(cls, path: str | Path) -> MPSState:
+        """Read a state that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The state, on the CPU.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            CheckpointError: It is damaged, of another kind or format, or no chain of qubits.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import MPSEngine
+            >>> bell = MPSEngine().prepare(Circuit.builder(2).h(0).cx(0, 1).build(), torch.zeros(0))
+            >>> with TemporaryDirectory() as folder:
+            ...     bell.save(f"{folder}/bell.safetensors")
+            ...     print(MPSState.load(f"{folder}/bell.safetensors"))
+            MPSState(n_qubits=2, truncation_error=0, fidelity_estimate=1)
+        """
+        named, info = read_tensors(Path(path), _KIND)
+        parts = [named[name] for name in sorted(named)]
+        weights, rank_cuts = info.get("weights"), info.get("rank_cuts")
+        is_right = isinstance(weights, list) and all(isinstance(w, float) for w in weights)
+        if not _is_chain(parts) or not is_right or not isinstance(rank_cuts, int):
+            expected = "a chain of qubits"
+            raise CheckpointError(must_be(str(path), expected, "tensors of other shapes"))
+        return cls([torch.view_as_complex(part) for part in parts], weights, rank_cuts)
+
+
+def _is_chain(parts: list[Tensor]) -> bool:
+    """Return whether tensors are the real and imaginary parts of a chain of qubits."""
+    bonds = [1, *(part.shape[-2] if part.ndim == 4 else 0 for part in parts)]
+    shapes = [(left, 2, right, 2) for left, right in pairwise(bonds)]
+    dtypes = {part.dtype for part in parts}
+    is_one_type = dtypes in ({torch.float32}, {torch.float64})
+    return is_one_type and bonds[-1] == 1 and [tuple(part.shape) for part in parts] == shapes
 
 
 class _Squares(torch.autograd.Function):

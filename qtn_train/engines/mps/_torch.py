@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ...errors import UnsupportedByEngine
 from .._once import once
@@ -71,6 +72,16 @@ def factors(matrix: Tensor, parts: Svd, gradient: SvdGradient) -> tuple[Tensor, 
     else:
         x, y = _Exact.apply(matrix, u, s, vh, inverse, kept)  # type: ignore[no-untyped-call]
     return x, y
+
+
+def is_constant(tensor: Tensor) -> bool:
+    """Return whether nobody asks for a derivative of a tensor, backward, forward, or batched."""
+    if tensor.requires_grad or forward_ad.unpack_dual(tensor).tangent is not None:
+        return False
+    inside = torch._C._functorch
+    return not (
+        inside.is_functorch_wrapped_tensor(tensor) or inside.is_legacy_batchedtensor(tensor)
+    )
 
 
 def values(matrix: Tensor, parts: Svd) -> Tensor:

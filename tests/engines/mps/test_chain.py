@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qtn_train.circuits import Circuit, ansatz
-from qtn_train.engines._slots import gate_matrices
+from qtn_train.engines._slots import gate_matrices, in_slots
 from qtn_train.engines.mps._chain import Chain, evolve, program, zero_state
 from qtn_train.engines.mps._engine import MPSEngine
 from qtn_train.engines.mps._split import Array, cut
@@ -54,6 +54,7 @@ def test_numpy_runs_through_the_same_lines_without_torch(monkeypatch, max_bond, 
     for _ in range(40):
         circuit = random_circuit(rng, int(rng.integers(2, 8)), int(rng.integers(1, 40)))
         angles = torch.tensor(rng.uniform(-math.pi, math.pi, circuit.n_angles))
+        circuit, angles = in_slots(circuit, angles)
         values = gate_matrices(circuit).values(angles, torch.complex128).numpy()
         with NoTorch():
             chain = run(circuit, values, max_bond, cutoff)
