@@ -130,7 +130,7 @@ class Processes:
         together(partial(dist.broadcast_object_list, made, src=0))
         failure: Exception | None = made[1]
         if failure is not None:
-            raise type(failure)(str(failure)) from failure
+            raise type(failure)(*failure.args) from failure
         result: T = made[0]
         return result
 

@@ -162,7 +162,7 @@ def test_folders_that_are_refused(study: Study, tmp_path: Path) -> None:
     with open_store(out, study, resume=True) as store:
         store.append(rows(study)[:1])
         refused(out, study, "must be a folder of its own; got .*, where a study is running", True)
-    refused(out, study, r"which holds a study\. Give --resume to go on with it, or another --out")
+    refused(out, study, r"which holds a study\. Resume it, or choose another folder")
     other = parse_study(TEXT.replace("[4, 6]", "[4, 7]"), "other")
     message = r"must be a folder of the study other; got .*another one \(entropy, 4 tasks\)"
     refused(out, other, message, True)

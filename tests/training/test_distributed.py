@@ -171,7 +171,7 @@ def test_a_process_that_is_killed_ends_the_others(
     assert ended[1 - rank][0] == 1
     assert re.fullmatch(
         r"qtn-train( \(process 1\))?: `processes` must be all alive until the end; got one that "
-        r"ended\. See what it said; then go on with --resume\.",
+        r"ended\. See what it said; then resume the run\.",
         only_line(ended),
     )
     assert read_checkpoint(out)[1]["progress"]["step"] == 0
