@@ -1,9 +1,11 @@
 """Time one forward and one backward pass of a circuit's probabilities.
 
     python -m benchmarks.step --engine statevector --n-qubits 13 --layers 16 --json
+    python -m benchmarks.step --ansatz ry-cx-chain --n-qubits 13 --layers 20 --batch 64
 
 Times are minima, in seconds; ``total_in_matmuls`` is the total in units of one 1024 x 1024
-complex64 matrix product of the same process and threads: that compares across machines.
+complex64 matrix product of the same process and threads: that compares across machines. With
+``--batch``, ``loop_over_batch`` says how many times longer a loop takes than the batch at once.
 """
 
 import argparse
@@ -76,6 +78,26 @@ def quimb_forward(args: argparse.Namespace, angles: torch.Tensor) -> float:
     return minimum(run)
 
 
+def batch_figures(args: argparse.Namespace) -> dict[str, float]:
+    """Time forward and backward passes of many vectors of angles, at once and in a loop."""
+    generator = torch.Generator().manual_seed(1)
+    circuit, engine = ANSATZE[args.ansatz](args.n_qubits, args.layers), make_engine(args)
+    rows = torch.rand((args.batch, circuit.n_angles), generator=generator).to(args.device)
+    rows = (6 * rows - 3).requires_grad_()
+    cotangent = torch.rand(2**args.n_qubits, generator=generator).to(args.device)
+
+    def both(angles: torch.Tensor) -> None:
+        probs = engine.prepare(circuit, angles).probs(0, 2**args.n_qubits)
+        torch.autograd.grad(probs, angles, cotangent.to(probs.dtype).expand_as(probs))
+
+    def loop() -> None:
+        for row in rows:
+            both(row)
+
+    at_once, one_by_one = minimum(lambda: both(rows)), minimum(loop)
+    return {"batch_s": at_once, "loop_s": one_by_one, "loop_over_batch": one_by_one / at_once}
+
+
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return all figures of one setting."""
     device = torch.device(args.device)
@@ -117,6 +139,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         if args.quimb:
             result["quimb_forward_s"] = quimb_forward(args, angles)
             result["total_in_quimb_forwards"] = total / result["quimb_forward_s"]
+    if args.batch:
+        result |= {"batch": args.batch, **batch_figures(args)}
     if device.type == "cuda":
         result["peak_device_memory_mb"] = torch.cuda.max_memory_allocated(device) / 2**20
     return result
@@ -134,6 +158,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--max-bond", type=int, default=None)
     parser.add_argument("--quimb", action="store_true", help="time plain quimb's forward beside it")
+    parser.add_argument("--batch", type=int, help="time so many vectors of angles at once, too")
     parser.add_argument("--dtype", choices=["complex64", "complex128"], default="complex64")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true")
@@ -149,6 +174,7 @@ def main() -> None:
         f"total {result['total_in_matmuls']:.2f} matmuls of {1e3 * result['matmul_s']:.1f} ms, "
         f"peak {result['peak_memory_mb']:.0f} MB"
         + (f", {x:.2f} quimb forwards" if (x := result.get("total_in_quimb_forwards")) else "")
+        + (f", loop over batch {x:.2f}" if (x := result.get("loop_over_batch")) else "")
     )
 
 
