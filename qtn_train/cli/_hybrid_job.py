@@ -19,9 +19,11 @@ minute on top: ``budget_usd`` counts tasks alone.
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -111,7 +113,10 @@ def _train(job: HybridJob, given: dict[str, Any]) -> dict[str, Any]:
     options = RunOptions.from_json(_BEGIN | given | on).complete()
     folder = RunFolder(job.checkpoints)
     counting = options.counting() | options.on_device() | of_job
-    with closing(BraketEngine(job.device, **counting, journal=folder.journal)) as engine:
+    # The service copies the folder of checkpoints while it is written: what lies there is whole.
+    live = Path(tempfile.mkdtemp()) / folder.journal.name
+    kept: dict[str, Any] = {"journal": live, "journal_copy": folder.journal}
+    with closing(BraketEngine(job.device, **counting, **kept)) as engine:
         return _train_on(engine, job, options, folder)
 
 

@@ -107,6 +107,18 @@ def test_calibration_is_read_in_each_of_its_forms(tmp_path: Path) -> None:
     assert (newest.one_qubit, newest.two_qubit, newest.readout) == (0.9, 0.8, 0.7)
 
 
+def test_properties_that_are_json_inside_a_string(tmp_path: Path) -> None:
+    """As Amazon publishes some of its captures."""
+    path = tmp_path / "twice.json"
+    path.write_text(json.dumps(json.dumps(BraketService.properties("Garnet"))))
+    assert resolve(f"emulator:{path}").edges == emulator("Garnet", tmp_path).edges
+
+
+def test_a_bucket_that_braket_will_not_take() -> None:
+    with pytest.raises(ValueError, match=r"`bucket` must be one whose name begins with amazon-bra"):
+        open_session(region="us-east-1", bucket="mine")
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -89,6 +89,8 @@ def test_a_job_goes_on_where_another_stopped(service: Any, job: Any) -> None:
     main()
     paid = len(service.ledger())
     result = json.loads((folder / "results" / "results.json").read_text())
+    kept = sorted(path.name for path in (folder / "checkpoints").glob("*sqlite*"))
+    assert kept == ["braket.sqlite"]  # whole: no log of SQLite's beside it
     for name in ("results.json", "weights.safetensors"):
         (folder / "results" / name).unlink()
     main()

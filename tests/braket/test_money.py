@@ -139,6 +139,17 @@ def test_an_unknown_price_is_never_nothing() -> None:
         Prices.builtin().shot(BraketService.arn("Aquila"))
 
 
+def test_two_prices_of_one_thing_are_none() -> None:
+    """Nothing is spent there, and all the others are known."""
+    lines = price_list().splitlines()
+    shot = next(line for line in lines if '"Quantum Task-Shot"' in line and '"Garnet"' in line)
+    prices = Prices.from_csv("\n".join([*lines, shot.replace('"0.00145"', '"0.002"')]))
+    with pytest.raises(ValueError, match=r"one whose price is in .*; got Garnet in eu-no"):
+        prices.shot(GARNET)
+    assert prices.task(GARNET) == Decimal("0.3")
+    assert prices.shot(BraketService.arn("Forte 1")) == Decimal("0.08")
+
+
 def damaged() -> Iterator[tuple[str, str, str]]:
     """Name, text and complaint."""
     text = price_list()
@@ -157,8 +168,6 @@ def damaged() -> Iterator[tuple[str, str, str]]:
     currency = "\n".join([*lines[:shot], lines[shot].replace('"USD"', '"CNY"'), *lines[shot + 1 :]])
     yield "currency", currency, f"amounts of USD; got 0.00145 'CNY' in line {shot + 1}"
     yield "unit", text.replace('"minutes"', '"hours"'), "bills simulators by the minute; got 'hours"
-    twice = "\n".join([*lines, lines[shot].replace('"0.00145"', '"0.002"')])
-    yield "two prices", twice, "one price of each thing; got two for Garnet in eu-north-1"
 
 
 @pytest.mark.parametrize(

@@ -101,19 +101,20 @@ class Prices:
             Its prices for circuits outside hybrid jobs.
 
         Raises:
-            DataError: It is damaged: no date, a column or a field is missing, a price is not an
-                amount of USD, or one thing has two prices.
+            DataError: It is damaged: no date, a column or a field is missing, or a price is not an
+                amount of USD. What has two prices is left out, and its price is not known.
         """
         date, rows = _date(text), _rows(text)
         tables: dict[str, dict[_Key, Decimal]] = {"task": {}, "shot": {}, "minute": {}}
+        twice: set[tuple[str, _Key]] = set()
         for line, row in rows:
             for kind, name in _products(row):
                 key = (plain_name(name), row["Region Code"])
                 usd = _usd(line, row)
                 if tables[kind].setdefault(key, usd) != usd:
-                    expected = "one that names one price of each thing"
-                    actual = f"two for {name} in {row['Region Code']} (line {line})"
-                    raise DataError(must_be("price list", expected, actual))
+                    twice.add((kind, key))
+        for kind, key in twice:  # whoever spends there is told that the price is not known
+            del tables[kind][key]
         if not (tables["shot"] and tables["task"]):
             raise DataError(must_be("price list", "one with prices of tasks and shots", "none"))
         return cls(date, _LIST, tables["task"], tables["shot"], tables["minute"])

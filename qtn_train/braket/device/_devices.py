@@ -7,6 +7,7 @@ Everything else in this package asks the :class:`Target`, never the device's nam
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ __all__ = [
 
 _LOCAL = {"local:sv": "braket_sv", "local:dm": "braket_dm"}
 _KNOWN = "'local:sv', 'local:dm', 'emulator:<properties.json>', the name or ARN of a Braket device"
+_BUCKETS = "amazon-braket-"
 _NO_RIGHTS = ("AccessDenied", "ExpiredToken", "InvalidSignature", "UnrecognizedClient")
 
 
@@ -88,7 +90,8 @@ def _classes() -> tuple[Any, Any, Any]:
         from braket.devices import Device, LocalSimulator
         from braket.emulation.local_emulator import LocalEmulator
     except ImportError as error:
-        raise MissingExtra(needs_extra("Amazon Braket needs", "braket")) from error
+        text = needs_extra("Amazon Braket needs", "braket")
+        raise MissingExtra(f"{text} ({error})") from error
     return Device, LocalEmulator, LocalSimulator
 
 
@@ -114,6 +117,9 @@ def open_session(
     from botocore.exceptions import NoRegionError, ProfileNotFound
     from braket.aws import AwsSession
 
+    if bucket is not None and not bucket.startswith(_BUCKETS):
+        expected = f"one whose name begins with {_BUCKETS}, as Amazon Braket wants it"
+        raise ValueError(must_be("bucket", expected, repr(bucket)))
     region = region or os.environ.get("AWS_REGION")
     try:
         boto = boto3.Session(profile_name=profile, region_name=region)
@@ -218,6 +224,8 @@ def _emulated(path: Path, emulator: Any) -> Target:
     expected = "a JSON file with the properties of a gate-model device"
     try:
         text = path.read_text()
+        if isinstance(inner := json.loads(text), str):  # as Amazon publishes some: JSON in a string
+            text = inner
         # Twice: the emulator rewrites the properties that it is made from.
         properties = BraketSchemaBase.parse_raw_schema(text)
         device = emulator.from_json(text)

@@ -55,6 +55,8 @@ class BraketEngine(CountingEngine):
         n_shifts: As for :class:`CountingEngine`.
         mitigate_readout: As for :class:`CountingEngine`.
         journal: The run's file; on a local device it is not needed.
+        journal_copy: Where a whole copy of it is kept, in place of ``<journal>.copy``; a journal
+            that does not exist begins as this copy then.
         budget_usd: What the whole run may cost, checked before each task is created; for a run
             that goes on what it was allowed before, by default. On a device that bills by time
             a task's price is known at its end: the tasks that run at once, ten at most, may take
@@ -100,6 +102,7 @@ class BraketEngine(CountingEngine):
         n_shifts: int | None = None,
         mitigate_readout: bool = False,
         journal: str | Path | None = None,
+        journal_copy: Path | None = None,
         budget_usd: Decimal | float | str | None = None,
         placement: Sequence[int] | None = None,
         native: bool = False,
@@ -121,7 +124,8 @@ class BraketEngine(CountingEngine):
             mitigate_readout=mitigate_readout,
             dtype=dtype,
         )
-        begun = journal is not None and Path(journal).exists()
+        kept = journal_copy if journal_copy is not None and journal_copy.exists() else journal
+        begun = kept is not None and Path(kept).exists()
         self.target = resolve(device, session=session, anyway=begun)
         self.native = native
         self.placement = None if placement is None else tuple(placement)
@@ -134,13 +138,14 @@ class BraketEngine(CountingEngine):
         _check_readout(self.target, mitigate_readout, native)
         if self.billed:
             allowed = budget_usd
-            if budget_usd is None and journal is not None and begun:
-                allowed = read_allowed(journal)
+            if budget_usd is None and kept is not None and begun:
+                allowed = read_allowed(kept)
             self.budget_usd = _check_money(self.target, journal, allowed)
             prices = prices or current_prices()
             cost_of(self.target, 1, self.shots, prices=prices)  # a price that is not known
         if journal is not None:
-            self.journal = Journal(journal, self._settings() | self._payer())
+            settings = self._settings() | self._payer()
+            self.journal = Journal(journal, settings, copy=journal_copy)
         if self.budget_usd is not None and prices is not None and self.journal is not None:
             self.journal.allow(self.budget_usd)
             service = TaskService(
