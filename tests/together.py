@@ -57,7 +57,8 @@ def train(chunk_size: int, **options: Any) -> dict[str, Any]:
         _loop.training_step = step
     ends = torch.cat([p.detach().flatten() for p in trained.parameters()])
     entries = [[e["test_loss"], e["test_accuracy"], e["train_loss"]] for e in history.epochs]
-    return {"losses": torch.tensor(losses), "epochs": torch.tensor(entries), "ends": ends}
+    steps, epochs = (torch.tensor(rows, dtype=torch.float64) for rows in (losses, entries))
+    return {"losses": steps, "epochs": epochs, "ends": ends}
 
 
 def shared(chunk_size: int, cotangents: torch.Tensor, processes: Processes) -> dict[str, Any]:

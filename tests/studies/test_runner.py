@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,6 +93,7 @@ def test_ctrl_c_keeps_what_is_finished(
 
     monkeypatch.setattr(_runner._Run, "_tell", interrupt)
     monkeypatch.setattr(_runner, "_WINDOW", 2)
+    monkeypatch.setattr(_runner, "_SHORTEST_WAIT", 0.0)  # each row is written when it is there
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, scheduler)
     n_rows = len(read_results(tmp_path))
@@ -105,7 +105,6 @@ def test_ctrl_c_keeps_what_is_finished(
 
 def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_runner, "_SECONDS_TO_ANSWER", 0.5)
-    began = time.monotonic()
     for address, actual in {
         "tcp://127.0.0.1:1": "no answer within 0.5 s",
         "foo://127.0.0.1:1": "unknown address scheme",
@@ -113,7 +112,6 @@ def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Mo
         message = f"^`scheduler` must be the address of a .*; got {address} \\({actual}.*dask sch"
         with pytest.raises(RunError, match=message):
             run(tmp_path / "out", address)
-    assert time.monotonic() - began < 30
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file.json").write_text("{}")
     with pytest.raises(RunError, match=r"must be the file that a Dask scheduler wr"):

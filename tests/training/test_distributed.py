@@ -229,7 +229,7 @@ def test_a_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
     for processes, device in ((Processes(), "cuda:1"), (two, "cpu"), (two, "cuda")):
         take_device(processes, device)
     assert taken == [1]
-    expected = "`--torch-device` must be cpu or cuda with torchrun; got cuda:1. Each process takes"
+    expected = "`torch_device` must be cpu or cuda with torchrun; got cuda:1. Each process takes"
     with pytest.raises(ValueError, match=expected):
         take_device(two, "cuda:1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)

@@ -585,7 +585,7 @@ def test_a_folder_with_a_run_is_refused_without_resume(iris: Dataset, tmp_path: 
     run(nn.Linear(4, 3), iris, folder=tmp_path)
     before = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(
-        RunError, match=r"^`out` must be an empty folder; got .*, which holds a run"
+        RunError, match=r"^`folder` must be an empty folder; got .*, which holds a run"
     ):
         run(nn.Linear(4, 3), iris, folder=tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == before

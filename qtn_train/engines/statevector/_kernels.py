@@ -32,13 +32,15 @@ _SHORTEST_LOOP = 32
 _ROWS_AT_ONCE = 4
 
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST}
+
+
 def compiled(function: Callable[..., Any], parallel: bool = False) -> Callable[..., Any]:
     """Compile at first use, free of the interpreter's lock, and keep the code on disk."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": _FAST, "parallel": parallel}
     try:
-        made: Callable[..., Any] = numba.njit(cache=True, **options)(function)
+        made: Callable[..., Any] = numba.njit(cache=True, parallel=parallel, **_OPTIONS)(function)
     except RuntimeError:  # no folder to keep it in can be written
-        made = numba.njit(**options)(function)
+        made = numba.njit(parallel=parallel, **_OPTIONS)(function)
     return made
 
 
@@ -46,7 +48,12 @@ def _parallel(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled(function, parallel=True)
 
 
-@compiled
+# Whether a called function is compiled beside its caller or loaded from the disk decides which of
+# two codes runs, whose sums differ in the last bit: so there is none.
+inlined: Callable[..., Any] = numba.njit(forceinline=True, **_OPTIONS)
+
+
+@inlined
 def _mix(re, im, x, y, n, m):
     """Replace the n numbers from x and y on by m · (x, y); ``im`` is None if all is real."""
     xr, yr = re[x : x + n], re[y : y + n]
@@ -66,7 +73,7 @@ def _mix(re, im, x, y, n, m):
             yi[j] = cr * pi + ci * pr + dr * qi + di * qr
 
 
-@compiled
+@inlined
 def _mix_each(re, im, x, y, m):
     """The same with a matrix for each column: m is (entries, columns)."""
     n = m.shape[1]
@@ -87,7 +94,7 @@ def _mix_each(re, im, x, y, m):
             yi[j] = cr[j] * pi + ci[j] * pr + dr[j] * qi + di[j] * qr
 
 
-@compiled
+@inlined
 def _add_tangent(re, im, gre, gim, x, y, n, out):
     """Add the anti-Hermitian part of K = (v, w) · (x, y)†: Im K00, Im K11, K01 − conj(K10)."""
     xr, yr, vr, wr = re[x : x + n], re[y : y + n], gre[x : x + n], gre[y : y + n]
@@ -109,7 +116,7 @@ def _add_tangent(re, im, gre, gim, x, y, n, out):
     out[2] += real
 
 
-@compiled
+@inlined
 def _add_tangent_each(re, im, gre, gim, x, y, sums):
     """The same for each column: sums is (4, columns)."""
     n = sums.shape[1]
@@ -127,7 +134,7 @@ def _add_tangent_each(re, im, gre, gim, x, y, sums):
             imaginary[j] += vi[j] * yr[j] - vr[j] * yi[j] + wi[j] * xr[j] - wr[j] * xi[j]
 
 
-@compiled
+@inlined
 def _spread(pair, shift, each):
     """Fill ``each`` (entries, columns) with the matrix that each column's control selects."""
     for entry in range(each.shape[0]):
@@ -135,7 +142,7 @@ def _spread(pair, shift, each):
             each[entry, j] = pair[(j >> shift) & 1, entry]
 
 
-@compiled
+@inlined
 def _runs(step, width):
     """How many neighboring rows are treated alike, the numbers in one loop, the loops in a row."""
     bit, row_mask, shift = step[0], step[1], step[3]
@@ -147,7 +154,7 @@ def _runs(step, width):
     return alike, alike * width, 1
 
 
-@compiled
+@inlined
 def _place(k, step, width, tile):
     """Where the k-th pair of rows begins, and the value of a control that is no column."""
     bit, row_mask, tile_mask = step[0], step[1], step[2]
@@ -156,7 +163,7 @@ def _place(k, step, width, tile):
     return x * width, (x | (1 << bit)) * width, c
 
 
-@compiled
+@inlined
 def _apply(re, im, n_rows, step, pair, tile, each):
     """Apply one gate to a tile in place."""
     width = each.shape[1] + PADDING
@@ -175,7 +182,7 @@ def _apply(re, im, n_rows, step, pair, tile, each):
             _mix(re, im, x + piece * n, y + piece * n, n, pair[c])
 
 
-@compiled
+@inlined
 def _undo(re, im, gre, gim, n_rows, step, pair, out, tile, each, sums):
     """Add a gate's gradient, then apply its inverse to state and cotangent, run by run."""
     width = each.shape[1] + PADDING
@@ -203,7 +210,7 @@ def _undo(re, im, gre, gim, n_rows, step, pair, out, tile, each, sums):
             _mix(gre, gim, a, b, n, pair[c])
 
 
-@compiled
+@inlined
 def _move(source, target, far, near, far_to, near_to, run):
     """Copy runs of numbers from the places ``far`` + ``near`` to ``far_to`` + ``near_to``."""
     if run == 1:
@@ -227,7 +234,7 @@ def _move(source, target, far, near, far_to, near_to, run):
                 wide_to[q + 2 * one], wide_to[q + 3 * one] = c, d
 
 
-@compiled
+@inlined
 def _rows(state, tile, number, n_rows, n_columns, out):
     """Copy a tile's rows out to one plane of a state, side by side there, or in from it."""
     for r in range(n_rows):
@@ -241,7 +248,7 @@ def _rows(state, tile, number, n_rows, n_columns, out):
                 row[j] = line[j]
 
 
-@compiled
+@inlined
 def _planes(n_planes, n_rows, n_columns, like):
     """An empty tile; its planes begin in different parts of the cache."""
     return np.zeros((n_planes, n_rows * (n_columns + PADDING) + 4 * PADDING), like.dtype)

@@ -13,13 +13,13 @@ Everything here works on bare arrays: what they mean is decided in ``_layers``.
 
 from __future__ import annotations
 
-from ._kernels import compiled
+from ._kernels import compiled, inlined
 
 # Bits that are turned after the rotation: runs of 2**LOW numbers fill a vector register.
 LOW = 3
 
 
-@compiled
+@inlined
 def _turn_two(x, width, a, b):
     """Turn two neighboring bits, the lower one with runs of ``width``; a, b: cos and sin."""
     ca, sa, cb, sb = a[0], a[1], b[0], b[1]
@@ -34,7 +34,7 @@ def _turn_two(x, width, a, b):
             r[j], s[j] = cb * r0 - sb * s0, sb * r0 + cb * s0
 
 
-@compiled
+@inlined
 def _turn_one(x, width, a):
     """Turn one bit, with runs of ``width``."""
     ca, sa = a[0], a[1]
@@ -44,7 +44,7 @@ def _turn_one(x, width, a):
             p[j], q[j] = ca * p[j] - sa * q[j], sa * p[j] + ca * q[j]
 
 
-@compiled
+@inlined
 def _undo_two(x, v, width, a, b):
     """Turn two bits of state and cotangent back; return Σ v†·J·x for each of the two."""
     ca, sa, cb, sb = a[0], a[1], b[0], b[1]
@@ -71,7 +71,7 @@ def _undo_two(x, v, width, a, b):
     return first, second
 
 
-@compiled
+@inlined
 def _undo_one(x, v, width, a):
     """Turn one bit of state and cotangent back; return Σ v†·J·x."""
     ca, sa = a[0], a[1]
@@ -86,7 +86,7 @@ def _undo_one(x, v, width, a):
     return total
 
 
-@compiled
+@inlined
 def _turn_bits(x, top, turns, first, last):
     """Turn the qubits first … last−1; ``top`` is log2 of the run of ``first``."""
     qubit, bit = first, top
@@ -98,7 +98,7 @@ def _turn_bits(x, top, turns, first, last):
         qubit, bit = qubit + 2, bit - 2
 
 
-@compiled
+@inlined
 def _undo_bits(x, v, top, turns, first, last, out):
     qubit, bit = first, top
     if (last - first) % 2:
@@ -110,7 +110,7 @@ def _undo_bits(x, v, top, turns, first, last, out):
         qubit, bit = qubit + 2, bit - 2
 
 
-@compiled
+@inlined
 def _rotate(x, y):
     """Bring the LOW lowest bits to the left."""
     n = len(x) >> LOW
@@ -119,7 +119,7 @@ def _rotate(x, y):
             y[k * n + i] = x[(i << LOW) + k]
 
 
-@compiled
+@inlined
 def _rotate_back(y, x):
     n = len(x) >> LOW
     for i in range(n):
@@ -127,7 +127,7 @@ def _rotate_back(y, x):
             x[(i << LOW) + k] = y[k * n + i]
 
 
-@compiled
+@inlined
 def _take(source, order, out):
     for j in range(len(out)):
         out[j] = source[order[j]]

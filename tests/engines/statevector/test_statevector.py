@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,6 +220,27 @@ print(torch.get_num_threads())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == f"{threads}\n"
+
+
+@pytest.mark.slow
+def test_compiled_now_or_loaded_from_the_disk_gives_the_same_bits(tmp_path: Path) -> None:
+    code = """
+import torch
+from qtn_train import StatevectorEngine, ansatz
+circuit = ansatz.ry_cx_chain(8, 4)
+angles = torch.arange(circuit.n_angles).float().requires_grad_()
+probs = StatevectorEngine().prepare(circuit, angles).probs(0, 200)
+(probs * torch.arange(200)).sum().backward()
+print(probs.tolist(), angles.grad.tolist())
+"""
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    compiled, loaded = (
+        subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert list(tmp_path.rglob("*.nbc")) != []
+    assert compiled == loaded
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
