@@ -41,6 +41,7 @@ _PUBLIC = {
     "register_mapping": "mapping",
     "TensorTrainMapping": "mapping",
     "WeightGenerator": "generators",
+    "register_generator": "generators",
     "CircuitGenerator": "generators",
     "qubits_needed": "generators",
     "QuantumTrain": "hybrid",
@@ -76,7 +77,12 @@ if TYPE_CHECKING:
         enable_quimb_gradients,
         register_engine,
     )
-    from .generators import CircuitGenerator, WeightGenerator, qubits_needed
+    from .generators import (
+        CircuitGenerator,
+        WeightGenerator,
+        qubits_needed,
+        register_generator,
+    )
     from .hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
     from .mapping import (
         IdentityMapping,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import must_be
-from ._base import WeightGenerator
+from ._base import GENERATORS, WeightGenerator, register_generator
 from ._circuit import CircuitGenerator, qubits_needed, values_needed
 from ._circuit_controls import (
     CONTROLS,
@@ -53,30 +52,27 @@ __all__ = [
     "control",
     "generator_from_config",
     "qubits_needed",
+    "register_generator",
     "unentangled_circuit",
     "values_needed",
     "widened_mapping",
 ]
 
-_KINDS: dict[str, Any] = {
-    "circuit": CircuitGenerator,
-    "fixed-probabilities": FixedProbabilities,
-    **{
-        kind.kind: kind
-        for kind in (
-            RandomSubspace,
-            HashedWeights,
-            IsometricHashing,
-            MagnitudePruning,
-            LowRank,
-            OuterProduct,
-            TensorTrainWeights,
-            TensorCircuit,
-            Mcnc,
-            MappingNetwork,
-        )
-    },
-}
+for _cls in (
+    CircuitGenerator,
+    FixedProbabilities,
+    RandomSubspace,
+    HashedWeights,
+    IsometricHashing,
+    MagnitudePruning,
+    LowRank,
+    OuterProduct,
+    TensorTrainWeights,
+    TensorCircuit,
+    Mcnc,
+    MappingNetwork,
+):
+    register_generator(_cls)
 
 
 def generator_from_config(config: dict[str, Any]) -> WeightGenerator:
@@ -91,9 +87,4 @@ def generator_from_config(config: dict[str, Any]) -> WeightGenerator:
     Raises:
         ValueError: An unknown kind.
     """
-    kind = config.get("kind")
-    if kind not in _KINDS:
-        expected = f"one of {', '.join(_KINDS)}"
-        raise ValueError(must_be("generator kind", expected, repr(kind), "Pass `generator=`."))
-    generator: WeightGenerator = _KINDS[kind].from_config(config)
-    return generator
+    return GENERATORS.find(config).from_config(config)

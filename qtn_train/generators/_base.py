@@ -5,23 +5,28 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .._registry import Registry
+from ..errors import must_be
+
 
 class WeightGenerator(nn.Module, ABC):
     """Generates a vector of weights from its parameters.
 
-    An implementer defines :meth:`forward`, :meth:`config` and, where its parameters have more than
-    one role, :meth:`parts`. Weights are of the order of 1: whoever uses them scales them.
+    An implementer defines ``kind``, :meth:`forward`, :meth:`config` and, where its parameters have
+    more than one role, :meth:`parts`. Weights are of the order of 1: whoever uses them scales them.
 
     Attributes:
+        kind: The word for this class in descriptions as JSON data.
         n_weights: Length of the generated vector.
     """
 
+    kind: ClassVar[str]
     n_weights: int
 
     @abstractmethod
@@ -31,6 +36,18 @@ class WeightGenerator(nn.Module, ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WeightGenerator:
+        """Build the generator that :meth:`config` described, with its initial parameters.
+
+        Args:
+            config: Such a description, of this class.
+
+        Returns:
+            An equal generator; by default the class is called with the description's other words.
+        """
+        return cls(**{name: value for name, value in config.items() if name != "kind"})
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the trainable parameters by role: ``angles``, ``mapping``, ``other``."""
@@ -103,3 +120,30 @@ def places(tensor: Tensor) -> tuple[object, ...]:
 def _contents(tensor: Tensor) -> tuple[object, ...]:
     values = tensor.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy().tobytes()
     return (tensor.dtype, tensor.device, values)
+
+
+GENERATORS: Registry[WeightGenerator] = Registry("generator")
+
+
+def register_generator(cls: type[WeightGenerator]) -> type[WeightGenerator]:
+    """Make a generator of your own known, so that models with it can be loaded again.
+
+    Args:
+        cls: A subclass of :class:`WeightGenerator` with a ``kind`` of its own; it serves as a
+            decorator.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: It is not a subclass of WeightGenerator, or its ``kind`` is not a string.
+        ValueError: Another generator has this ``kind``.
+
+    Example:
+        >>> from qtn_train.generators import CircuitGenerator
+        >>> register_generator(CircuitGenerator).kind
+        'circuit'
+    """
+    if not isinstance(cls, type) or not issubclass(cls, WeightGenerator):
+        raise TypeError(must_be("cls", "a subclass of WeightGenerator", repr(cls)))
+    return GENERATORS.add(cls)

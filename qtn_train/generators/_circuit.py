@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ class CircuitGenerator(WeightGenerator):
         >>> generator().shape
         torch.Size([11])
     """
+
+    kind: ClassVar[str] = "circuit"
 
     def __init__(
         self,
@@ -171,7 +173,7 @@ class CircuitGenerator(WeightGenerator):
     def config(self) -> dict[str, Any]:
         """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
         return {
-            "kind": "circuit",
+            "kind": self.kind,
             "circuit": self.circuit.to_json(),
             "engine": self.engine.config(),
             "mapping": self.mapping.config(),

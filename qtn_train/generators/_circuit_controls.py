@@ -10,7 +10,7 @@ Where the mapping sees the bits of the value's number, it still does.
 from __future__ import annotations
 
 import itertools
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -112,6 +112,7 @@ class FixedProbabilities(WeightGenerator):
         True
     """
 
+    kind: ClassVar[str] = "fixed-probabilities"
     _values: Tensor
 
     def __init__(
@@ -171,7 +172,7 @@ class FixedProbabilities(WeightGenerator):
     def config(self) -> dict[str, Any]:
         """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
         return {
-            "kind": "fixed-probabilities",
+            "kind": self.kind,
             "circuit": self.circuit.to_json(),
             "engine": self.engine.config(),
             "mapping": self.mapping.config(),

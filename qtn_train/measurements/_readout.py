@@ -162,9 +162,9 @@ class Readout:
             a = 1 − P(1|0) − P(0|1) and b = P(0|1) − P(1|0).
 
         Example:
-            >>> readout = Readout.of_rates(0.1, 0.3, 1)
-            >>> readout.true_signs(torch.tensor([[0]], dtype=torch.uint8)).tolist()
-            [[1.3333333333333335]]
+            >>> readout = Readout.of_rates(0.25, 0.25, 1)
+            >>> readout.true_signs(torch.tensor([[0], [1]], dtype=torch.uint8)).tolist()
+            [[2.0], [-2.0]]
         """
         read_1_of_0, read_0_of_1 = self.matrices[:, 1, 0], self.matrices[:, 0, 1]
         signs = 1 - 2 * rows.double()
