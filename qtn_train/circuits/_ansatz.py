@@ -17,6 +17,7 @@ __all__ = [
     "ANSATZE",
     "brickwork",
     "couplings",
+    "cz_chain",
     "grid",
     "hardware_efficient",
     "product",
@@ -229,6 +230,31 @@ def grid(rows: int, cols: int, n_layers: int) -> Circuit:
     return _colored(n_rows * n_cols, [pairs for pairs in sets if pairs], n_layers)
 
 
+def cz_chain(n_qubits: int, n_layers: int) -> Circuit:
+    """RY and RZ on every qubit, then CZ on the even, or in the next layer odd, neighboring pairs.
+
+    Args:
+        n_qubits: Number of qubits N.
+        n_layers: Number of layers L.
+
+    Returns:
+        A circuit of N·(2·L + 1) angles, a last RY on every qubit ends it: :func:`couplings` of a
+        chain. Each bond of a matrix product state doubles in every second layer.
+
+    Raises:
+        ValueError: A number below 1.
+
+    Source:
+        Ours, after the layers of hardware-efficient circuits (arXiv 1704.05018).
+
+    Example:
+        >>> [gate.qubits for gate in cz_chain(4, 2).gates if gate.name == "cz"]
+        [(0, 1), (2, 3), (1, 2)]
+    """
+    pairs = [(qubit, qubit + 1) for qubit in range(n_qubits - 1)]
+    return _colored(n_qubits, [found for found in (pairs[::2], pairs[1::2]) if found], n_layers)
+
+
 def couplings(pairs: Iterable[tuple[int, int]], n_layers: int) -> Circuit:
     """RY and RZ on every qubit, then CZ on the pairs of one color of a graph's edges a layer.
 
@@ -332,4 +358,5 @@ ANSATZE: dict[str, Callable[[int, int], Circuit]] = {
     "ry-cx-chain": ry_cx_chain,
     "brickwork": brickwork,
     "hardware-efficient": hardware_efficient,
+    "cz-chain": cz_chain,
 }

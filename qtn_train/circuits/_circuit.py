@@ -174,6 +174,17 @@ class Circuit:
         lowered = Circuit(self.n_qubits, found.gates, len(found.constants))
         return Lowered(lowered, matrix, np.array(found.constants, dtype=np.float64))
 
+    @cached_property
+    def is_real(self) -> bool:
+        """Whether every gate's matrix is real for all angles, and so are all amplitudes.
+
+        Example:
+            >>> Circuit.builder(2).ry(0).cx(0, 1).build().is_real
+            True
+        """
+        kinds = {gate.name if gate.matrix is None else gate: gate for gate in self.gates}
+        return all(gate.is_real for gate in kinds.values())
+
     def bond_bounds(self) -> list[int]:
         """Return the largest bond dimensions that a matrix product state of the circuit can need.
 

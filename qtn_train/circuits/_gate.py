@@ -51,6 +51,16 @@ class Gate:
         if self.matrix is not None:
             object.__setattr__(self, "matrix", unitary_rows(self.matrix))
 
+    @property
+    def is_real(self) -> bool:
+        """Whether the gate's matrix is real for all angles."""
+        if self.matrix is not None:
+            return not any(complex(entry).imag for row in self.matrix for entry in row)
+        spec = GATES[self.name]
+        # At such angles no entry is real by chance.
+        generic = spec.matrix(*(0.3 + 0.4 * i for i in range(spec.n_angles)))
+        return not bool(generic.imag.any())
+
 
 def unitary_rows(matrix: MatrixLike) -> Rows:
     """Return a matrix as a tuple of rows, checked, without negative zeros.

@@ -19,14 +19,13 @@ from ._help import CIRCUIT, MONEY, SIMULATION, TRAINING
 #: seconds that ``--help`` need not; a test holds the two equal.
 _HELP: dict[str, tuple[str, type, str]] = {
     "ansatz": (
-        CIRCUIT, str, "u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork or hardware-efficient.",
+        CIRCUIT, str,
+        "u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork, hardware-efficient or cz-chain.",
     ),
     "n_layers": (CIRCUIT, int, "Layers of the circuit."),
     "n_qubits": (CIRCUIT, int, "Qubits; as few as the weights need by default."),
-    "measurement": (
-        CIRCUIT, str, "probabilities (the default), or correlators: pauli-1, pauli-2 or pauli-3.",
-    ),
-    "mapping": (CIRCUIT, str, "What turns values into weights: mlp or tensor-train."),
+    "measurement": (CIRCUIT, str, "What is read: probabilities, pauli-1, pauli-2 or pauli-3."),
+    "mapping": (CIRCUIT, str, "What turns values into weights: mlp, tensor-train or identity."),
     "bond_dim": (CIRCUIT, int, "Bond dimension of --mapping tensor-train; 4 by default."),
     "weights_per_outcome": (
         CIRCUIT, int, "Weights that the mapping makes of each outcome; more need fewer qubits.",

@@ -284,18 +284,19 @@ def _check_values(
     """Raise where a state gives fewer values than needed, or the mapping takes fewer."""
     per_value = mapping.weights_per_outcome
     needed, there = values_needed(n_weights, per_value), measurement.n_values(circuit.n_qubits)
-    measurement.check(circuit.n_qubits)
-    if needed > there and isinstance(measurement, Probabilities):
-        n_qubits = qubits_needed(n_weights, per_value)
+    if needed > there:
+        n_qubits = qubits_needed(n_weights, per_value, measurement)
         hint = f"{n_weights} weights need {n_qubits} qubits."
         raise ValueError(must_be("n_qubits", f"at least {n_qubits}", circuit.n_qubits, hint))
-    if needed > there:
-        expected = f"one of at least {needed} values, for {n_weights} weights"
-        hint = "Take more qubits, or a mapping with more weights_per_outcome."
-        raise ValueError(must_be("measurement", expected, f"{there} values", hint))
+    measurement.check(circuit.n_qubits)
+    measurement.check_live(circuit)
     if needed > mapping.n_values:
         expected = f"at least {needed}, for {n_weights} weights"
         raise ValueError(must_be("mapping.n_values", expected, mapping.n_values))
+
+
+# More qubits than any engine takes.
+_MOST_QUBITS = 2**16
 
 
 def _size(number: int) -> str:
@@ -303,21 +304,41 @@ def _size(number: int) -> str:
     return f"{number:,}" if number < 10**9 else f"2^{number.bit_length() - 1}"
 
 
-def qubits_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
-    """Return the number of qubits whose outcomes give ``n_weights`` weights.
+def qubits_needed(
+    n_weights: int, weights_per_outcome: int = 1, measurement: Measurement | None = None
+) -> int:
+    """Return the smallest number of qubits whose values give ``n_weights`` weights.
 
     Args:
         n_weights: Number of weights, at least 1.
-        weights_per_outcome: Weights that each outcome gives.
+        weights_per_outcome: Weights that each value gives.
+        measurement: What is read; :class:`Probabilities` by default.
 
     Returns:
-        ceil(log2(outcomes)), at least 1.
+        For probabilities ceil(log2(values)), at least 1.
+
+    Raises:
+        ValueError: No number of qubits gives so many values.
 
     Source:
-        arXiv 2402.16465: N = ⌈log2 M⌉.
+        arXiv 2402.16465: N = ⌈log2 M⌉; other measurements are ours.
 
     Example:
-        >>> qubits_needed(6690)
-        13
+        >>> from qtn_train.measurements import PauliCorrelators
+        >>> qubits_needed(6690), qubits_needed(6690, measurement=PauliCorrelators(2))
+        (13, 68)
     """
-    return max(1, (values_needed(n_weights, weights_per_outcome) - 1).bit_length())
+    needed = values_needed(n_weights, weights_per_outcome)
+    if measurement is None or isinstance(measurement, Probabilities):
+        return max(1, (needed - 1).bit_length())
+    low, high = 0, 1
+    while measurement.n_values(high) < needed:
+        low, high = high, 2 * high
+        if high > _MOST_QUBITS:
+            expected = f"one of at least {needed} values, for {n_weights} weights"
+            hint = "Take a mapping with more weights_per_outcome."
+            raise ValueError(must_be("measurement", expected, repr(measurement), hint))
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if measurement.n_values(middle) >= needed else (middle, high)
+    return high

@@ -201,6 +201,9 @@ class Measurement(ABC):
         options = {name: value for name, value in config.items() if name != "kind"}
         return MEASUREMENTS.find(config)(**options)
 
+    def check_live(self, circuit: Circuit) -> None:  # noqa: B027 - most values depend on angles
+        """Raise where values of a circuit are the same at all angles; by default none are."""
+
     def check(self, n_qubits: int) -> None:  # noqa: B027 - not every measurement has a limit
         """Raise where a state of ``n_qubits`` qubits cannot be read so; by default it can."""
 

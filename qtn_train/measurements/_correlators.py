@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..circuits import Circuit
 from ..errors import must_be, positive_int
 from ._base import MEASUREMENTS, Cotangent, Functional, Measurement, Readable
 from ._counts import Counts
@@ -77,6 +78,22 @@ class PauliCorrelators(Measurement):
             ValueError: Fewer qubits than the order.
         """
         n_correlators(n_qubits, self.order, self.bases_read)
+
+    def check_live(self, circuit: Circuit) -> None:
+        """Raise where a third of the correlators is 0 at all angles.
+
+        Args:
+            circuit: The circuit. Where all its gates are real, so is the state, and a string with
+                an odd number of Y has the expectation value 0.
+
+        Raises:
+            ValueError: The gates are real, the order is odd, and Y is among the bases.
+        """
+        if "y" not in self.bases_read or self.order % 2 == 0 or not circuit.is_real:
+            return
+        expected = "without y for a circuit of real gates and an odd order"
+        hint = "Take bases='xz', or a circuit with RX, RZ or U3."
+        raise ValueError(must_be("bases", expected, repr(self.bases_read), hint))
 
     def n_values(self, n_qubits: int) -> int:
         """Return the number of letters times C(n_qubits, order)."""

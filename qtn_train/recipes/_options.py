@@ -16,8 +16,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
-from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -39,7 +38,7 @@ from ..errors import (
 )
 from ..generators import CircuitGenerator, qubits_needed, values_needed
 from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
-from ..mapping import MappingModel, MLPMapping, TensorTrainMapping
+from ..mapping import IdentityMapping, MappingModel, MLPMapping, TensorTrainMapping
 from ..measurements import Measurement, PauliCorrelators, Probabilities
 from ..training import FitConfig, History, fit
 from ._defaults import Defaults, Recipe, defaults_for
@@ -47,18 +46,13 @@ from ._settings import POSITIVE, REQUIRED, Setting, check_keys
 from ._targets import count_weights, target_for
 
 EngineName = Literal["auto", "mps", "statevector", "braket"]
-MappingName = Literal["mlp", "tensor-train"]
+MappingName = Literal["mlp", "tensor-train", "identity"]
 MeasurementName = Literal["probabilities", "pauli-1", "pauli-2", "pauli-3"]
-_MEASUREMENTS = ("probabilities", "pauli-1", "pauli-2", "pauli-3")
 
 MAX_QUBITS, MAX_LAYERS = 4096, 100_000
 
 #: Layers times qubits: circuits of more gates take minutes to write down.
 MAX_SIZE = 1_000_000
-
-#: Ansatz and layers where correlators are read: every angle reaches some of them, and the bonds of
-#: a matrix product state stay at 8, however many qubits there are.
-SHALLOW = ("u3-cu3-chain", 3)
 
 #: Below this share of the exact state a truncated one trains a network to chance.
 LOWEST_FIDELITY = 0.01
@@ -83,8 +77,8 @@ class RunOptions:
         n_layers: Number of its layers; for another ansatz than the recipe's as many as give about
             as many angles.
         n_qubits: Number of qubits; as few as the weights need.
-        measurement_name: What is read of the state: the outcomes' probabilities, or the correlators
-            of one, two or three qubits.
+        measurement_name: What is read of the state: ``"pauli-2"`` are all two-body Pauli
+            correlators, for many qubits.
         engine_name: What runs the circuit; ``"auto"`` is the cheapest exact simulator that fits.
         max_bond: Bond dimension at which the engine ``"mps"`` truncates.
         cutoff: Share of the norm that it may cut off besides.
@@ -97,7 +91,7 @@ class RunOptions:
         device: Amazon Braket's device, for the engine ``"braket"``.
         native: Whether the device's native gates are sent verbatim.
         placement: Physical label of each qubit; found without.
-        mapping_name: What turns values into weights.
+        mapping_name: What turns values into weights; correlators are weights as they are.
         bond_dim: Bond dimension of the mapping ``"tensor-train"``.
         weights_per_outcome: Weights that the mapping makes of each value.
         recipe: ``"default"``, or ``"published"`` (arXiv 2402.16465: affine mapping, no start, no
@@ -125,7 +119,9 @@ class RunOptions:
     ansatz: str | None = _option(str, choices=tuple(ANSATZE))
     n_layers: int | None = _option(int, high=MAX_LAYERS)
     n_qubits: int | None = _option(int, high=MAX_QUBITS)
-    measurement_name: MeasurementName = _option(str, "probabilities", choices=_MEASUREMENTS)
+    measurement_name: MeasurementName = _option(
+        str, "probabilities", choices=get_args(MeasurementName)
+    )
     engine_name: EngineName = _option(str, "auto", choices=("auto", "mps", "statevector", "braket"))
     max_bond: int | None = _option(int)
     cutoff: float | None = _option(float, low=0, high=0.5)
@@ -138,7 +134,7 @@ class RunOptions:
     device: str | None = _option(str)
     native: bool = _option(bool, False)
     placement: tuple[int, ...] | None = _option(tuple, low=0)
-    mapping_name: MappingName = _option(str, "mlp", choices=("mlp", "tensor-train"))
+    mapping_name: MappingName | None = _option(str, choices=get_args(MappingName))
     bond_dim: int | None = _option(int)
     weights_per_outcome: int = _option(int, 1)
     recipe: Recipe = _option(str, "default", choices=("default", "published"))
@@ -155,8 +151,18 @@ class RunOptions:
             if value is not None or setting.default is not None:
                 object.__setattr__(self, own.name, setting.check(_key(own.name), value))
         self._check_engine()
-        if self.bond_dim is not None and self.mapping_name != "tensor-train":
-            raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self.mapping_name))
+        if self.bond_dim is not None and self._mapping != "tensor-train":
+            raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self._mapping))
+        if self._mapping == "identity" and self.weights_per_outcome > 1:
+            hint = "Take the mapping mlp."
+            actual = self.weights_per_outcome
+            raise ValueError(must_be("weights_per_outcome", "1 with identity", actual, hint))
+        if self.recipe == "published" and self.measurement_name != "probabilities":
+            actual = repr(self.measurement_name)
+            hint = "Take the default recipe."
+            raise ValueError(
+                must_be("measurement", "'probabilities' with recipe published", actual, hint)
+            )
         self._check_size()
 
     def _check_engine(self) -> None:
@@ -183,12 +189,8 @@ class RunOptions:
                 raise ValueError(_needs(name, "gradient", only, gradient))
 
     def _check_size(self) -> None:
-        if self.recipe == "published" and self.measurement_name != "probabilities":
-            raise ValueError(
-                _needs("recipe published", "measurement", "probabilities", self.measurement_name)
-            )
         n_weights = self.n_weights
-        needed = self._qubits_needed
+        needed = self._fewest_qubits
         if self.n_qubits is not None and self.n_qubits < needed:
             hint = f"{n_weights:,} weights need {needed} qubits."
             raise ValueError(must_be("n_qubits", f"at least {needed}", self.n_qubits, hint))
@@ -203,6 +205,16 @@ class RunOptions:
     def n_values(self) -> int:
         """Number of values that the measurement gives to the mapping."""
         return values_needed(self.n_weights, self.weights_per_outcome)
+
+    @property
+    def _fewest_qubits(self) -> int:
+        """As few qubits as give the mapping's values."""
+        return qubits_needed(self.n_weights, self.weights_per_outcome, self.measurement())
+
+    @property
+    def _mapping(self) -> str:
+        default = "mlp" if self.measurement_name == "probabilities" else "identity"
+        return self.mapping_name or default
 
     @property
     def shots_per_evaluation(self) -> int | None:
@@ -270,7 +282,8 @@ class RunOptions:
             "n_qubits": n_qubits,
             "n_layers": n_layers,
             "gradient": "parameter-shift" if self.counted else None,
-            "bond_dim": _BOND_DIM if self.mapping_name == "tensor-train" else None,
+            "mapping_name": self._mapping,
+            "bond_dim": _BOND_DIM if self._mapping == "tensor-train" else None,
             "epochs": config.epochs,
             "lr": config.lr,
             "lr_mapping": config.lr_mapping,
@@ -281,37 +294,17 @@ class RunOptions:
 
     @property
     def _defaults(self) -> Defaults:
-        return defaults_for(self.dataset, self.recipe)
+        return defaults_for(self.dataset, self.recipe, self.measurement_name != "probabilities")
 
     @property
     def _seed(self) -> int:
         return self._defaults.seed if self.seed is None else self.seed
 
-    @property
-    def _qubits_needed(self) -> int:
-        """As few qubits as give the mapping's values."""
-        if self.measurement_name == "probabilities":
-            return qubits_needed(self.n_weights, self.weights_per_outcome)
-        reads = self.measurement()
-        enough = (n for n in count(self._order) if reads.n_values(n) >= self.n_values)
-        return next(enough)
-
-    @property
-    def _order(self) -> int:
-        """Qubits of a correlator."""
-        return int(self.measurement_name.removeprefix("pauli-"))
-
     def _sizes(self) -> tuple[str, int, int]:
         """Return ansatz, qubits and layers."""
         defaults = self._defaults
-        if self.measurement_name != "probabilities":
-            return (
-                self.ansatz or SHALLOW[0],
-                self.n_qubits or self._qubits_needed,
-                (self.n_layers or SHALLOW[1]),
-            )
         ansatz = self.ansatz or defaults.ansatz
-        n_qubits = self.n_qubits or self._qubits_needed
+        n_qubits = self.n_qubits or self._fewest_qubits
         if self.n_layers is not None:
             return ansatz, n_qubits, self.n_layers
         n_angles = defaults.n_layers * _angles_of_a_layer(defaults.ansatz, n_qubits)
@@ -329,13 +322,18 @@ class RunOptions:
     def measurement(self) -> Measurement:
         """Return what is read of the state."""
         if self.measurement_name != "probabilities":
-            return PauliCorrelators(self._order)
+            order = int(self.measurement_name.removeprefix("pauli-"))
+            # The one ansatz of real gates: odd strings of Y vanish there.
+            dead = self.ansatz == "ry-cx-chain" and order % 2
+            return PauliCorrelators(order, "xz" if dead else "xyz")
         return Probabilities("published" if self.recipe == "published" else "amplitude")
 
     def mapping(self) -> MappingModel:
         """Return a fresh mapping."""
         own: dict[str, Any] = {"weights_per_outcome": self.weights_per_outcome, "seed": self._seed}
-        if self.mapping_name == "tensor-train":
+        if self._mapping == "identity":
+            return IdentityMapping(self.n_values)
+        if self._mapping == "tensor-train":
             return TensorTrainMapping(self.n_values, self.bond_dim or _BOND_DIM, **own)
         if self.recipe == "published":
             own |= {"activation": None, "published": True}

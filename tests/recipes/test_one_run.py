@@ -27,6 +27,7 @@ CASES: list[dict[str, Any]] = [
     {"lr": 0.3, "n_layers": 1},
     {"weights_per_outcome": 3, "n_layers": 2, "lr_mapping": 0.1},
     {"mapping": "tensor-train", "bond_dim": 2, "n_layers": 1},
+    {"measurement": "pauli-2", "n_layers": 2},
 ]
 
 
@@ -50,7 +51,7 @@ def shell(monkeypatch: pytest.MonkeyPatch, *argv: object) -> None:
 
 def words(options: dict[str, Any]) -> list[str]:
     """The options as they are typed."""
-    names = {"n_layers": "layers", "n_qubits": "qubits"}
+    names = {"n_layers": "layers", "n_qubits": "qubits", "measurement": "measure"}
     typed = []
     for name, value in options.items():
         typed += ["--" + names.get(name, name).replace("_", "-"), str(value)]

@@ -16,11 +16,11 @@ from qtn_train import load_dataset
 from qtn_train.circuits import ANSATZE, ansatz
 from qtn_train.cli import _options
 from qtn_train.data import DATASETS
-from qtn_train.engines import StatevectorEngine
+from qtn_train.engines import MPSEngine, StatevectorEngine
 from qtn_train.errors import Message, TruncationWarning, UnsupportedByEngine
 from qtn_train.hybrid import PUBLISHED_LAYOUT
 from qtn_train.mapping import MLPMapping
-from qtn_train.measurements import PauliCorrelators, Probabilities
+from qtn_train.measurements import Probabilities
 from qtn_train.recipes import (
     MAX_LAYERS,
     MAX_QUBITS,
@@ -117,8 +117,12 @@ def test_the_rate_of_the_mapping_stays_in_proportion() -> None:
         ("ansatz", "qft", "one of u3-cu3-ring, .*; got 'qft'"),
         ("engine", None, "one of auto, .*; got None"),
         ("engine", "qpu", "one of auto, mps, statevector, braket; got 'qpu'"),
-        ("measurement", "pauli-9", "one of probabilities, pauli-1, .*; got 'pauli-9'"),
-        ("mapping", "MLP", "one of mlp, tensor-train; got 'MLP'. Did you mean mlp"),
+        (
+            "measurement",
+            "pauli-9",
+            "one of probabilities, pauli-1, pauli-2, pauli-3; got 'pauli-9'",
+        ),
+        ("mapping", "MLP", "one of mlp, tensor-train, identity; got 'MLP'. Did you mean mlp"),
         ("recipe", "secret", "one of default, published; got 'secret'"),
         ("gradient", "adjoint", "one of parameter-shift, random-shift, spsa; got 'adjoint'"),
         ("n_layers", 0, "an integer from 1 to 100,000; got 0"),
@@ -164,6 +168,16 @@ def test_a_wrong_value_is_refused(name: str, value: object, message: str) -> Non
         ({"shots": 9, "n_shifts": 2}, "`gradient` must be 'random-shift' with n_shifts; got 'par"),
         ({"shots": 9, "step": 0.2}, "`gradient` must be 'spsa' with step; got 'parameter-shift'"),
         ({"bond_dim": 2}, "`mapping` must be 'tensor-train' with bond_dim; got 'mlp'"),
+        (
+            {"measurement": "pauli-2", "recipe": "published"},
+            "`measurement` must be 'probabilities' with recipe published; got 'pauli-2'",
+        ),
+        ({"measurement": "pauli-2", "bond_dim": 2}, "`mapping` must be 'tensor-train' with bond"),
+        (
+            {"mapping": "identity", "weights_per_outcome": 2},
+            "`weights_per_outcome` must be 1 with identity; got 2. Take the mapping mlp",
+        ),
+        ({"measurement": "pauli-2", "n_qubits": 9}, "`n_qubits` must be at least 10; got 9. 131"),
         ({"n_layers": 1001, "n_qubits": 1000}, "`n_layers` must be at most 1,000 on 1,000 qubits"),
         ({"enginee": "mps"}, "`option` must be one of dataset, .*; got 'enginee'. Did you mean en"),
     ],
@@ -197,7 +211,8 @@ SOME: list[dict[str, Any]] = [
     {"engine": "mps", "max_bond": 7, "cutoff": 1e-3, "allow_truncation": True},
     {"shots": 10, "gradient": "spsa", "step": 0.2, "mitigate_readout": True},
     {"mapping": "tensor-train", "weights_per_outcome": 3, "seed": 2**40},
-    {"measurement": "pauli-2", "n_layers": 2},
+    {"measurement": "pauli-2"},
+    {"measurement": "pauli-3", "mapping": "mlp", "weights_per_outcome": 2},
     {"engine": "braket", "device": "local:sv", "shots": 0, "native": True, "placement": [3, 1]},
 ]
 
@@ -214,24 +229,6 @@ def test_json_both_ways(given: dict[str, Any]) -> None:
     assert complete.circuit() == options.circuit()
     assert complete.fit_config() == options.fit_config()
     assert hash(options) == hash(RunOptions.from_json(stored))
-
-
-def test_correlators_are_read_of_shallow_circuits() -> None:
-    options = RunOptions("mnist", measurement_name="pauli-2")
-    assert options.circuit() == ansatz.u3_cu3_chain(68, 3)
-    assert options.measurement() == PauliCorrelators(2)
-    for name, n_qubits in (("pauli-1", 44), ("pauli-2", 10), ("pauli-3", 8)):
-        assert RunOptions("iris", measurement_name=name).circuit().n_qubits == n_qubits
-    small = RunOptions("iris", measurement_name="pauli-2", epochs=1)
-    assert small.but(shots=50).shots_per_evaluation == 150
-    model = small.model()
-    assert model.generator.n_values == 131
-    (entry,) = small.fit(model, load_dataset("iris"), progress_bar=False).epochs
-    assert 0 < entry["train_loss"] < 2
-    with pytest.raises(ValueError, match=r"^`measurement` must be 'probabilities' with recipe"):
-        RunOptions("iris", measurement_name="pauli-2", recipe="published")
-    with pytest.raises(ValueError, match=r"^`n_qubits` must be at least 68; got 67"):
-        RunOptions("mnist", measurement_name="pauli-2", n_qubits=67)
 
 
 def test_options_cannot_be_changed() -> None:
@@ -267,6 +264,33 @@ def test_foreign_json_is_refused_in_house_style(monkeypatch: pytest.MonkeyPatch)
             assert RunOptions.from_json(options.to_json()) == options
     assert not faults
     assert 50 < accepted < len(cases) - 500
+
+
+def test_correlators_choose_qubits_circuit_and_mapping() -> None:
+    options = RunOptions("mnist-mini", measurement_name="pauli-2").complete()
+    assert (options.n_qubits, options.ansatz, options.mapping_name) == (68, "cz-chain", "identity")
+    model = options.model()
+    assert model.n_trainable <= 1500
+    assert type(model.generator.engine) is MPSEngine
+    assert model.generator.measurement == options.measurement()
+    small = RunOptions("iris", measurement_name="pauli-2", epochs=1)
+    assert small.but(shots=50).shots_per_evaluation == 150
+    model = small.model()
+    assert model.generator.n_values == 131
+    (entry,) = small.fit(model, load_dataset("iris"), progress_bar=False).epochs
+    assert 0 < entry["train_loss"] < 2
+    for name, n_qubits in (("pauli-1", 44), ("pauli-2", 10), ("pauli-3", 8)):
+        assert RunOptions("iris", measurement_name=name).circuit().n_qubits == n_qubits
+
+
+def test_real_gates_leave_out_the_dead_letter() -> None:
+    for order in (1, 2, 3):
+        options = RunOptions(
+            "iris", measurement_name=f"pauli-{order}", ansatz="ry-cx-chain", n_layers=1
+        )
+        model = options.model()
+        assert ("y" in options.measurement().bases_read) == (order == 2)
+        assert model.n_weights == 131
 
 
 def test_the_default_image_model_is_as_small_as_the_published_one() -> None:

@@ -1,0 +1,134 @@
+"""Pauli correlators as a measurement: how many, how scaled, which are dead, and models of them."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tolerances
+import torch
+
+import qtn_train as qt
+from qtn_train.circuits import ANSATZE, ansatz
+from qtn_train.engines import MPSEngine, StatevectorEngine
+from qtn_train.generators import qubits_needed
+from qtn_train.measurements import Measurement, PauliCorrelators
+from qtn_train.measurements._correlators import SCALES, correlator_terms
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("bases", ["xyz", "zx", "y"])
+def test_numbers_bases_and_configuration(order: int, bases: str) -> None:
+    reads = PauliCorrelators(order, bases)
+    assert reads.n_values(7) == len(bases) * math.comb(7, order)
+    assert reads.bases(3) == tuple(3 * letter.upper() for letter in bases)
+    assert Measurement.from_config(reads.config()) == reads
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_values_are_correlators_over_a_constant(order: int) -> None:
+    circuit = ansatz.cz_chain(5, 3)
+    angles = torch.from_numpy(np.random.default_rng(0).uniform(-3, 3, circuit.n_angles))
+    reads = PauliCorrelators(order)
+    state = MPSEngine(dtype="complex128").prepare(circuit, angles, reads)
+    whole = reads.values(state, 0, reads.n_values(5))
+    terms = correlator_terms(5, order, "xyz", 0, reads.n_values(5))
+    expected = state._expectations(terms) / SCALES[order]
+    torch.testing.assert_close(whole, expected, atol=10 * tolerances.CORRELATOR, rtol=0)
+    piece = reads.values(state, 2, 9)
+    torch.testing.assert_close(piece, whole[2:9], atol=10 * tolerances.CORRELATOR, rtol=0)
+    assert not reads.standard_error(state, 0, 4).any()
+
+
+def test_values_are_of_the_order_of_one() -> None:
+    circuit = ansatz.cz_chain(25, 6)
+    angles = torch.from_numpy(np.random.default_rng(1).uniform(-np.pi, np.pi, circuit.n_angles))
+    state = MPSEngine().prepare(circuit, angles)
+    for order in SCALES:
+        reads = PauliCorrelators(order)
+        spread = float(reads.values(state, 0, reads.n_values(25)).std())
+        assert 0.3 < spread < 3
+
+
+@pytest.mark.parametrize(
+    ("n_weights", "order", "n_qubits"),
+    [(131, 2, 10), (131, 3, 8), (131, 1, 44), (6690, 2, 68), (6690, 3, 25), (10**6, 2, 817),
+     (10**6, 3, 127), (124_439_808, 3, 631), (3, 1, 1), (1, 3, 3)],
+)  # fmt: skip
+def test_qubits_needed(n_weights: int, order: int, n_qubits: int) -> None:
+    reads = PauliCorrelators(order)
+    assert qubits_needed(n_weights, measurement=reads) == n_qubits
+    assert reads.n_values(n_qubits) >= n_weights > reads.n_values(n_qubits - 1)
+
+
+def test_a_measurement_of_one_value_never_suffices() -> None:
+    with pytest.raises(ValueError, match=r"`measurement` must be one of at least 5 values"):
+        qubits_needed(5, measurement=qt.Expectation("Z0"))
+
+
+@pytest.mark.parametrize("name", ANSATZE)
+def test_what_is_dead_is_known_from_the_gates(name: str) -> None:
+    circuit = ANSATZE[name](4, 2)
+    angles = torch.from_numpy(np.random.default_rng(2).uniform(-3, 3, circuit.n_angles))
+    state = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
+    assert circuit.is_real == (name == "ry-cx-chain")
+    for order in (1, 3):
+        alive = state.correlators(order, "y").abs().max() > tolerances.CORRELATOR
+        assert bool(alive) != circuit.is_real
+
+
+def test_a_model_of_correlators_learns_and_is_loaded_again(tmp_path: Path) -> None:
+    target = torch.nn.Linear(4, 3)
+    model = qt.QuantumTrain(
+        target,
+        circuit=ansatz.cz_chain(4, 2),
+        measurement=PauliCorrelators(2),
+        mapping=qt.IdentityMapping(18),
+        seed=0,
+    )
+    x = torch.from_numpy(np.random.default_rng(3).normal(size=(30, 4)).astype(np.float32))
+    y = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    losses = []
+    for _ in range(30):
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.6 * losses[0]
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    again = qt.QuantumTrain.load(path, torch.nn.Linear(4, 3))
+    assert torch.equal(again(x), model(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: PauliCorrelators(4), ValueError, r"`order` must be 1, 2 or 3; got 4\."),
+        (lambda: PauliCorrelators(2.0), TypeError, r"`order` must be a positive integer; got 2\.0"),
+        (lambda: PauliCorrelators(2, "zz"), ValueError, r"`bases` must be different letters out"),
+        (lambda: model(ansatz.cz_chain(2, 1), 2), ValueError,
+         r"`n_qubits` must be at least 4; got 2\. 15 weights need 4 qubits\."),
+        (lambda: model(ansatz.cz_chain(2, 1), 3), ValueError,
+         r"`n_qubits` must be at least 5; got 2\. 15 weights need 5 qubits\."),
+        (lambda: model(ansatz.ry_cx_chain(9, 1), 1), ValueError,
+         r"`bases` must be without y for a circuit of real gates and an odd order; got 'xyz'\. "
+         r"Take bases='xz', or a circuit with RX, RZ or U3\."),
+        (lambda: model(ansatz.cz_chain(9, 1), 2, 7), ValueError,
+         r"`mapping\.n_values` must be at least 15, for 15 weights; got 7\."),
+    ],
+)  # fmt: skip
+def test_wrong_input(make: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()  # type: ignore[operator]
+
+
+def model(circuit: qt.Circuit, order: int, n_values: int = 15) -> qt.QuantumTrain:
+    return qt.QuantumTrain(
+        torch.nn.Linear(4, 3),
+        circuit=circuit,
+        measurement=PauliCorrelators(order),
+        mapping=qt.IdentityMapping(n_values),
+    )
