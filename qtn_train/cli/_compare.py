@@ -39,8 +39,8 @@ _MORE = ("generators", "seeds", "layers", "effective")
 
 #: Options of a run that a comparison takes too; its seeds and layers are several.
 _LIKE_TRAIN = (
-    "ansatz", "n_qubits", "mapping", "bond_dim", "weights_per_outcome", "recipe", "engine",
-    "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping", "batch_size",
+    "ansatz", "n_qubits", "measurement", "mapping", "bond_dim", "weights_per_outcome", "recipe",
+    "engine", "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping", "batch_size",
     "torch_device",
 )  # fmt: skip
 

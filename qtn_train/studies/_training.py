@@ -16,7 +16,7 @@ from ..training import evaluate
 Row = dict[str, Any]
 
 # The seed of a run is its task's, and devices cost money.
-_NOT_SWEPT = ("seed", "device", "native", "placement", "measurement")
+_NOT_SWEPT = ("seed", "device", "native", "placement")
 
 #: Settings of a training run: the options that every run has.
 TRAIN_SETTINGS: dict[str, Setting] = {
