@@ -154,15 +154,12 @@ class RunOptions:
         if self.bond_dim is not None and self._mapping != "tensor-train":
             raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self._mapping))
         if self._mapping == "identity" and self.weights_per_outcome > 1:
-            hint = "Take the mapping mlp."
-            actual = self.weights_per_outcome
-            raise ValueError(must_be("weights_per_outcome", "1 with identity", actual, hint))
+            hint, per_value = "Take the mapping mlp.", self.weights_per_outcome
+            raise ValueError(must_be("weights_per_outcome", "1 with identity", per_value, hint))
         if self.recipe == "published" and self.measurement_name != "probabilities":
+            expected, hint = "'probabilities' with recipe published", "Take the default recipe."
             actual = repr(self.measurement_name)
-            hint = "Take the default recipe."
-            raise ValueError(
-                must_be("measurement", "'probabilities' with recipe published", actual, hint)
-            )
+            raise ValueError(must_be("measurement", expected, actual, hint))
         self._check_size()
 
     def _check_engine(self) -> None:
