@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs tutorials refresh-tutorials faults fuzz bench lab clean
+.PHONY: help demo test lint types docs tutorials refresh-tutorials faults fuzz neighbours bench lab clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,6 +58,18 @@ faults: .venv/.all-installed  ## Kill and disturb 1,000 runs on a local stand-in
 
 fuzz: .venv/.all-installed  ## Read 20,000 foreign files and texts with every reader
 	$(BIN)/python -m tests.fuzz --count 20000
+
+# Qiskit, PennyLane, Cirq, pytket and mqt.bench do not fit beside the package's own pins.
+neighbours: .venv-neighbours/.installed  ## Check circuits against Qiskit, PennyLane, Cirq and pytket
+	.venv-neighbours/bin/python tests/exchange/neighbours.py corpus .venv-neighbours/corpus.jsonl
+	QTN_TRAIN_CORPUS=.venv-neighbours/corpus.jsonl QTN_TRAIN_TRIPS=200 \
+	    $(BIN)/python -m pytest -q tests/exchange/test_neighbours.py
+
+.venv-neighbours/.installed: .venv/.all-installed tests/exchange/requirements.txt
+	@$(PYTHON) -m venv .venv-neighbours
+	@.venv-neighbours/bin/python -m pip --quiet --disable-pip-version-check install \
+	    -r tests/exchange/requirements.txt
+	@touch $@
 
 bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	@for n in 13 16 19; do \

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "ansatz": "circuits",
     "Circuit": "circuits",
+    "ImportedCircuit": "exchange",
+    "export_circuit": "exchange",
+    "import_circuit": "exchange",
     "Engine": "engines",
     "State": "engines",
     "ContractionEngine": "engines",
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
         enable_quimb_gradients,
         register_engine,
     )
+    from .exchange import ImportedCircuit, export_circuit, import_circuit
     from .generators import (
         CircuitGenerator,
         WeightGenerator,

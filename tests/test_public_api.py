@@ -16,6 +16,7 @@ import qtn_train as qt
 
 MODULES = (
     "circuits",
+    "exchange",
     "engines",
     "measurements",
     "mapping",

@@ -201,45 +201,6 @@ class Circuit:
         """
         return bond_bounds(self.n_qubits, self.gates)
 
-    def to_openqasm(self, angles: ArrayLike | None = None) -> str:
-        """Return OpenQASM 3 text.
-
-        Args:
-            angles: Values in radians, shape ``(n_angles,)``; without them each angle becomes a
-                declared input named ``p0000``, ``p0001``, ….
-
-        Returns:
-            The program, measurement of all qubits included.
-
-        Raises:
-            ValueError: ``angles`` has another shape.
-        """
-        from ..exchange._openqasm import write
-
-        return write(self, None if angles is None else self.check_angles(angles))
-
-    @staticmethod
-    def from_openqasm(text: str) -> tuple[Circuit, NDArray[np.float64]]:
-        """Read OpenQASM 2 or 3 made of the gates of the table.
-
-        Args:
-            text: The program: one register, gate calls, optional inputs and measurements.
-
-        Returns:
-            The circuit, and its angles: a literal's value, or NaN for a declared input.
-
-        Raises:
-            ValueError: Something in it is outside that subset; the message names the line.
-
-        Example:
-            >>> circuit, angles = Circuit.from_openqasm("qubit[1] q; rx(pi/2) q[0];")
-            >>> circuit.gates[0].name, angles.round(4).tolist()
-            ('rx', [1.5708])
-        """
-        from ..exchange._openqasm import read
-
-        return read(text)
-
     def check_angles(self, angles: ArrayLike) -> NDArray[np.float64]:
         """Return ``angles`` as a float64 array of shape ``(n_angles,)``, or raise ValueError."""
         values = np.asarray(angles, dtype=np.float64)

@@ -39,6 +39,7 @@ from qtn_train.braket.stand_in import BraketService
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
 from qtn_train.engines import MPSEngine, StatevectorEngine
 from qtn_train.errors import UnsupportedByEngine
+from qtn_train.exchange import import_circuit
 from qtn_train.measurements._counts import Counts, Program
 from tests.braket.qpus import emulator
 
@@ -121,11 +122,10 @@ def test_the_text_that_is_sent_reads_back_as_the_same_circuit(name: str) -> None
     circuit = ANSATZE[name](4, 2)
     batch = program(circuit)
     bound = bind(batch, local(), shots=100)
-    read, angles = Circuit.from_openqasm(text_of(bound))
-    declared = re.findall(r"input float (\w+);", text_of(bound))
-    assert sorted(declared) == list(bound.names)
-    assert np.isnan(angles).all()
-    values = [bound.input_set(0)[name] for name in declared]
+    found = import_circuit(text_of(bound))
+    assert sorted(found.inputs) == list(bound.names)
+    assert found.measured == (0, 1, 2, 3)
+    read, values = found.circuit, found.angles(bound.input_set(0))
     ours = np.abs(oracle.amplitudes(circuit, batch.angles[0].numpy())) ** 2
     theirs = np.abs(oracle.amplitudes(read, values)) ** 2
     assert distance(ours, theirs) <= tolerances.AMPLITUDE["complex128"]
