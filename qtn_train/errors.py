@@ -173,6 +173,13 @@ def needs_extra(what: str, extra: str) -> str:
 def did_you_mean(value: object, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known word, or nothing.
 
+    Args:
+        value: What the user wrote.
+        known: The words that there are.
+
+    Returns:
+        A sentence, or the empty text.
+
     Example:
         >>> did_you_mean("n_qbits", ["n_layers", "n_qubits"])
         'Did you mean n_qubits?'

@@ -45,11 +45,14 @@ _KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a n
 # Options of the job itself, not of the run.
 _OF_THE_JOB: dict[str, type] = {"budget_usd": Decimal, "resend_failed": bool}
 
-#: Hyperparameter -> what it is read as. The device is the job's.
+# The device is the job's, and no state is truncated there.
+_NOT_OF_A_JOB = ("engine", "device", "max_bond", "cutoff", "allow_truncation")
+
+#: Hyperparameter -> what it is read as.
 OPTIONS: dict[str, type] = {
     NAMES.get(name, name): setting.kind
     for name, setting in SETTINGS.items()
-    if name not in ("engine", "device")
+    if name not in _NOT_OF_A_JOB
 } | _OF_THE_JOB
 
 # A job's run where nothing is said.

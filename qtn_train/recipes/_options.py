@@ -474,6 +474,10 @@ SETTINGS: dict[str, Setting] = {
 def check_size(n_layers: int, n_qubits: int) -> None:
     """Refuse a circuit that takes minutes to write down, without writing it down.
 
+    Args:
+        n_layers: Number of layers.
+        n_qubits: Number of qubits.
+
     Raises:
         ValueError: Layers times qubits are more than :data:`MAX_SIZE`.
     """
