@@ -369,14 +369,8 @@ class CountingEngine(Engine):
             n_circuits(circuit, self.gradient, self.n_shifts)
         if self.mitigate_readout:
             reads.check_mitigation(circuit.n_qubits)
-        row = angles.detach().to("cpu", torch.float64)
-        programs = [Program(each, row[None]) for each in reads.programs(circuit)]
-        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
-        executed = [rows[0] for rows in self._batch([*programs, *calibrations])]
-        readout = None
-        if self.mitigate_readout:
-            *executed, zeros, ones = executed
-            readout = Readout.measured(zeros, ones, circuit.n_qubits)
+        execute = partial(self._execute, circuit, reads)
+        row, executed, readout = plainly(execute, angles, engine=_WHO)
         pullback = None
         if wants_gradient:
             pullback = _Pullback(angles, partial(self._gradient, circuit, row, reads, readout))
@@ -389,6 +383,19 @@ class CountingEngine(Engine):
             smoothing=self.smoothing,
             pullback=pullback,
         )
+
+    def _execute(
+        self, circuit: Circuit, reads: Measurement, angles: Tensor
+    ) -> tuple[Tensor, list[Counts], Readout | None]:
+        """Execute one batch; return the angles, float64 on the CPU, counts, and calibration."""
+        row = angles.to("cpu", torch.float64)
+        programs = [Program(each, row[None]) for each in reads.programs(circuit)]
+        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
+        executed = [rows[0] for rows in self._batch([*programs, *calibrations])]
+        if not self.mitigate_readout:
+            return row, executed, None
+        *executed, zeros, ones = executed
+        return row, executed, Readout.measured(zeros, ones, circuit.n_qubits)
 
     def _gradient(
         self,
