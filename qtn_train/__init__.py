@@ -104,6 +104,8 @@ def __getattr__(name: str) -> Any:
         from importlib import metadata
 
         return metadata.version("qtn_train")
+    if name == "braket":  # a room of its own
+        return importlib.import_module(".braket", __name__)
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = importlib.import_module(f".{_PUBLIC[name]}", __name__)

@@ -57,7 +57,15 @@ def _raises(*args: Any, **kwargs: Any) -> Iterator[pytest.ExceptionInfo[BaseExce
 pytest.raises = _raises
 
 
+#: Variables that lead Braket's SDK and boto3 to the stand-in.
+_ENDPOINTS = "BRAKET_ENDPOINT AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_ENDPOINT_URL_STS".split()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    empty = [name for name in _ENDPOINTS if os.environ.get(name) == ""]
+    if empty:
+        text = f"{', '.join(empty)}: set and empty, which means the real Amazon Braket. Unset it."
+        pytest.exit(text, returncode=4)
     # A background job inherits an ignored Ctrl-C, and some tests send one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Not in pyproject.toml: pytest would import the package before the hook above is in place.

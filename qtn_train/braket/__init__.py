@@ -2,3 +2,7 @@
 
 Nothing outside this package imports ``braket``, and nothing in it does before it is used.
 """
+
+from .device._couplings import couplings
+
+__all__ = ["couplings"]
