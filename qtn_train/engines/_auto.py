@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from .._types import ComplexDtype
 from ..circuits import Circuit
 from ..errors import UnsupportedByEngine, must_be
 from ._base import Engine
+from ._slots import in_slots
+from .contraction._engine import ContractionEngine
+from .contraction._network import circuit_network
+from .contraction._trees import estimate, shape_of
 from .mps._engine import MPSEngine
 from .statevector._engine import StatevectorEngine, memory_bytes
 
@@ -16,6 +22,10 @@ from .statevector._engine import StatevectorEngine, memory_bytes
 _STATEVECTOR_RATE = 5e8
 _MPS_RATE = 2.5e9
 _MPS_SECONDS_PER_GATE = 1.5e-4
+# A contraction is not looked at for more outcomes or gates than this, nor taken if it is slower.
+_MOST_OUTCOMES = 2**24
+_MOST_GATES = 3000
+_MOST_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,26 @@ def mps_estimate(circuit: Circuit, n_outcomes: int, dtype: ComplexDtype = "compl
     return Estimate(3 * flops / _MPS_RATE + n_gates * _MPS_SECONDS_PER_GATE, memory)
 
 
+def contraction_estimate(
+    circuit: Circuit, n_outcomes: int, dtype: ComplexDtype = "complex64"
+) -> Estimate:
+    """Estimate the contraction of a block of probabilities, along the tree of one round of trials.
+
+    Args:
+        circuit: The circuit.
+        n_outcomes: How many probabilities are asked for.
+        dtype: Precision of the amplitudes.
+
+    Returns:
+        The estimate.
+    """
+    n_open = (n_outcomes - 1).bit_length()
+    network = circuit_network(in_slots(circuit, torch.zeros(circuit.n_angles))[0])
+    block = network.amplitudes(n_open, [0] * (circuit.n_qubits - n_open))
+    shape = shape_of(block.inputs, block.output)
+    return Estimate(*estimate(shape, 8 if dtype == "complex64" else 16))
+
+
 def choose_engine(
     circuit: Circuit, n_outcomes: int, *, dtype: ComplexDtype = "complex64"
 ) -> tuple[Engine, str]:
@@ -107,6 +137,11 @@ def choose_engine(
     limit = memory_bytes()
     dense_fits, chain_fits = dense.bytes <= limit, chain.bytes <= limit
     if not dense_fits and not chain_fits:
+        if n_outcomes <= _MOST_OUTCOMES and len(circuit) <= _MOST_GATES:
+            network = contraction_estimate(circuit, n_outcomes, dtype)
+            if network.bytes <= limit / 2 and network.seconds <= _MOST_SECONDS:
+                reason = f"auto: estimated {network.seconds:.2g} s as a contraction, the only one"
+                return ContractionEngine(dtype=dtype), f"{reason} that fits the memory"
         raise UnsupportedByEngine(
             must_be(
                 "circuit",

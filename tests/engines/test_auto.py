@@ -5,7 +5,13 @@ import torch
 
 from qtn_train import QuantumTrain
 from qtn_train.circuits import Circuit, ansatz
-from qtn_train.engines import MPSEngine, StatevectorEngine, _auto, choose_engine
+from qtn_train.engines import (
+    ContractionEngine,
+    MPSEngine,
+    StatevectorEngine,
+    _auto,
+    choose_engine,
+)
 from qtn_train.errors import UnsupportedByEngine
 from qtn_train.generators import CircuitGenerator
 from qtn_train.mapping import MLPMapping
@@ -26,6 +32,13 @@ def test_the_choice(circuit: Circuit, n_outcomes: int, kind: type) -> None:
     assert type(engine) is kind
     assert engine.exact
     assert reason.startswith("auto: estimated ")
+
+
+def test_a_grid_that_only_a_contraction_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_auto, "memory_bytes", lambda: 2**24)
+    engine, reason = choose_engine(ansatz.grid(7, 7, 4), 1000)
+    assert isinstance(engine, ContractionEngine)
+    assert "as a contraction, the only one that fits the memory" in reason
 
 
 def test_it_never_truncates() -> None:

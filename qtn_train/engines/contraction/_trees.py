@@ -118,6 +118,11 @@ def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int) -> Pl
     return plan
 
 
+def estimate(shape: Shape, itemsize: int) -> Cost:
+    """Return what a contraction would cost along the tree of one round of trials, unsliced."""
+    return _cost(_trial(shape, _TRIALS, 1), itemsize)
+
+
 def _sizes(shape: Shape) -> dict[str, int]:
     return dict.fromkeys("".join((*shape[0], shape[1])), 2)
 

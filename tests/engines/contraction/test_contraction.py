@@ -236,7 +236,7 @@ def test_slices_keep_the_memory_and_the_result():
 
 def test_a_request_over_the_limit_is_refused_before_it_begins(monkeypatch):
     monkeypatch.setattr(_state, "contract", None)
-    circuit = ansatz.grid(4, 4, 6)
+    circuit = ansatz.grid(3, 3, 5)
     angles = random_angles(circuit)
     state = ContractionEngine(optimize="quick", memory_limit=1000).prepare(circuit, angles)
     message = (
