@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types docs tutorials refresh-tutorials faults fuzz neighbours bench lab clean
+.PHONY: help demo check test lint types docs tutorials refresh-tutorials faults fuzz neighbours bench lab clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -21,9 +21,12 @@ demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit c
 	$(BIN)/python -m qtn_train.demo "$$out" && \
 	$(BIN)/qtn-train train mnist-mini --out "$$out"
 
+check: lint types  ## Run lint, types and the fast tests
+	$(BIN)/python -m pytest -q -m "not slow" tests
+
 # The tests come last, so that their summary is the last line.
 test: lint types docs tutorials  ## Run every check: lint, types, docs, tutorials, doctests and tests
-	$(BIN)/python -m pytest --doctest-modules qtn_train tests
+	$(BIN)/python -m pytest --durations=20 --doctest-modules qtn_train tests
 
 lint: .venv/.all-installed  ## Check style, format and the direction of imports
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import independent
 import jaxtyping
 import pytest
 from hypothesis import settings
@@ -61,6 +62,16 @@ pytest.raises = _raises
 _ENDPOINTS = "BRAKET_ENDPOINT AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_ENDPOINT_URL_STS".split()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in another order")
+    parser.addoption("--independent", action="store_true", help="fail on what is left behind")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (seed := config.getoption("shuffle")) is not None:
+        independent.shuffle(items, seed)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     empty = [name for name in _ENDPOINTS if os.environ.get(name) == ""]
     if empty:
@@ -70,6 +81,10 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Not in pyproject.toml: pytest would import the package before the hook above is in place.
     config.addinivalue_line("filterwarnings", "error::qtn_train.errors.QtnTrainWarning")
+    if config.getoption("independent"):
+        config.pluginmanager.register(independent)
+        for category in independent.LEAKS:
+            config.addinivalue_line("filterwarnings", category)
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ LEARNING_RATES: dict[str, float] = {
 # What tuning tries: multiples of the rate that would be taken without it.
 _FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)
 
-# Of the models that rates are tuned with: none of a run's.
+# Seed of the models that learning rates are tuned with; no compared run has this seed.
 _TUNING_SEED = 1000
 
 #: Builds the circuit's model from a number of layers and a seed.

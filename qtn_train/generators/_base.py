@@ -54,23 +54,28 @@ class WeightGenerator(nn.Module, ABC):
         return {"other": [p for p in self.parameters() if p.requires_grad]}
 
     def start_at(self, start: Float[Tensor, " n_weights"]) -> None:
-        """Take note of what the weights are a change to; told once, before :meth:`origin`.
+        """Receive the target's start, to which the weights will be added.
+
+        Called once, before :meth:`origin`. A generator that does not depend on it ignores it.
 
         Args:
             start: In units of each tensor's scale, in the order of the generated weights.
         """
 
     def origin(self) -> Float[Tensor, " n_weights"]:
-        """Return what the initial parameters give, to be measured from; called once, when built."""
+        """Return the weights at the initial parameters, which are subtracted from all later ones.
+
+        Called once, when the model is built.
+        """
         with torch.no_grad():
             weights: Tensor = self()
         return weights
 
     def version(self) -> tuple[object, ...]:
-        """Return what differs once the weights may do so; cheap, and equal until then.
+        """Return a cache key of the weights: equal keys mean unchanged weights.
 
-        The values of what is trained, which can change unseen (through ``.data`` or NumPy), and
-        the place of what is fixed.
+        It holds the values of what is trained, which can change unseen (through ``.data`` or
+        NumPy), and the place of what is fixed.
         """
         trained = tuple(_contents(parameter) for parameter in self.parameters())
         return (*trained, *(places(buffer) for buffer in self.buffers()))
@@ -112,7 +117,7 @@ class WeightGenerator(nn.Module, ABC):
 
 
 def places(tensor: Tensor) -> tuple[object, ...]:
-    """Return what changes when a tensor is written to by torch, moved or replaced."""
+    """Return a key of a tensor that changes when torch writes to it, moves or replaces it."""
     writes = 0 if tensor.is_inference() else tensor._version
     return (tensor.dtype, tensor.device, tensor.data_ptr(), writes)
 

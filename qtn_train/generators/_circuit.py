@@ -136,7 +136,7 @@ class CircuitGenerator(WeightGenerator):
             return self._weights(self.engine.simulator)
 
     def version(self) -> tuple[object, ...]:
-        """Return what differs once the weights may do so: parameters, or another engine."""
+        """Return a cache key of parameters and engine: equal keys mean unchanged weights."""
         return (*super().version(), self.engine)
 
     @property

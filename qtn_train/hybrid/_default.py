@@ -11,8 +11,7 @@ from ..generators import CircuitGenerator, WeightGenerator, qubits_needed, value
 from ..mapping import MappingModel, MLPMapping
 from ..measurements import Measurement, Probabilities
 
-# Weights for each angle of the circuit that is taken where none is given, and its fewest and most
-# layers.
+# The default circuit has one angle for five weights, but at least 4 and at most 110 layers.
 _COMPRESSION, _LAYERS = 5, (4, 110)
 
 _ENGINES: dict[str, type[Engine]] = {"statevector": StatevectorEngine, "mps": MPSEngine}

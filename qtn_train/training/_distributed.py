@@ -204,7 +204,7 @@ def take_device(processes: Processes, device: str) -> None:
 
 
 def first_to_fail() -> bool:
-    """Return whether no other process of torchrun's has failed before: then it is ours to tell."""
+    """Return whether this process is the first of torchrun's to fail: it prints the error line."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         return True
     if os.environ["RANK"] != "0":

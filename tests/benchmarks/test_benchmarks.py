@@ -56,6 +56,7 @@ def test_batched_controls_are_the_librarys(name: str) -> None:
         torch.testing.assert_close(row, one(), rtol=0, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ansatz", ["ry-cx-chain", "u3-cu3-ring"])
 def test_training_side_by_side_is_fit(ansatz: str) -> None:
     data = images(200)  # two steps an epoch, the second smaller
@@ -185,6 +186,7 @@ def test_what_a_search_found_is_not_trained_again(
     assert sorted(states) == ["COMPLETE"] * 6 + ["FAIL"]
 
 
+@pytest.mark.slow
 def test_finished_runs_of_the_command_are_read_and_stopped_ones_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

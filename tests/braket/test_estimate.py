@@ -181,6 +181,7 @@ def test_a_device_that_nothing_fits_is_told(tmp_path: Path) -> None:
     assert suggest(bad, 100, shots=100) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Garnet", "Cepheus-1-108Q", "Forte 1"])
 @pytest.mark.parametrize("n_weights", [1, 131])
 def test_what_is_suggested_fits(name: str, n_weights: int, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 
 
+@pytest.mark.slow
 def test_runs_that_are_killed_and_answered_with_errors_pay_once() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.braket.faults", "--runs", "60", "--seed", "4"],

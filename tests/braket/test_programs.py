@@ -95,6 +95,7 @@ def distance(a: Any, b: Any) -> float:
 # --- the same circuit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ANSATZE))
 def test_a_hundred_random_circuits_of_each_ansatz_agree(name: str) -> None:
     engine = StatevectorEngine(dtype="complex128")
@@ -355,6 +356,7 @@ for name in (ansatz.u3_cu3_ring, ansatz.ry_cx_chain):
 """
 
 
+@pytest.mark.slow
 def test_the_hash_is_the_same_in_every_process() -> None:
     hashes = set()
     for seed in ("0", "1"):

@@ -175,6 +175,7 @@ def test_the_same_bytes_are_sent_again(
     assert len(service.ledger()) == 1
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_every_process(service: Any) -> None:
     code = (
         "import torch; from qtn_train import ansatz\n"

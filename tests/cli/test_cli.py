@@ -161,6 +161,7 @@ def check_files(folder: Path) -> None:
     assert {os.stat(folder / name).st_mode & 0o444 for name in FILES} == {0o444}
 
 
+@pytest.mark.slow
 def test_the_installed_command_trains(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
@@ -571,6 +572,7 @@ def test_killed_and_resumed_ends_with_the_same_bits(
     assert again is ((moment, n) == ("write", 1)) or moment == "delay"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["parameter-shift", "spsa"])
 def test_killed_and_resumed_with_shots(gradient: str, server: Server, tmp_path: Path) -> None:
     own = ("--shots", "50", "--gradient", gradient, "--layers", "1", "--batch-size", "60")
@@ -585,6 +587,7 @@ def test_killed_and_resumed_with_shots(gradient: str, server: Server, tmp_path: 
     same(tmp_path / "cut", tmp_path / "straight")
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(server: Server, straight: Path, tmp_path: Path) -> None:
     command = (*RUN, "--out", tmp_path / "run", "--resume")
     for _ in range(3):

@@ -64,6 +64,7 @@ def rewrite(path: Path, **changes: Any) -> None:
 # --- what is in it --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_first_one_is_there_before_the_first_step(
     iris: Dataset, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -201,6 +201,7 @@ def test_a_run_with_shots_goes_on_without_them(iris: Dataset, tmp_path: Path) ->
         assert torch.equal(exact.state_dict()[name], value)
 
 
+@pytest.mark.slow
 def test_checks_in_double_precision_cost_no_shots(batches: Batches) -> None:
     trained = model("spsa")
     generator: Any = trained.generator
@@ -286,6 +287,7 @@ def test_few_large_steps_where_shots_are_counted(name: str) -> None:
     assert published.but(shots=1).fit_config() == published.fit_config()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gradient", ["parameter-shift", "spsa"])
 def test_iris_is_learned_from_shots(gradient: Any, iris: Dataset) -> None:
     engine = SampledEngine(StatevectorEngine(), 4000, gradient=gradient, seed=0)

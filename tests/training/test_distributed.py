@@ -81,6 +81,7 @@ def test_one_process_alone_is_the_default() -> None:
 # --- the same numbers -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [256, 16], ids=["whole", "shared"])
 def test_the_same_losses_as_one_process(
     kept: list[dict[str, Any]], alone: dict[str, Any], chunks: int
@@ -95,6 +96,7 @@ def test_the_same_losses_as_one_process(
             assert torch.equal(got[name], kept[0][f"train {chunks}"][name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_size", [16, 32])
 def test_shared_weights_and_their_gradients(kept: list[dict[str, Any]], chunk_size: int) -> None:
     generator: Any = together.model(256).generator
@@ -107,12 +109,14 @@ def test_shared_weights_and_their_gradients(kept: list[dict[str, Any]], chunk_si
         torch.testing.assert_close(got["grads"], grads, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_all_end_with_the_same_parameters_and_buffers(kept: list[dict[str, Any]]) -> None:
     for one in kept:
         for name, value in kept[0]["plain"].items():
             assert torch.equal(one["plain"][name], value)
 
 
+@pytest.mark.slow
 def test_one_checkpoint_for_all(kept: list[dict[str, Any]]) -> None:
     folder: Path = kept[0]["folder"]
     _, info = read_checkpoint(folder / "run16")
@@ -140,6 +144,7 @@ def numbers(run: Path) -> list[list[float]]:
     ]
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(server: Server, tmp_path: Path) -> None:
     cut, straight = tmp_path / "cut", tmp_path / "straight"
     ended = server.group(tmp_path, *LONG, "--out", cut, at=(1, "step", 8, signal.SIGINT))
@@ -161,6 +166,7 @@ def test_interrupted_and_resumed(server: Server, tmp_path: Path) -> None:
         assert one == pytest.approx(two, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_is_killed_ends_the_others(
     server: Server, tmp_path: Path, rank: int
@@ -191,6 +197,7 @@ def test_devices_are_left_to_one_process(server: Server, tmp_path: Path) -> None
     assert only_line(ended).startswith(f"qtn-train: {expected}")
 
 
+@pytest.mark.slow
 def test_torchrun_itself(tmp_path: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     argv = ["train", "iris", "--epochs", "1", "--out", str(tmp_path / "run"), "--json"]

@@ -30,7 +30,8 @@ from ..device._target import Family, Target, check
 #: Gate of the table -> method of Braket's Circuit, where the names differ.
 _METHODS = {"cx": "cnot"}
 
-#: What does nothing, for a circuit without gates: Braket refuses one, and drops an empty box.
+#: Gates that change nothing, by family of device: they stand in a circuit that has no gate, which
+#: Braket would refuse.
 _IDLE: dict[Family | None, tuple[tuple[str, tuple[float, ...]], ...]] = {
     None: (("rz", (0.0,)),),
     "iqm": (("prx", (0.0, 0.0)),),

@@ -230,7 +230,7 @@ class TaskService:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Say that it is over, where anything was said inside."""
+        """End a block of progress lines with an empty line, where any line was printed."""
         self._said = False
         try:
             yield

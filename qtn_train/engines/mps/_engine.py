@@ -135,7 +135,10 @@ class MPSEngine(Engine):
 
     @property
     def max_qubits(self) -> int:
-        """4096: without ``max_bond``, entanglement ends much earlier what fits the memory."""
+        """Return the most qubits of a circuit, 4096.
+
+        Without ``max_bond`` an entangling circuit needs more memory than there is long before.
+        """
         return _MAX_QUBITS
 
     def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> MPSState:

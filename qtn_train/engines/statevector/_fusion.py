@@ -166,7 +166,11 @@ def _embedding(
 
 
 def copies_of(circuit: Circuit, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Invert the table of slots, so that its backward pass gathers and never scatters."""
+    """Return, for each parameterized entry, its places in the table of slots.
+
+    With these the gradient of an entry is a sum over given places: a gather, which adds in a fixed
+    order, in place of a scatter.
+    """
     matrices = gate_matrices(circuit)
     n_entries = 4 * matrices.n_parameterized
     flat = slots.ravel()

@@ -300,14 +300,14 @@ def sweep_back(
     Args:
         old: Where state and cotangent before the sweep go, real (4, 2**n), or (2, 2**n).
         new: State and cotangent after it.
-        bases: As in :func:`sweep`, like the next five.
-        far: See there.
-        near: See there.
-        run: See there.
-        steps: See there.
+        bases: As in :func:`sweep`.
+        far: As in :func:`sweep`.
+        near: As in :func:`sweep`.
+        run: As in :func:`sweep`.
+        steps: As in :func:`sweep`; taken from the last to the first.
         matrices: The inverse matrices.
         n_rows: Rows of a tile.
-        imaginary: See there.
+        imaginary: As in :func:`sweep`.
         first: First tile.
         last: One past the last tile.
         grads: float64 (n, 2, 4): to these the gradients are added, as :func:`_add_tangent` says.
