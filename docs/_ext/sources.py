@@ -21,7 +21,16 @@ from qtn_train.cli import _app as cli
 
 #: Modules that are commands, not an interface.
 COMMANDS = {"cli", "demo", "braket_job", "__main__"}
-FIRST = ["circuits", "engines", "measurements", "mapping", "generators", "hybrid", "training"]
+FIRST = [
+    "circuits",
+    "exchange",
+    "engines",
+    "measurements",
+    "mapping",
+    "generators",
+    "hybrid",
+    "training",
+]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -113,7 +122,11 @@ def _constants(module: types.ModuleType) -> list[str]:
 
 def _ansatz_page() -> str:
     name = "qtn_train.circuits.ansatz"
-    names = [f.__name__ for f in qtn_train.circuits.ANSATZE.values()] + ["product"]
+    names = [f.__name__ for f in qtn_train.circuits.ANSATZE.values()] + [
+        "couplings",
+        "grid",
+        "product",
+    ]
     body = "".join(f".. autofunction:: {name}.{function}\n\n" for function in names)
     return _title("qtn_train.ansatz") + f"Also ``{name}``.\n\n{body}"
 

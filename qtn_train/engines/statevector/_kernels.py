@@ -21,7 +21,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from ._tiles import PADDING
+from ._sizes import PADDING
 
 # Sums may be taken in any order; NaN and infinity keep their meaning.
 _FAST = {"contract", "reassoc"}

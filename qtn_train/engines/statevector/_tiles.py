@@ -29,6 +29,7 @@ from ...circuits import Circuit
 from .._slots import GateMatrices, gate_matrices
 from ._evolve import Plan
 from ._fusion import Group, block_slots, copies_of, group_gates, is_real
+from ._sizes import PADDING
 from ._steps import Walk
 
 # A tile is 2**14 numbers; state and cotangent, 256 KB in complex64, stay in the second-level cache.
@@ -39,9 +40,6 @@ ROWS, COLUMNS = 7, 7
 _LINE = 4
 # Fewer tiles than this are not worth waking a thread for.
 _TILES_PER_THREAD = 2
-
-# Numbers between the rows of a tile, so that rows do not compete for the same cache lines.
-PADDING = 16
 
 Integers = NDArray[np.int64]
 
