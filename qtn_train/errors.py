@@ -52,7 +52,9 @@ class BudgetError(QtnTrainError):
         needed: The least budget in USD that holds the next task, where that is known.
     """
 
-    needed: Decimal | None = None
+    def __init__(self, text: str = "", needed: Decimal | None = None) -> None:
+        super().__init__(text)
+        self.needed = needed
 
 
 class TasksPending(QtnTrainError):

@@ -91,7 +91,7 @@ def _classes() -> tuple[Any, Any, Any]:
         from braket.emulation.local_emulator import LocalEmulator
     except ImportError as error:
         text = needs_extra("Amazon Braket needs", "braket")
-        raise MissingExtra(f"{text} ({error})") from error
+        raise MissingExtra(f"{text} ({error}).") from error
     return Device, LocalEmulator, LocalSimulator
 
 

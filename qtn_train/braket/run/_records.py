@@ -157,9 +157,8 @@ def check_budget(spent: Decimal, cost: Decimal, budget: Decimal) -> None:
     if spent + cost > budget:
         expected = f"at least {show_usd(spent + cost)} for what comes next"
         hint = f"{show_usd(spent)} USD are spent and nothing is lost: go on with a larger budget."
-        error = BudgetError(must_be("budget_usd", expected, show_usd(budget), hint))
-        error.needed = spent + cost
-        raise error
+        text = must_be("budget_usd", expected, show_usd(budget), hint)
+        raise BudgetError(text, spent + cost)
 
 
 def check_same(recorded: Evaluation, asked: Evaluation) -> None:
