@@ -212,7 +212,7 @@ def trained(settings: Settings, data: Dataset, seed: int, trial: Trial | None = 
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-    history = fit(model, data, config, progress_bar=False, on_epoch=on_epoch)
+    history = fit(model, data, config=config, progress_bar=False, callbacks=[on_epoch])
     if not settings["averaging"]:
         return history.test_accuracy
     with torch.no_grad():

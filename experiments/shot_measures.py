@@ -111,7 +111,7 @@ def trained(network: Network, seed: int) -> QuantumTrain:
         return QuantumTrain.load(path, target_for(network.dataset)).eval()
     model = make(network, seed)
     config = RunOptions(network.dataset, epochs=network.epochs, seed=seed).fit_config()
-    fit(model, data_of(network.dataset), config, progress_bar=sys.stderr.isatty())
+    fit(model, data_of(network.dataset), config=config, progress_bar=sys.stderr.isatty())
     RUNS.mkdir(parents=True, exist_ok=True)
     model.save(path)
     return model.eval()
@@ -320,7 +320,7 @@ def trained_at(
     data = data_of(network.dataset)
     config = RunOptions(network.dataset, shots=1, seed=seed).fit_config()
     began = time.perf_counter()
-    history = fit(model, data, config, progress_bar=False)
+    history = fit(model, data, config=config, progress_bar=False)
     seconds = time.perf_counter() - began
     accuracies = []
     for draw in range(5):

@@ -42,7 +42,7 @@ def trained(engine: Engine, seed: int, n_layers: int, epochs: int) -> QuantumTra
     """Return a model that was trained through this engine."""
     made = model(engine, seed, n_layers)
     config = RunOptions(DATASET, epochs=epochs, seed=seed).fit_config()
-    fit(made, load(DATASET), config, progress_bar=False)
+    fit(made, load(DATASET), config=config, progress_bar=False)
     return made
 
 

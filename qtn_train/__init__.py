@@ -53,6 +53,13 @@ _PUBLIC = {
     "Dataset": "data",
     "load_dataset": "data",
     "FitConfig": "training",
+    "Callback": "training",
+    "EarlyStopping": "training",
+    "BestCheckpoint": "training",
+    "CSVLog": "training",
+    "JSONLinesLog": "training",
+    "TensorBoard": "training",
+    "WandB": "training",
     "History": "training",
     "fit": "training",
     "evaluate": "training",
@@ -96,7 +103,19 @@ if TYPE_CHECKING:
         register_mapping,
     )
     from .measurements import Expectation, Measurement, PauliCorrelators, Probabilities
-    from .training import FitConfig, History, evaluate, fit
+    from .training import (
+        BestCheckpoint,
+        Callback,
+        CSVLog,
+        EarlyStopping,
+        FitConfig,
+        History,
+        JSONLinesLog,
+        TensorBoard,
+        WandB,
+        evaluate,
+        fit,
+    )
 
 
 def __getattr__(name: str) -> Any:

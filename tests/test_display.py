@@ -167,7 +167,7 @@ CELLS = (
     "        bar.set_postfix(loss='<1>')\n"
     "        bar.update()",
     "model = qt.QuantumTrain(torch.nn.Linear(4, 3), seed=0)\n"
-    "qt.fit(model, qt.load_dataset('iris'), qt.FitConfig(epochs=2))",
+    "qt.fit(model, qt.load_dataset('iris'), config=qt.FitConfig(epochs=2))",
     "qt.ansatz.ry_cx_chain(2, 1)",
     "from qtn_train import plots\nplots.entanglement([0.5, 1.0])",
 )

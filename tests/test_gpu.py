@@ -137,17 +137,24 @@ def test_a_model_moves_there_and_back(tmp_path: Path) -> None:
 
 def test_interrupted_and_resumed(tmp_path: Path) -> None:
     data, straight = load("iris"), model().cuda()
-    fit(straight, data, SHORT, progress_bar=False)
+    fit(straight, data, config=SHORT, progress_bar=False)
 
     def stop(entry: dict[str, float]) -> None:
         raise KeyboardInterrupt
 
     torch.manual_seed(0)
     with pytest.raises(KeyboardInterrupt):
-        fit(model().cuda(), data, SHORT, folder=tmp_path, progress_bar=False, on_epoch=stop)
+        fit(
+            model().cuda(),
+            data,
+            config=SHORT,
+            folder=tmp_path,
+            progress_bar=False,
+            callbacks=[stop],
+        )
     resumed = model().cuda()
     torch.rand(7, device="cuda")  # dropout goes on from the checkpoint, not from here
-    fit(resumed, data, SHORT, folder=tmp_path, resume=True, progress_bar=False)
+    fit(resumed, data, config=SHORT, folder=tmp_path, resume=True, progress_bar=False)
     for name, value in straight.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, atol=1e-5, rtol=1e-5)
 

@@ -52,7 +52,7 @@ def train(chunk_size: int, **options: Any) -> dict[str, Any]:
 
     _loop.training_step = noted
     try:
-        history = fit(trained, data, CONFIG, progress_bar=False, **options)
+        history = fit(trained, data, config=CONFIG, progress_bar=False, **options)
     finally:
         _loop.training_step = step
     ends = torch.cat([p.detach().flatten() for p in trained.parameters()])
@@ -82,6 +82,6 @@ def run_all(folder: Path) -> None:
             kept[f"train {size}"] = train(size, folder=folder / f"run{size}")
         torch.manual_seed(processes.rank)  # nothing but the first process's parameters may count
         plain = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-        fit(plain, load("iris"), CONFIG.but(epochs=1, batch_size=30), progress_bar=False)
+        fit(plain, load("iris"), config=CONFIG.but(epochs=1, batch_size=30), progress_bar=False)
         kept["plain"] = {name: value.double() for name, value in plain.state_dict().items()}
     torch.save(kept, folder / f"kept{processes.rank}.pt")

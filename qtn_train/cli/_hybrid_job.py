@@ -139,7 +139,7 @@ def _train_on(
         folder=folder.path,
         resume=True,
         progress_bar=False,
-        on_epoch=on_epoch,
+        callbacks=[on_epoch],
         run={
             "job": job.name,
             "options": options.to_json(),

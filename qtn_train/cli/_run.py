@@ -153,7 +153,7 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
         folder=folder.path,
         resume=resume,
         progress_bar=sys.stderr.isatty(),  # elsewhere the lines of on_epoch
-        on_epoch=on_epoch,
+        callbacks=[on_epoch],
         run=kept,
     )
     if not Processes.current().first:
@@ -164,7 +164,7 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
     result["test_accuracy"] = history.test_accuracy
     # Timing takes a hundred steps more: none where each of them executes circuits for shots.
     exact = not run.options.counted
-    result["seconds_per_step"] = seconds_per_step(model, data, config) if exact else None
+    result["seconds_per_step"] = seconds_per_step(model, data, config, history) if exact else None
     if folder.journal.exists():
         from ..braket.run._standing import bill
 

@@ -231,7 +231,9 @@ def tune_rate(
         model = make()
         tried.append({"lr": rate, "accuracy": None, "loss": None})
         with suppress(NonFiniteLoss):
-            history = fit(model, part, with_rate(config, model, rate), progress_bar=progress_bar)
+            history = fit(
+                model, part, config=with_rate(config, model, rate), progress_bar=progress_bar
+            )
             last = history.epochs[-1]
             tried[-1] |= {"accuracy": last["test_accuracy"], "loss": last["test_loss"]}
     return sorted(tried, key=lambda one: math.inf if one["loss"] is None else one["loss"])
@@ -302,7 +304,12 @@ class _One:
                 else place / "runs" / f"{self.n_layers}-{self.name}-{self.seed}"
             )
             history = fit(
-                model, self.data, fit_config, folder=own, resume=True, progress_bar=progress_bar
+                model,
+                self.data,
+                config=fit_config,
+                folder=own,
+                resume=True,
+                progress_bar=progress_bar,
             )
         except NonFiniteLoss as error:
             return run | {"failed": str(error)}

@@ -425,7 +425,7 @@ class RunOptions:
                 ``allow_truncation`` is off.
         """
         self.check_truncation(model)
-        return fit(model, data, self.fit_config(), **more)
+        return fit(model, data, config=self.fit_config(), **more)
 
     def check_truncation(self, model: QuantumTrain) -> None:
         """Refuse a run whose first state is no longer that of its circuit.

@@ -30,6 +30,7 @@ def save_checkpoint(
     progress: Progress,
     config: FitConfig,
     run: dict[str, Any],
+    loss: str = "cross-entropy",
 ) -> None:
     """Write a checkpoint into a folder, in place of the last one.
 
@@ -41,6 +42,7 @@ def save_checkpoint(
         progress: Where the run stands.
         config: The options of the run.
         run: What the caller wants to find again, as JSON data.
+        loss: Name of the loss.
 
     Raises:
         OSError: The folder is not writable.
@@ -60,7 +62,7 @@ def save_checkpoint(
         "groups": state["param_groups"],
         "scheduler": None if scheduler is None else scheduler.state_dict(),
         "progress": asdict(progress),
-        "config": config.config(),
+        "config": _options(config, loss),
         "run": run,
         "position": model.generator.position if isinstance(model, QuantumTrain) else 0,
     }
@@ -118,6 +120,7 @@ def restore(
     optimizer: torch.optim.Optimizer,
     scheduler: Any,
     config: FitConfig,
+    loss: str = "cross-entropy",
 ) -> Progress:
     """Bring model, optimizer, schedule and random generators to where a checkpoint stands.
 
@@ -128,6 +131,7 @@ def restore(
         optimizer: A fresh optimizer of it.
         scheduler: A fresh schedule of that, or None.
         config: The options of the run, which must be those of the checkpoint.
+        loss: Name of the loss, which must be the checkpoint's.
 
     Returns:
         Where the run stands.
@@ -135,7 +139,7 @@ def restore(
     Raises:
         CheckpointError: It belongs to another model, or to a run with other options.
     """
-    check_config(config.config(), info.get("config"))
+    check_config(_options(config, loss), info.get("config"))
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     restore_model(model, tensors, info)
     try:
@@ -161,6 +165,10 @@ def _set_random_state(tensors: dict[str, Tensor], device: torch.device) -> None:
             torch.cuda.set_rng_state(tensors["rng/cuda"], device)
     except (LookupError, RuntimeError, TypeError) as error:
         raise CheckpointError(foreign("rng")) from error
+
+
+def _options(config: FitConfig, loss: str) -> dict[str, Any]:
+    return {**config.config(), **({} if loss == "cross-entropy" else {"loss": loss})}
 
 
 def _device(model: nn.Module) -> torch.device:

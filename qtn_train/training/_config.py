@@ -69,7 +69,8 @@ class History:
     """What happened in a run, one entry an epoch.
 
     Attributes:
-        epochs: ``{epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds}``, and
+        epochs: ``{epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds}``, where
+            there is a test set and labels can be met, ``test_`` and the name of each metric, and
             ``validation_loss`` where there is a held-out set; with matrix product states also
             ``truncation_error`` and ``fidelity_estimate``, with shots ``shots`` and
             ``outcomes_seen``.
@@ -81,12 +82,23 @@ class History:
 
     @property
     def test_accuracy(self) -> float:
-        """Test accuracy after the last epoch."""
+        """Test accuracy after the last epoch.
+
+        Raises:
+            AttributeError: There was no test set, or nothing that is right or wrong.
+        """
+        if not self.epochs or "test_accuracy" not in self.epochs[-1]:
+            known = ", ".join(self.epochs[-1]) if self.epochs else "no epoch"
+            raise AttributeError(
+                must_be("history", "one with a test accuracy", f"one with {known}")
+            )
         return self.epochs[-1]["test_accuracy"]
 
     def __repr__(self) -> str:
         n_epochs = len(self.epochs)
-        found = f", test_accuracy={self.test_accuracy:.4f}" if self.epochs else ""
+        last = self.epochs[-1] if self.epochs else {}
+        names = [n for n in ("test_accuracy", "test_loss", "train_loss") if n in last]
+        found = f", {names[0]}={last[names[0]]:.4f}" if names else ""
         return f"History({n_epochs} epoch{'' if n_epochs == 1 else 's'}{found})"
 
     def _repr_html_(self) -> str:
@@ -94,13 +106,19 @@ class History:
             return html.table("History", [("epochs", 0)])
         last = self.epochs[-1]
         rows: list[tuple[str, object]] = [
-            ("epochs", f"{len(self.epochs)}{', stopped early' if self.stopped_early else ''}"),
-            ("test accuracy", f"{100 * last['test_accuracy']:.2f} %"),
-            ("test loss", f"{last['test_loss']:.4f} nats"),
-            ("training accuracy", f"{100 * last['train_accuracy']:.2f} %"),
-            ("training loss", f"{last['train_loss']:.4f} nats"),
-            ("time", f"{sum(entry['seconds'] for entry in self.epochs):.1f} s"),
+            ("epochs", f"{len(self.epochs)}{', stopped early' if self.stopped_early else ''}")
         ]
+        for part, word in (("test", "test"), ("train", "training")):
+            if f"{part}_accuracy" in last:
+                rows.append((f"{word} accuracy", f"{100 * last[f'{part}_accuracy']:.2f} %"))
+            if f"{part}_loss" in last:
+                unit = " nats" if f"{part}_accuracy" in last else ""
+                rows.append((f"{word} loss", f"{last[f'{part}_loss']:.4f}{unit}"))
+        rows.append(("time", f"{sum(entry['seconds'] for entry in self.epochs):.1f} s"))
+        if "test_accuracy" not in last:
+            losses = [entry.get("test_loss", entry["train_loss"]) for entry in self.epochs]
+            caption = f"loss by epoch, {min(losses):.4g} to {max(losses):.4g}"
+            return html.table("History", rows, html.line(losses, caption))
         accuracies = [100 * entry["test_accuracy"] for entry in self.epochs]
         caption = f"test accuracy by epoch, {min(accuracies):.2f} to {max(accuracies):.2f} %"
         return html.table("History", rows, html.line(accuracies, caption))

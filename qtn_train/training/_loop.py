@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -19,32 +19,45 @@ from tqdm import tqdm
 
 from .._progress import progress_bar as bar_for
 from .._random import permutation
-from ..data import Dataset
 from ..errors import NonFiniteLoss, RunError, TruncationWarning, UnsupportedByEngine, must_be
 from ..hybrid import QuantumTrain
+from ._callbacks import Callback, callbacks_of
 from ._checkpoint import CHECKPOINT, read_checkpoint, restore, save_checkpoint
 from ._config import FitConfig, History
 from ._distributed import Processes
+from ._objective import (
+    LossFunction,
+    Metric,
+    Objective,
+    check_suits,
+    metrics_of,
+    objective_of,
+)
 from ._progress import Progress
+from ._splits import Splits, splits_of
+from ._step import make_optimizer, measure, training_step
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
-_EVALUATION_BATCH = 1000
 # Below this estimated fidelity a truncated state is reported.
 _LOWEST_FIDELITY = 0.9
 
 
 def fit(
     model: nn.Module,
-    data: Dataset,
-    config: FitConfig = FitConfig(),  # noqa: B008
+    train: Any,
+    test: Any = None,
     *,
+    config: FitConfig | Mapping[str, Any] = FitConfig(),  # noqa: B008
+    epochs: int | None = None,
+    loss: str | LossFunction | None = None,
+    metrics: Sequence[str | Metric] | Mapping[str, Metric] = (),
+    callbacks: Sequence[Callback | Callable[[dict[str, float]], object]] = (),
     folder: str | Path | None = None,
     resume: bool = False,
     progress_bar: bool = True,
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
     run: dict[str, Any] | None = None,
 ) -> History:
-    """Train a model by Adam on the cross entropy of its class scores.
+    """Train a model by Adam: to tell classes apart, to come close to numbers, or for any loss.
 
     With a folder, a checkpoint is written before the first step, after each epoch, twice a minute,
     and when Ctrl-C or SIGTERM comes; after each step where executions cost money. A resumed run
@@ -59,19 +72,33 @@ def fit(
     with its parameters, end with the same ones, and return the same history.
 
     Args:
-        model: A :class:`QuantumTrain`, or any classifier to compare it with.
-        data: The data set; it is moved to the model's device.
-        config: The options.
+        model: A :class:`QuantumTrain`, or any module to compare it with.
+        train: A :class:`Dataset` (its test set is used too); a pair ``(x, y)`` of tensors, arrays
+            or frames of pandas; a TensorDataset; or a DataLoader, which is read once: batches are
+            those of ``config``. Whole numbers as inputs are tokens; as labels, classes. All of it
+            is moved to the model's device.
+        test: The same, a fraction to hold out of ``train``, or None for no test.
+        config: The options: a FitConfig, or a dictionary of some of its attributes.
+        epochs: Shortcut for ``config.but(epochs=…)``.
+        loss: ``"cross-entropy"`` or ``"nll"`` (classes), ``"bce"`` (0 or 1, on scores), ``"mse"``
+            (numbers), or a function of output and target that gives the mean of a batch. By
+            default cross entropy for classes and the mean square for real numbers.
+        metrics: What else to measure on the test set: ``"accuracy"``, ``"mae"``, ``"rmse"``,
+            ``"r2"``, or functions of all outputs and targets.
+        callbacks: What else to do after each epoch: objects such as :class:`EarlyStopping`, or
+            functions of the history's new entry; called in every process.
         folder: Where checkpoints go; none are written without it.
         resume: Whether to go on from the folder's checkpoint, if there is one.
         progress_bar: Whether to show a bar: on standard error, or in the notebook's output.
-        on_epoch: Called with each new entry of the history, in every process.
         run: JSON data to keep in the checkpoint.
 
     Returns:
         The history; the model is trained in place.
 
     Raises:
+        DataError: The data are empty, not finite, or of different lengths.
+        TypeError: An argument is of another kind.
+        ValueError: The network does not suit the data, which is checked before anything else.
         CheckpointError: The checkpoint is damaged, or belongs to another model or other options.
         RunError: The folder holds a run and ``resume`` is off, or it is not writable.
         ProcessLost: Another process of the group has ended.
@@ -85,119 +112,68 @@ def fit(
         >>> import qtn_train as qt
         >>> iris = qt.load_dataset("iris")
         >>> model = qt.QuantumTrain(nn.Linear(4, 3), seed=0)
-        >>> history = fit(model, iris, FitConfig(epochs=2), progress_bar=False)
+        >>> history = fit(model, iris, epochs=2, progress_bar=False)
         >>> len(history.epochs)
         2
     """
-    loop = _Loop(model, data, config, None if folder is None else Path(folder), run or {})
+    config, called = _checked(model, config, epochs), callbacks_of(callbacks)
+    data = splits_of(train, test, config.seed)
+    goal = objective_of(loss, data.train[1])
+    place = None if folder is None else Path(folder)
+    loop = _Loop(model, data, goal, metrics_of(metrics), config, place, run or {})
+    check_suits(model, loop.x, loop.y, data.n_classes, goal)
     loop.begin(resume)
     shown = progress_bar and loop.processes.first
     with loop.interruptible(), loop.sharing(), _bar(loop, shown) as bar:
-        while loop.at.epoch < config.epochs and not loop.at.history.stopped_early:
-            loop.run_epoch(bar)
-            if on_epoch is not None:
-                on_epoch(loop.at.history.epochs[-1])
-            if loop.asked_to_stop():
-                raise KeyboardInterrupt
-        loop.processes.copy_from_first(list(model.buffers()))
+        try:
+            _run(loop, called, bar)
+        finally:
+            for callback in called:
+                callback.end(model, loop.at.history)
     return loop.at.history
 
 
-def evaluate(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Return mean cross entropy and accuracy of a classifier, in evaluation mode.
-
-    Args:
-        model: The classifier.
-        x: Inputs.
-        y: Class numbers.
-
-    Returns:
-        The loss in nats, and the accuracy in 0 … 1.
-
-    Example:
-        >>> scores = torch.tensor([[9.0, 1.0], [2.0, 8.0]])
-        >>> loss, accuracy = evaluate(nn.Identity(), scores, torch.tensor([0, 0]))
-        >>> accuracy
-        0.5
-    """
-    was_training = model.training
-    model.eval()
-    loss, correct = 0.0, 0
-    with torch.no_grad():
-        for inputs, labels in zip(
-            x.split(_EVALUATION_BATCH), y.split(_EVALUATION_BATCH), strict=True
-        ):
-            logits = model(inputs)
-            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
-    model.train(was_training)
-    return loss / len(y), correct / len(y)
+def _run(loop: _Loop, callbacks: Sequence[Callback], bar: tqdm[Any]) -> None:
+    """Make the epochs that are left."""
+    at = loop.at
+    # Lists, not generators: every callback is called, whatever the one before it says.
+    if any([callback.begin(loop.model, at.history) for callback in callbacks]):
+        at.history.stopped_early = True
+    while at.epoch < loop.config.epochs and not at.history.stopped_early:
+        loop.run_epoch(bar)
+        entry = at.history.epochs[-1]
+        if any([callback.epoch(loop.model, entry) for callback in callbacks]):
+            at.history.stopped_early = True
+            loop.save()
+        if loop.asked_to_stop():
+            raise KeyboardInterrupt
+    loop.processes.copy_from_first(list(loop.model.buffers()))
 
 
-def make_optimizer(model: nn.Module, config: FitConfig) -> torch.optim.Optimizer:
-    """Return Adam with one group of parameters for each part of the model.
-
-    Args:
-        model: A :class:`QuantumTrain` (parts: angles, mapping, other), or any other module.
-        config: Learning rates and weight decay.
-
-    Returns:
-        The optimizer.
-    """
-    if isinstance(model, QuantumTrain):
-        parts = {role: ps for role, ps in model.parts().items() if ps}
-    else:
-        parts = {"other": [p for p in model.parameters() if p.requires_grad]}
-    mapping = config.lr if config.lr_mapping is None else config.lr_mapping
-    groups: list[dict[str, Any]] = [
-        {"params": ps, "lr": mapping if role == "mapping" else config.lr}
-        for role, ps in parts.items()
-    ]
-    return torch.optim.Adam(groups, weight_decay=config.weight_decay)
+def _checked(
+    model: nn.Module, config: FitConfig | Mapping[str, Any], epochs: int | None
+) -> FitConfig:
+    """Return the options, after a look at the kinds of what is given."""
+    if not isinstance(model, nn.Module):
+        actual, hint = type(model).__name__, ""
+        if isinstance(model, type):
+            actual, hint = f"the class {model.__name__}", f"Build it: {model.__name__}(…)."
+        raise TypeError(must_be("model", "a torch.nn.Module", actual, hint))
+    if isinstance(config, Mapping):
+        config = _named(config)
+    if not isinstance(config, FitConfig):
+        raise TypeError(must_be("config", "a FitConfig", type(config).__name__))
+    return config if epochs is None else config.but(epochs=epochs)
 
 
-def training_step(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
-    clip_norm: float | None,
-    processes: Processes = Processes(),  # noqa: B008
-) -> tuple[float, int]:
-    """Make one step of the optimizer.
-
-    Args:
-        model: The classifier.
-        optimizer: Its optimizer.
-        x: Inputs of the batch.
-        y: Their class numbers.
-        clip_norm: Largest norm of the gradient of each group, or None.
-        processes: Those that share the batch; ``x`` and ``y`` are all of it in each of them.
-
-    Returns:
-        The mean loss before the step, and how many samples were classified correctly.
-
-    Raises:
-        NonFiniteLoss: Loss or gradient is not finite; no parameter was changed.
-    """
-    own, share = processes.share(len(y))
-    logits = model(x[own])
-    loss = share * nn.functional.cross_entropy(logits, y[own])
-    hits = int((logits.detach().argmax(1) == y[own]).sum()) if share else 0
-    value, correct = processes.total([float(loss.detach()), hits], y.device)
-    if not math.isfinite(value):
-        raise NonFiniteLoss(must_be("loss", "finite", value, "Lower the learning rate."))
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    processes.add_gradients([p for group in optimizer.param_groups for p in group["params"]])
-    for group in optimizer.param_groups:
-        limit = math.inf if clip_norm is None else clip_norm
-        norm = float(nn.utils.clip_grad_norm_(group["params"], limit))
-        if not math.isfinite(norm):
-            hint = "Lower the learning rate."
-            raise NonFiniteLoss(must_be("gradient norm", "finite", norm, hint))
-    optimizer.step()
-    return value, round(correct)
+def _named(options: Mapping[str, Any]) -> FitConfig:
+    """Return options that are given by name."""
+    known = FitConfig().config()
+    for name in options:
+        if name not in known:
+            expected = f"a FitConfig, or a dictionary of {', '.join(known)}"
+            raise TypeError(must_be("config", expected, f"one with {name!r}"))
+    return FitConfig(**options)
 
 
 class _Loop:
@@ -206,12 +182,15 @@ class _Loop:
     def __init__(
         self,
         model: nn.Module,
-        data: Dataset,
+        data: Splits,
+        goal: Objective,
+        metrics: dict[str, Metric],
         config: FitConfig,
         folder: Path | None,
         run: dict[str, Any],
     ) -> None:
         self.model, self.config, self.folder, self.run = model, config, folder, run
+        self.goal, self.metrics, self.has_accuracy = goal, metrics, True
         self.generator = model.generator if isinstance(model, QuantumTrain) else None
         self.billed = self.generator is not None and self.generator.billed
         self.processes = Processes.current()
@@ -223,8 +202,8 @@ class _Loop:
         if not self.trainable:
             raise ValueError(must_be("model", "a module with trainable parameters", "none"))
         device = self.trainable[0].device
-        self.x, self.y = data.x_train.to(device), data.y_train.to(device)
-        self.test = (data.x_test.to(device), data.y_test.to(device))
+        self.x, self.y = (part.to(device) for part in data.train)
+        self.test = data.test and (data.test[0].to(device), data.test[1].to(device))
         self.held: tuple[Tensor, Tensor] | None = None
         if config.patience is not None:
             order = torch.from_numpy(permutation(config.seed, "held out", len(self.y))).to(device)
@@ -255,7 +234,9 @@ class _Loop:
         self.processes.copy_from_first([*self.model.parameters(), *self.model.buffers()])
         kept = self.processes.from_first(lambda: self._open(resume))
         if kept is not None:
-            self.at = restore(*kept, self.model, self.optimizer, self.scheduler, self.config)
+            self.at = restore(
+                *kept, self.model, self.optimizer, self.scheduler, self.config, self.goal.name
+            )
 
     def _open(self, resume: bool) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the folder's checkpoint; or write the first one."""
@@ -293,6 +274,7 @@ class _Loop:
                 self.at,
                 self.config,
                 self.run,
+                self.goal.name,
             )
             self.saved = time.monotonic()
 
@@ -310,17 +292,21 @@ class _Loop:
                 self.y[index],
                 self.config.clip_norm,
                 self.processes,
+                self.goal,
             )
             if self.config.schedule == "one-cycle":
                 self.scheduler.step()
             at.step += 1
             at.loss_sum += loss * len(index)
-            at.n_correct += correct
+            self.has_accuracy = correct is not None
+            at.n_correct += correct or 0
             at.seconds += time.monotonic() - began
             seen = min(at.step * size, len(self.y))
-            bar.set_postfix(
-                loss=f"{at.loss_sum / seen:.4f}", acc=f"{at.n_correct / seen:.4f}", refresh=False
-            )
+            shown = {"loss": f"{at.loss_sum / seen:.4f}"}
+            if self.has_accuracy:
+                per_sample = self.y[0].numel()
+                shown["acc"] = f"{at.n_correct / (seen * per_sample):.4f}"
+            bar.set_postfix(shown, refresh=False)
             bar.update()
             due = time.monotonic() - self.saved > _SECONDS_BETWEEN_CHECKPOINTS
             stop = self.asked_to_stop()
@@ -334,12 +320,15 @@ class _Loop:
         at = self.at
         train_loss = at.loss_sum / len(self.y)
         entry = {"epoch": at.epoch + 1, "train_loss": train_loss}
-        entry["train_accuracy"] = at.n_correct / len(self.y)
+        if self.has_accuracy:
+            entry["train_accuracy"] = at.n_correct / self.y.numel()
         began = time.monotonic()
-        entry["test_loss"], entry["test_accuracy"] = self._evaluate(*self.test)
-        if not math.isfinite(entry["test_loss"]):  # then the last step was one too many
-            hint = "Lower the learning rate."
-            raise NonFiniteLoss(must_be("test loss", "finite", entry["test_loss"], hint))
+        if self.test is not None:
+            found = self._evaluate(*self.test)
+            entry |= {f"test_{name}": value for name, value in found.items()}
+            if not math.isfinite(entry["test_loss"]):  # then the last step was one too many
+                hint = "Lower the learning rate."
+                raise NonFiniteLoss(must_be("test loss", "finite", entry["test_loss"], hint))
         if self.generator is not None:
             entry |= self.generator.diagnostics()
         if self.processes.first and entry.get("fidelity_estimate", 1.0) < _LOWEST_FIDELITY:
@@ -352,7 +341,7 @@ class _Loop:
         if self.config.schedule == "plateau":
             self.scheduler.step(train_loss)
         if self.held is not None:
-            entry["validation_loss"], _ = self._evaluate(*self.held)
+            entry["validation_loss"] = self._evaluate(*self.held)["loss"]
             better = entry["validation_loss"] < at.best
             at.best = min(at.best, entry["validation_loss"])
             at.waited = 0 if better else at.waited + 1
@@ -363,19 +352,20 @@ class _Loop:
         at.step, at.loss_sum, at.n_correct, at.seconds = 0, 0.0, 0, 0.0
         self.save()
 
-    def _evaluate(self, x: Tensor, y: Tensor) -> tuple[float, float]:
+    def _evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
         """Evaluate; the step that follows looks at the same parameters, so at the same counts."""
         position = 0 if self.generator is None else self.generator.position
-        own, share = self.processes.share(len(y))
+        alone = self.processes.size == 1 or bool(self.metrics)  # metrics need all outputs
+        own, share = (slice(None), 1.0) if alone else self.processes.share(len(y))
         self.processes.copy_from_first(list(self.model.buffers()))
-        loss, accuracy = evaluate(self.model, x[own], y[own])
+        found = measure(self.model, x[own], y[own], self.goal, self.metrics)
         if self.generator is not None:
             self.generator.position = position
-        if self.processes.size == 1:
-            return loss, accuracy
-        hits = round(accuracy * len(y[own])) if share else 0
-        loss, correct = self.processes.total([share * loss, hits], y.device)
-        return loss, correct / len(y)
+        if alone:
+            return found
+        met = round(found.get("accuracy", 0.0) * y[own].numel()) if share else 0
+        loss, correct = self.processes.total([share * found["loss"], met], y.device)
+        return {"loss": loss, **({"accuracy": correct / y.numel()} if "accuracy" in found else {})}
 
     def asked_to_stop(self) -> bool:
         """Return whether any process was told to stop: then all do so after the same step."""

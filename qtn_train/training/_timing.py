@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -12,28 +13,38 @@ from torch import Tensor, nn
 
 from ..data import Dataset
 from ..hybrid import QuantumTrain
-from ._config import FitConfig
-from ._loop import make_optimizer, training_step
+from ._config import FitConfig, History
+from ._step import make_optimizer, training_step
 
 _STEPS = 50
 _WARM_UP = 5
+# Seconds that one of the four figures may take: they are measured in silence, after the bar's end.
+_LIMIT = 0.7
 
 
-def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> dict[str, float]:
-    """Time steps on copies of a model.
+def seconds_per_step(
+    model: QuantumTrain, data: Dataset, config: FitConfig, history: History | None = None
+) -> dict[str, float]:
+    """Time steps on copies of a model, for three seconds at most where they are short enough.
 
     Args:
         model: The model; it is not changed.
         data: Where batches come from.
         config: Batch size and learning rates.
+        history: Of the model's training with these options. Where a step takes longer than half a
+            second, its time is then taken from there, evaluations included, and none is made.
 
     Returns:
-        Medians over 50 steps: ``generate`` (all weights, and their gradient), ``total`` (a whole
-        step), and ``target``: a step of the exported network trained directly by the same code, the
-        faster of the two memory formats.
+        Medians over up to 50 steps: ``generate`` (all weights, and their gradient), ``total`` (a
+        whole step), and ``target``: a step of the exported network trained directly by the same
+        code, the faster of the two memory formats.
     """
     x, y = _batch(model, data, config)
     twin = copy.deepcopy(model).train()
+    target = _target_time(twin, x, y, config)
+    known = 0.0 if history is None else _in_training(history, data, config)
+    if known > _LIMIT:
+        return {"generate": max(known - target, 0.0), "total": known, "target": target}
     total = _step_time(twin, x, y, config)
     generator = twin.generator
     cotangent = torch.ones(generator.n_weights, device=x.device)
@@ -43,11 +54,16 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
         if weights.requires_grad:
             weights.backward(cotangent)
 
+    return {"generate": _median(generate), "total": total, "target": target}
+
+
+def _target_time(twin: QuantumTrain, x: Tensor, y: Tensor, config: FitConfig) -> float:
+    """Return the time of a step of the exported network, in the faster memory format."""
     formats = [torch.contiguous_format]
     if x.ndim == 4:
         formats.append(torch.channels_last)
     net = twin.export()
-    target = min(
+    return min(
         _step_time(
             _in_format(net, memory_format),
             x.contiguous(memory_format=memory_format),
@@ -56,7 +72,12 @@ def seconds_per_step(model: QuantumTrain, data: Dataset, config: FitConfig) -> d
         )
         for memory_format in formats
     )
-    return {"generate": _median(generate), "total": total, "target": target}
+
+
+def _in_training(history: History, data: Dataset, config: FitConfig) -> float:
+    """Return the median over epochs of the seconds that one step took."""
+    n_steps = math.ceil(len(data.y_train) / config.batch_size)
+    return statistics.median([entry["seconds"] / n_steps for entry in history.epochs] or [0.0])
 
 
 def step_seconds(model: QuantumTrain, data: Dataset, config: FitConfig) -> float:
@@ -68,7 +89,7 @@ def step_seconds(model: QuantumTrain, data: Dataset, config: FitConfig) -> float
         config: Batch size and learning rates.
 
     Returns:
-        Median over 50 whole steps.
+        Median over up to 50 whole steps.
     """
     return _step_time(copy.deepcopy(model).train(), *_batch(model, data, config), config)
 
@@ -93,15 +114,17 @@ def _step_time(model: nn.Module, x: Tensor, y: Tensor, config: FitConfig) -> flo
 
 
 def _median(call: Callable[[], object]) -> float:
-    times = []
-    for number in range(_WARM_UP + _STEPS):
+    times: list[float] = []
+    start = time.perf_counter()
+    while len(times) < _WARM_UP + _STEPS:
         _synchronize()
         began = time.perf_counter()
         call()
         _synchronize()
-        if number >= _WARM_UP:
-            times.append(time.perf_counter() - began)
-    return statistics.median(times)
+        times.append(time.perf_counter() - began)
+        if times[-1] > _LIMIT - (time.perf_counter() - start):
+            break
+    return statistics.median(times[min(_WARM_UP, len(times) - 1) :])
 
 
 def _synchronize() -> None:

@@ -67,7 +67,7 @@ def test_training_side_by_side_is_fit(ansatz: str) -> None:
     ensemble.put_back()
     for number, run in enumerate(runs):
         own = model(ansatz, number)
-        history = qt.fit(own, data, run.config, progress_bar=False)
+        history = qt.fit(own, data, config=run.config, progress_bar=False)
         expected = [entry["train_loss"] for entry in history.epochs]
         assert [float(loss[number]) for loss in losses] == pytest.approx(expected, rel=1e-5)
         for name, weight in own.generate().items():

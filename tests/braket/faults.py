@@ -156,7 +156,7 @@ def train(run: Run, service: Service, resend: bool, timeout: float) -> None:
     x, y = torch.linspace(-1, 1, 24).reshape(12, 2), torch.arange(12) % 2
     data = qt.Dataset("line", x, y, x, y, 2, ("even", "odd"))
     config = FitConfig(epochs=_STEPS, batch_size=12, lr=0.1)
-    history = qt.fit(model, data, config, folder=run.folder, resume=True, progress_bar=False)
+    history = qt.fit(model, data, config=config, folder=run.folder, resume=True, progress_bar=False)
     digest = hashlib.sha256()
     for value in model.state_dict().values():
         digest.update(value.numpy().tobytes())

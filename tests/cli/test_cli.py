@@ -861,7 +861,13 @@ def test_a_checkpoint_written_from_python_is_told_apart(
     fails: Callable[..., str], tmp_path: Path
 ) -> None:
     iris = data.load("iris")
-    fit(target_for("iris"), iris, FitConfig(epochs=1), folder=tmp_path / "own", progress_bar=False)
+    fit(
+        target_for("iris"),
+        iris,
+        config=FitConfig(epochs=1),
+        folder=tmp_path / "own",
+        progress_bar=False,
+    )
     for command in (("evaluate",), ("export",), ("train", "iris", "--resume", "--out")):
         message = fails(*command, "own")
         assert "must be a folder of `qtn-train train`; got a checkpoint written from P" in message

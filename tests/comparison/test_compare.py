@@ -92,7 +92,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path
 
 def test_the_circuits_run_is_that_of_fit(straight: tuple[Comparison, Path]) -> None:
     model = make_model(2, 1)
-    history = fit(model, DATA, QUICK.but(seed=1), progress_bar=False)
+    history = fit(model, DATA, config=QUICK.but(seed=1), progress_bar=False)
     (run,) = [r for r in straight[0].runs if (r["generator"], r["seed"]) == ("circuit", 1)]
     for entry, expected in zip(run["epochs"], history.epochs, strict=True):
         assert {**entry, "seconds": 0} == {**expected, "seconds": 0}

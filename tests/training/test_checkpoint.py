@@ -23,6 +23,7 @@ from qtn_train.training import (
     FitConfig,
     _loop,
     fit,
+    make_optimizer,
     read_checkpoint,
     restore_model,
     training_step,
@@ -34,7 +35,7 @@ SHORT = FitConfig(epochs=2, batch_size=60)
 
 def start(model: nn.Module, data: Dataset, folder: Path, **options: Any) -> nn.Module:
     config = options.pop("config", SHORT)
-    fit(model, data, config, folder=folder, progress_bar=False, **options)
+    fit(model, data, config=config, folder=folder, progress_bar=False, **options)
     return model
 
 
@@ -287,7 +288,7 @@ def test_a_write_that_fails_leaves_the_old_one(
 ) -> None:
     before = (folder / CHECKPOINT).read_bytes()
     model = make()
-    optimizer = _loop.make_optimizer(model, SHORT)
+    optimizer = make_optimizer(model, SHORT)
 
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")

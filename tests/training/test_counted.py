@@ -42,7 +42,7 @@ def model(gradient: Any = "spsa", shots: int = 100) -> QuantumTrain:
 
 
 def run(trained: nn.Module, data: Dataset, config: FitConfig = SHORT, **options: Any) -> History:
-    return fit(trained, data, config, progress_bar=False, **options)
+    return fit(trained, data, config=config, progress_bar=False, **options)
 
 
 def weights(trained: QuantumTrain) -> list[Tensor]:
@@ -221,16 +221,18 @@ def test_interrupted_during_the_last_evaluation_is_an_interruption(
 ) -> None:
     config, calls, told = SHORT.but(epochs=epochs), [], []
 
-    def interrupt(*args: Any) -> tuple[float, float]:
+    measure = _loop.measure
+
+    def interrupt(*args: Any) -> dict[str, float]:
         calls.append(1)
         if len(calls) == epochs:
             signal.raise_signal(signal.SIGINT)
-        return evaluate(*args)
+        return measure(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_loop, "evaluate", interrupt)
+        patch.setattr(_loop, "measure", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            run(model(), iris, config, folder=tmp_path, on_epoch=told.append)
+            run(model(), iris, config, folder=tmp_path, callbacks=[told.append])
     assert len(told) == epochs
     assert read_checkpoint(tmp_path)[1]["progress"]["epoch"] == epochs
     before = (tmp_path / CHECKPOINT).read_bytes()

@@ -26,7 +26,7 @@ def model() -> QuantumTrain:
 
 
 def resume(folder: Path, config: FitConfig = CONFIG) -> None:
-    fit(model(), load("iris"), config, folder=folder, resume=True, progress_bar=False)
+    fit(model(), load("iris"), config=config, folder=folder, resume=True, progress_bar=False)
 
 
 def fuzz(seed: int, count: int) -> list[str]:
@@ -38,7 +38,7 @@ def fuzz(seed: int, count: int) -> list[str]:
         for schedule in ("one-cycle", "plateau"):
             path.unlink(missing_ok=True)
             config = FitConfig(epochs=1, batch_size=60, schedule=schedule)
-            fit(model(), load("iris"), config, folder=folder, progress_bar=False)
+            fit(model(), load("iris"), config=config, folder=folder, progress_bar=False)
             source.write_bytes(path.read_bytes())
             info = fuzzing.description(source)
             for mutant in fuzzing.mutants(info, seed, count // 2):
@@ -54,7 +54,7 @@ def test_foreign_descriptions_of_checkpoints() -> None:
 
 def test_foreign_tensors_of_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
-    fit(model(), load("iris"), CONFIG, folder=tmp_path, progress_bar=False)
+    fit(model(), load("iris"), config=CONFIG, folder=tmp_path, progress_bar=False)
     info, whole = fuzzing.description(path), load_file(path)
     for name, tensor in whole.items():
         rest = {other: value for other, value in whole.items() if other != name}

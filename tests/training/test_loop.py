@@ -39,7 +39,7 @@ SHORT = FitConfig(epochs=3, batch_size=50)  # 50 + 50 + 20 samples
 
 
 def run(model: nn.Module, data: Dataset, config: FitConfig = SHORT, **options: Any) -> History:
-    return fit(model, data, config, progress_bar=False, **options)
+    return fit(model, data, config=config, progress_bar=False, **options)
 
 
 def equal_states(first: nn.Module, second: nn.Module) -> bool:
@@ -176,7 +176,7 @@ def test_each_epoch_sees_each_sample_once(
 
 def test_the_history_has_the_documented_keys(iris: Dataset, make: Make) -> None:
     told: list[dict[str, float]] = []
-    history = run(make(), iris, on_epoch=told.append)
+    history = run(make(), iris, callbacks=[told.append])
     assert told == history.epochs
     assert [entry["epoch"] for entry in told] == [1, 2, 3]
     for entry in told:
@@ -199,7 +199,7 @@ def test_the_bar_is_on_standard_error_or_nowhere(
 ) -> None:
     run(nn.Linear(4, 3), iris)
     assert capsys.readouterr() == ("", "")
-    fit(nn.Linear(4, 3), iris, SHORT)
+    fit(nn.Linear(4, 3), iris, config=SHORT)
     out, err = capsys.readouterr()
     assert out == ""
     assert "step" in err
@@ -267,7 +267,7 @@ def test_plateau_halves_after_five_epochs_that_are_no_better(
 
 
 def test_plateau_looks_at_the_training_loss(iris: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_loop, "evaluate", lambda *_: (1.0, 0.5))
+    monkeypatch.setattr(_loop, "measure", lambda *_: {"loss": 1.0, "accuracy": 0.5})
     losses = iter(range(100, 0, -1))
     config = FitConfig(epochs=15, batch_size=120, lr=0.4, schedule="plateau")
     rates_seen: list[float] = []
@@ -357,12 +357,12 @@ def test_a_tenth_is_held_out_of_the_training_set(monkeypatch: pytest.MonkeyPatch
     def on_step(_: int, optimizer: Any, x: Tensor, y: Tensor) -> None:
         seen.append(x[:, 0].int().tolist())
 
-    def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    def measure(model: nn.Module, x: Tensor, y: Tensor, *_: Any) -> dict[str, float]:
         held.append(x[:, 0].int().tolist())
-        return 1.0, 0.5
+        return {"loss": 1.0, "accuracy": 0.5}
 
     spy(monkeypatch, on_step)
-    monkeypatch.setattr(_loop, "evaluate", measure)
+    monkeypatch.setattr(_loop, "measure", measure)
     run(nn.Linear(2, 2), data, FitConfig(epochs=2, batch_size=7, lr=1e-3, patience=5))
     assert [len(batch) for batch in seen] == [7, 7, 4] * 2
     assert held[0] == held[2] == [0, 1, 2, 3]  # the test set
@@ -374,10 +374,10 @@ def test_a_tenth_is_held_out_of_the_training_set(monkeypatch: pytest.MonkeyPatch
 def scripted(monkeypatch: pytest.MonkeyPatch, losses: list[float], n_held: int) -> None:
     values = iter(losses)
 
-    def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-        return (next(values) if len(y) == n_held else 1.0), 0.5
+    def measure(model: nn.Module, x: Tensor, y: Tensor, *_: Any) -> dict[str, float]:
+        return {"loss": next(values) if len(y) == n_held else 1.0, "accuracy": 0.5}
 
-    monkeypatch.setattr(_loop, "evaluate", measure)
+    monkeypatch.setattr(_loop, "measure", measure)
 
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 6), (3, 7), (4, 8)])
@@ -465,7 +465,7 @@ def test_interrupted_and_resumed_is_the_same_to_the_bit(
             run(make_again(make, kind, number), iris, config, folder=tmp_path / "b", resume=True)
     resumed = make_again(make, kind, 9)
     told: list[dict[str, float]] = []
-    again = run(resumed, iris, config, folder=tmp_path / "b", resume=True, on_epoch=told.append)
+    again = run(resumed, iris, config, folder=tmp_path / "b", resume=True, callbacks=[told.append])
     assert equal_states(straight, resumed)
     assert without_seconds(again) == without_seconds(history)
     assert again.epochs[-len(told) :] == told
@@ -514,15 +514,15 @@ def test_interrupted_during_an_evaluation(
 ) -> None:
     straight, resumed = make(), make()
     run(straight, iris)
-    measure, calls = evaluate, []
+    measure, calls = _loop.measure, []
 
-    def once(*args: Any) -> tuple[float, float]:
+    def once(*args: Any) -> dict[str, float]:
         calls.append(1)
         if len(calls) == 1:
             signal.raise_signal(signal.SIGINT)
         return measure(*args)
 
-    monkeypatch.setattr(_loop, "evaluate", once)
+    monkeypatch.setattr(_loop, "measure", once)
     with pytest.raises(KeyboardInterrupt):
         run(resumed, iris, folder=tmp_path)
     run(resumed, iris, folder=tmp_path, resume=True)

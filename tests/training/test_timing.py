@@ -13,7 +13,7 @@ from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset
 from qtn_train.engines import SampledEngine, StatevectorEngine
 from qtn_train.hybrid import QuantumTrain
-from qtn_train.training import FitConfig, _timing, seconds_per_step, step_seconds
+from qtn_train.training import FitConfig, History, _timing, seconds_per_step, step_seconds
 
 
 def test_medians_are_over_fifty_steps_after_a_warm_up() -> None:
@@ -68,6 +68,22 @@ def test_images_are_timed_in_both_memory_formats(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(_timing, "_step_time", step_time)
     monkeypatch.setattr(_timing, "_STEPS", 1)
     result = seconds_per_step(model, images(), FitConfig(batch_size=4))
-    assert [name for name, _, _ in seen] == ["QuantumTrain", "Sequential", "Sequential"]
+    assert [name for name, _, _ in seen] == ["Sequential", "Sequential", "QuantumTrain"]
     assert {size for _, size, _ in seen} == {4}
-    assert (result["total"], result["target"]) == (4.0, 2.0)  # of 3.0 and 2.0 the faster
+    assert (result["total"], result["target"]) == (2.0, 3.0)  # of 4.0 and 3.0 the faster
+
+
+def test_long_steps_are_not_repeated(
+    iris: Dataset, make: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_timing, "_LIMIT", 0.0)
+    calls: list[int] = []
+    assert _timing._median(lambda: calls.append(1)) >= 0
+    assert len(calls) == 1
+    config = FitConfig(batch_size=60)  # two steps an epoch
+    entries = [{"seconds": seconds} for seconds in (8.0, 9.0, 100.0)]
+    model = make()
+    monkeypatch.setattr(model.generator, "forward", None)  # nothing is generated for it
+    monkeypatch.setattr(_timing, "_target_time", lambda *_: 0.5)
+    result = seconds_per_step(model, iris, config, History(entries))
+    assert result == {"generate": 4.0, "total": 4.5, "target": 0.5}

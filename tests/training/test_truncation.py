@@ -12,7 +12,7 @@ from qtn_train.training import make_optimizer, training_step
 def test_a_hard_cut_is_recorded_and_warned_of() -> None:
     model = RunOptions("iris").model(MPSEngine(2))
     with pytest.warns(TruncationWarning, match=r"`max_bond` must keep a fidelity of 0.9; got 0\."):
-        history = fit(model, load_dataset("iris"), FitConfig(epochs=1), progress_bar=False)
+        history = fit(model, load_dataset("iris"), config=FitConfig(epochs=1), progress_bar=False)
     (entry,) = history.epochs
     assert entry["truncation_error"] > 0
     assert 0 < entry["fidelity_estimate"] < 0.9
@@ -20,7 +20,7 @@ def test_a_hard_cut_is_recorded_and_warned_of() -> None:
 
 def test_no_cut_no_warning() -> None:
     model = RunOptions("iris").model(MPSEngine(16))
-    history = fit(model, load_dataset("iris"), FitConfig(epochs=1), progress_bar=False)
+    history = fit(model, load_dataset("iris"), config=FitConfig(epochs=1), progress_bar=False)
     assert history.epochs[0]["truncation_error"] < 1e-3
     assert history.epochs[0]["fidelity_estimate"] > 0.999
 
