@@ -81,6 +81,7 @@ class QuantumTrain(nn.Module):
         arXiv 2402.16465; start, scale and shuffle are ours.
 
     Example:
+        >>> from qtn_train.circuits import ansatz
         >>> model = QuantumTrain(nn.Linear(4, 3), circuit=ansatz.ry_cx_chain(4, 2), seed=0)
         >>> model(torch.zeros(5, 4)).shape
         torch.Size([5, 3])
@@ -210,6 +211,7 @@ class QuantumTrain(nn.Module):
             ValueError: The generator gives another number of weights.
 
         Example:
+            >>> from qtn_train.circuits import ansatz
             >>> from qtn_train.generators import control
             >>> model = QuantumTrain(nn.Linear(4, 3), circuit=ansatz.ry_cx_chain(4, 2), seed=0)
             >>> plain = model.with_generator(control("direct", model.generator))

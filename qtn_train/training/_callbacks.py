@@ -32,6 +32,13 @@ class Callback:
 
     All methods are called in every process of a group, with the same entries; what writes files
     asks :attr:`is_first`.
+
+    Example:
+        >>> class Told(Callback):
+        ...     def epoch(self, model, entry):
+        ...         print(f"epoch {entry['epoch']}: {entry['train_loss']:.1f}")
+        >>> Told().epoch(nn.Linear(2, 2), {"epoch": 1, "train_loss": 0.5})
+        epoch 1: 0.5
     """
 
     def begin(self, model: nn.Module, history: History) -> bool | None:
@@ -162,6 +169,14 @@ class BestCheckpoint(_Monitor):
             safetensors.
         monitor: The figure's name in the history.
         mode: ``"min"`` or ``"max"``; by default the larger accuracy or r2, the smaller of others.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "best.safetensors"
+        >>> keep = BestCheckpoint(path, "train_loss")
+        >>> keep.epoch(nn.Linear(2, 2), {"epoch": 1, "train_loss": 0.5})
+        >>> path.exists()
+        True
     """
 
     def __init__(
@@ -221,6 +236,13 @@ class CSVLog(_Log):
 
     Args:
         path: The file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "history.csv"
+        >>> CSVLog(path).epoch(nn.Linear(2, 2), {"epoch": 1, "train_loss": 0.5})
+        >>> path.read_text().splitlines()
+        ['epoch,train_loss', '1,0.5']
     """
 
     def _text(self, entries: list[Entry]) -> str:
@@ -238,6 +260,13 @@ class JSONLinesLog(_Log):
 
     Args:
         path: The file.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "history.jsonl"
+        >>> JSONLinesLog(path).epoch(nn.Linear(2, 2), {"epoch": 1, "train_loss": 0.5})
+        >>> path.read_text().splitlines()
+        ['{"epoch": 1, "train_loss": 0.5}']
     """
 
     def _text(self, entries: list[Entry]) -> str:
@@ -253,6 +282,9 @@ class TensorBoard(Callback):
 
     Raises:
         MissingExtra: It is not installed.
+
+    Example:
+        >>> fit(model, data, callbacks=[TensorBoard("runs/board")])  # doctest: +SKIP
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -289,6 +321,9 @@ class WandB(Callback):
 
     Raises:
         MissingExtra: It is not installed.
+
+    Example:
+        >>> fit(model, data, callbacks=[WandB(project="own")])  # doctest: +SKIP
     """
 
     def __init__(self, **options: Any) -> None:
