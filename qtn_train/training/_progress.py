@@ -12,6 +12,10 @@ from ..errors import CheckpointError, must_be
 from ._config import History
 
 
+# What Adam keeps of each parameter.
+_MOMENTS = ["exp_avg", "exp_avg_sq", "step"]
+
+
 @dataclass
 class Progress:
     """Where a run stands.
@@ -112,8 +116,8 @@ def moments_of(
         if not known or value.shape not in ((), parameters[int(number)].shape):
             raise CheckpointError(foreign(name))
         moments.setdefault(int(number), {})[key] = value
-    names = {tuple(sorted(state)) for state in moments.values()}
-    if moments and (len(moments) != len(parameters) or len(names) != 1):
+    # Parameters that no gradient has reached have none.
+    if any(sorted(state) != _MOMENTS for state in moments.values()):
         raise CheckpointError(foreign("optimizer"))
     return moments
 
