@@ -11,7 +11,6 @@ from torch import Tensor
 from ..errors import CheckpointError, must_be
 from ._config import History
 
-
 # What Adam keeps of each parameter.
 _MOMENTS = ["exp_avg", "exp_avg_sq", "step"]
 
