@@ -84,7 +84,8 @@ def _nothing_is_left_behind(
     """Fail a test that changes what others share; set up first, so it looks last."""
     before, running = state(), threads()
     yield
-    request.node.funcargs.clear()
+    if request.node.funcargs:  # values of fixtures, which would live on until the next test
+        request.node.funcargs.clear()
     gc.collect()
     wait_for(lambda: threads() <= running)
     assert not threads() - running, "the test left threads running"

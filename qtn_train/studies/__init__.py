@@ -4,7 +4,6 @@ They need the extra ``studies``: see :func:`load_study`, :func:`run_study`, :fun
 and :func:`summarize`; on the command line ``qtn-train study run`` and ``qtn-train study show``.
 """
 
-from ..recipes import Setting
 from ._format import Study, Task, load_study, parse_study, ready_made
 from ._measures import MAX_TRUNCATION_ERROR, MEASURES, Measure, Panel
 from ._page import page
@@ -17,7 +16,6 @@ __all__ = [
     "MEASURES",
     "Measure",
     "Panel",
-    "Setting",
     "Study",
     "Task",
     "draw",

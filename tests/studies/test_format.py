@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from qtn_train.studies import MEASURES, Setting, load_study, parse_study, ready_made
+from qtn_train.recipes import Setting
+from qtn_train.studies import MEASURES, load_study, parse_study, ready_made
 
 ENTROPY = 'study.measure = "entropy"\n'
 
