@@ -18,6 +18,7 @@ from scipy.stats import chisquare
 from qtn_train._types import REAL, ComplexDtype
 from qtn_train.circuits import ANSATZE, GATES, Circuit, Gate
 from qtn_train.engines import (
+    BraketEngine,
     ContractionEngine,
     Engine,
     MPSEngine,
@@ -61,6 +62,12 @@ SHOTS = {
     "noisy without noise": EngineCase(
         lambda dtype: NoisyEngine(
             StatevectorEngine(dtype=dtype), 20_000, gradient="random-shift", n_shifts=1, seed=3
+        ),
+        _shots._Token,
+    ),
+    "braket": EngineCase(
+        lambda dtype: BraketEngine(
+            "local:sv", 20_000, gradient="random-shift", n_shifts=1, seed=3, dtype=dtype
         ),
         _shots._Token,
     ),

@@ -251,8 +251,9 @@ class BraketEngine(CountingEngine):
         return counts
 
     def __repr__(self) -> str:
-        gradient = "" if self.gradient is None else f", gradient={self.gradient!r}"
-        return f"BraketEngine({self.target.name!r}, shots={self.shots}{gradient}, seed={self.seed})"
+        options = "" if self.gradient is None else f"gradient={self.gradient!r}, "
+        options += f"seed={self.seed}, dtype={self.dtype!r}"
+        return f"BraketEngine({self.target.name!r}, shots={self.shots}, {options})"
 
 
 def _check_money(

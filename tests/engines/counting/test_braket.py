@@ -322,7 +322,9 @@ def test_what_was_not_declared_costs_nothing(service: Any, start: Start) -> None
 
 def test_what_it_says_of_itself(start: Start) -> None:
     local = BraketEngine("local:sv", 100, gradient="spsa", seed=2)
-    assert repr(local) == "BraketEngine('local:sv', shots=100, gradient='spsa', seed=2)"
+    assert repr(local) == (
+        "BraketEngine('local:sv', shots=100, gradient='spsa', seed=2, dtype='complex64')"
+    )
     assert (local.billed, local.exact, local.needs_shots) == (False, False, True)
     assert local.differentiable
     assert isinstance(local.simulator, StatevectorEngine)
@@ -331,7 +333,7 @@ def test_what_it_says_of_itself(start: Start) -> None:
     assert garnet.billed
     assert not garnet.differentiable
     assert garnet.max_qubits == 20
-    assert repr(garnet) == "BraketEngine('IQM Garnet', shots=100, seed=0)"
+    assert repr(garnet) == "BraketEngine('IQM Garnet', shots=100, seed=0, dtype='complex64')"
 
 
 def test_its_description_builds_it_again() -> None:
