@@ -39,12 +39,22 @@ OWN = {
 CHECKED = OWN | {"ValueError", "TypeError"}
 
 #: What may be raised without a message: they carry none, in Python either.
-SILENT = {"KeyboardInterrupt", "StopIteration"}
+SILENT = {"KeyboardInterrupt", "StopIteration", "typer.Exit"}
 
 #: Messages that nobody sees: they are caught in the same file, where a better one is made.
-INTERNAL = {"outside the subset"}
+INTERNAL = {"outside of the plain expressions", "a single array"}
 
 Function = ast.FunctionDef | ast.Module
+
+#: What is assigned to a name outside of all functions and classes.
+CONSTANTS = {
+    target.id: node.value
+    for tree in TREES.values()
+    for node in tree.body
+    if isinstance(node, ast.Assign)
+    for target in node.targets
+    if isinstance(target, ast.Name)
+}
 
 
 def functions(tree: ast.Module) -> Iterator[tuple[Function, list[ast.AST]]]:
@@ -92,6 +102,8 @@ def meanings(expression: ast.expr, nodes: list[ast.AST]) -> list[ast.expr]:
                 for name, value in pairs
                 if isinstance(name, ast.Name) and name.id == expression.id
             ]
+    if not values and expression.id in CONSTANTS:
+        return [CONSTANTS[expression.id]]
     return values
 
 

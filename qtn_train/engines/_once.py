@@ -70,6 +70,10 @@ def refused(*tensors: Tensor, text: str) -> tuple[Tensor, ...]:
     return made
 
 
+def _refused(ctx: Any) -> UnsupportedByEngine:
+    return UnsupportedByEngine(ctx.text)
+
+
 class _Refuse(torch.autograd.Function):
     """The first tensors, unchanged; whoever differentiates them by any of all is refused."""
 
@@ -84,11 +88,11 @@ class _Refuse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        raise UnsupportedByEngine(ctx.text)
+        raise _refused(ctx)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
-        raise UnsupportedByEngine(ctx.text)
+        raise _refused(ctx)
 
     @staticmethod
     def vmap(

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
@@ -206,7 +207,7 @@ class BestCheckpoint(_Monitor):
         return None
 
 
-class _Log(Callback):
+class _Log(Callback, ABC):
     """Writes all epochs anew after each one: a file that is whole, also after a resumed run."""
 
     def __init__(self, path: str | Path) -> None:
@@ -226,8 +227,8 @@ class _Log(Callback):
             write_atomically(self.path, self._text(self._entries).encode())
         return None
 
-    def _text(self, entries: list[Entry]) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _text(self, entries: list[Entry]) -> str: ...
 
 
 @final
@@ -291,7 +292,7 @@ class TensorBoard(Callback):
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            text = "TensorBoard(…) needs the package `tensorboard`: pip install tensorboard"
+            text = "TensorBoard(…) needs the package `tensorboard`: pip install tensorboard."
             raise MissingExtra(text) from error
         self._open: Callable[[], Any] = lambda: SummaryWriter(str(folder))
         self._writer: Any = None
@@ -330,7 +331,7 @@ class WandB(Callback):
         try:
             import wandb
         except ImportError as error:
-            text = "WandB(…) needs the package `wandb`: pip install wandb"
+            text = "WandB(…) needs the package `wandb`: pip install wandb."
             raise MissingExtra(text) from error
         self._wandb: Any = wandb
         self._options = options

@@ -54,6 +54,14 @@ class MPSState(State):
         rank_cuts: How many cuts discarded nothing but singular values that are 0, while a gradient
             was asked for: the state is exact there, and the gradient leaves out what would raise
             the rank, whatever ``svd_gradient`` is.
+
+    Example:
+        >>> from qtn_train.circuits import Circuit
+        >>> from qtn_train.engines import MPSEngine
+        >>> ghz = Circuit.builder(4).h(0).cx(0, 1).cx(1, 2).cx(2, 3).build()
+        >>> state = MPSEngine().prepare(ghz, torch.zeros(0))
+        >>> state.bond_dims, round(state.entropy(2), 4)
+        ([2, 2, 2], 1.0)
     """
 
     def __init__(
