@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..measurements._estimators import n_circuits
 from ._auto import choose_engine
-from ._base import Engine, State, register_engine
+from ._base import Engine, register_engine
+from ._state import State
 from .contraction import ContractionEngine, ContractionState
 from .counting._base import CountingEngine, EstimatedState, SampledEngine
 from .counting._braket import BraketEngine

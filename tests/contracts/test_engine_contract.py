@@ -28,7 +28,7 @@ from qtn_train.engines import (
     StatevectorEngine,
     register_engine,
 )
-from qtn_train.engines._base import MAX_BLOCK
+from qtn_train.engines._state import MAX_BLOCK
 from qtn_train.engines.counting import _base as _shots
 from qtn_train.engines.statevector import _evolve
 from qtn_train.errors import UnsupportedByEngine

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...circuits import Circuit
 from ...errors import UnsupportedByEngine, must_be
 from ...measurements._pauli import PauliString, PauliSum
-from .._base import State
+from .._state import State
 from . import _torch as _torch  # how slices are added up
 from ._contract import contract
 from ._network import Network, circuit_network, constants

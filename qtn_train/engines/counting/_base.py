@@ -31,8 +31,9 @@ from ...measurements._expectation import Expectation
 from ...measurements._pauli import PauliString, PauliSum, coefficients, parse_terms
 from ...measurements._probabilities import Probabilities
 from ...measurements._readout import Readout, calibration_programs
-from .._base import Engine, State, register_engine
+from .._base import Engine, register_engine
 from .._once import once
+from .._state import State
 from .._transforms import plainly
 
 __all__ = ["CountingEngine", "Counts", "EstimatedState", "Program", "SampledEngine"]

@@ -27,7 +27,7 @@ from ..._files import read_tensors, write_tensors
 from ..._range import times_power_of_two
 from ...errors import CheckpointError, must_be
 from ...measurements._pauli import PauliSum
-from .._base import State
+from .._state import State
 from .._transforms import with_signature
 from ._chain import Chain, discarded, transfer
 from ._correlators import correlators

@@ -25,8 +25,9 @@ from ...errors import UnsupportedByEngine, must_be
 from ...measurements._base import Measurement
 from ...measurements._counts import bits_of
 from ...measurements._pauli import PauliSum
-from .._base import Engine, State, draw, register_engine
+from .._base import Engine, register_engine
 from .._slots import in_slots
+from .._state import State, draw
 from .._transforms import is_transformed
 from ._blocks import block_plan
 from ._correlators import correlators
