@@ -30,7 +30,6 @@ from qtn_train.braket.run._programs import (
     Bound,
     bind,
     canonical_hash,
-    check_gradient,
     exact_probs,
     name_of,
     to_counts,
@@ -385,14 +384,3 @@ def test_the_hash_tells_circuits_and_options_apart() -> None:
 
 def test_names_are_those_that_braket_reads_as_they_stand() -> None:
     assert [name_of(0), name_of(12), name_of(12345)] == ["p0000", "p0012", "p12345"]
-
-
-@pytest.mark.parametrize("gradient", ["adjoint", "AdjointGradient", "adjoint-gradient"])
-def test_the_adjoint_gradient_is_refused(gradient: str) -> None:
-    expected = (
-        rf"^`gradient` must be None, .* on Amazon Braket; got '{gradient}'\. Its local .*alone"
-    )
-    with pytest.raises(ValueError, match=expected):
-        check_gradient(gradient)
-    for known in (None, "parameter-shift", "random-shift", "spsa"):
-        check_gradient(known)

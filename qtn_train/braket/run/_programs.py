@@ -285,19 +285,3 @@ def exact_probs(target: Target, bound: Bound, index: int) -> Float[Tensor, " out
     """
     result = target.device.run(bound.circuit, shots=0, inputs=bound.input_set(index)).result()
     return torch.from_numpy(np.asarray(result.values[0], dtype=np.float64))
-
-
-def check_gradient(gradient: str | None) -> None:
-    """Refuse the gradient that Braket's local simulators seem to offer.
-
-    Args:
-        gradient: What the caller asked for; names of this package's estimators pass.
-
-    Raises:
-        ValueError: It is the adjoint gradient.
-    """
-    plain = (gradient or "").lower().replace("-", "").replace("_", "")
-    if plain in ("adjoint", "adjointgradient"):
-        expected = "None, 'parameter-shift', 'random-shift' or 'spsa' on Amazon Braket"
-        hint = "Its local simulators answer AdjointGradient with the expectation value alone."
-        raise ValueError(must_be("gradient", expected, repr(gradient), hint))

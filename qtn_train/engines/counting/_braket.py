@@ -19,7 +19,6 @@ from ...braket.device._target import Target, check
 from ...braket.run._batch import Batch, Execution
 from ...braket.run._journal import Journal, read_allowed
 from ...braket.run._local import RESULT, draws_here, execute, from_json, to_json
-from ...braket.run._programs import check_gradient
 from ...braket.run._records import PAYER, Task
 from ...braket.run._tasks import TaskService, say_on_terminal
 from ...circuits import Circuit
@@ -49,7 +48,8 @@ class BraketEngine(CountingEngine):
         device: ``"local:sv"``, ``"local:dm"``, ``"emulator:<properties.json>"``, a device's name
             or ARN, or a Braket ``Device``.
         shots: Shots of each circuit.
-        gradient: As for :class:`CountingEngine`.
+        gradient: As for :class:`CountingEngine`; Braket's own ``AdjointGradient`` is none of them:
+            its local simulators answer it with the expectation value alone.
         seed: As for :class:`CountingEngine`; a device's own shots have no seed.
         step: As for :class:`CountingEngine`.
         n_shifts: As for :class:`CountingEngine`.
@@ -114,7 +114,6 @@ class BraketEngine(CountingEngine):
         say: Callable[[str], None] = say_on_terminal,
         dtype: ComplexDtype = "complex64",
     ) -> None:
-        check_gradient(gradient)
         super().__init__(
             shots,
             gradient=gradient,

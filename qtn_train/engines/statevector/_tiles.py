@@ -202,24 +202,17 @@ def _run(
         _kernels.sweep_back(*tables, 0, len(one.bases), grads[0])
 
 
-# numba's threads take one task at a time, and a forked process has none of its parent's.
+# numba's threads take one task at a time, and a forked process has none of its parent's: what
+# follows is of the process that imported this module, and no other takes the lock.
 _THREADS = threading.Lock()
-_FORKED = False
-
-
-def _note_fork() -> None:
-    global _THREADS, _FORKED
-    _THREADS, _FORKED = threading.Lock(), True
-
-
-os.register_at_fork(after_in_child=_note_fork)
+_PROCESS = os.getpid()
 
 
 def _n_threads(most: int, n_tiles: int) -> int:
     import numba
 
     wanted = min(most, n_tiles // _TILES_PER_THREAD)
-    if _FORKED or wanted <= 1:
+    if wanted <= 1 or os.getpid() != _PROCESS:
         return 1
     threads = torch.get_num_threads()
     available = numba.get_num_threads()

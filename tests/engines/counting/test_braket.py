@@ -359,7 +359,7 @@ def test_its_description_builds_it_again() -> None:
         ({"journal": None}, "`journal` must be given for IQM Garnet, which costs money"),
         ({"shots": 0}, "`shots` must be from 1 to .* on IQM Garnet; got 0"),
         ({"shots": 10**6}, "`shots` must be from 1 to .* got 1,000,000"),
-        ({"gradient": "adjoint"}, "AdjointGradient"),
+        ({"gradient": "adjoint"}, "`gradient` must be one of .*, or None; got 'adjoint'"),
         ({"poll_seconds": 0.0}, "`poll_seconds` must be more than 0"),
         ({"timeout_seconds": -1.0}, "`timeout_seconds` must be at least 0"),
         ({"mitigate_readout": True}, "must be False on IQM Garnet without native=True; got True"),
@@ -370,9 +370,11 @@ def test_options_that_are_refused(start: Start, options: dict[str, Any], message
         start(**options)
 
 
-def test_adjoint_gradients_are_refused_locally() -> None:
-    with pytest.raises(ValueError, match="AdjointGradient"):
-        BraketEngine("local:sv", 0, gradient="adjoint")  # type: ignore[arg-type]
+@pytest.mark.parametrize("gradient", ["adjoint", "AdjointGradient", "adjoint-gradient"])
+def test_adjoint_gradients_are_refused_locally(gradient: Any) -> None:
+    message = f"`gradient` must be one of parameter-shift, .*, or None; got '{gradient}'"
+    with pytest.raises(ValueError, match=message):
+        BraketEngine("local:sv", 0, gradient=gradient)
 
 
 def test_a_journal_of_another_run(start: Start, tmp_path: Path) -> None:
