@@ -38,6 +38,7 @@ _PUBLIC = {
     "Probabilities": "measurements",
     "Expectation": "measurements",
     "PauliCorrelators": "measurements",
+    "register_measurement": "measurements",
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
     "IdentityMapping": "mapping",
@@ -102,7 +103,13 @@ if TYPE_CHECKING:
         TensorTrainMapping,
         register_mapping,
     )
-    from .measurements import Expectation, Measurement, PauliCorrelators, Probabilities
+    from .measurements import (
+        Expectation,
+        Measurement,
+        PauliCorrelators,
+        Probabilities,
+        register_measurement,
+    )
     from .training import (
         BestCheckpoint,
         Callback,

@@ -1,6 +1,6 @@
 """What is read of a state: measurements, their counts, and estimates of values and gradients."""
 
-from ._base import Measurement
+from ._base import Measurement, register_measurement
 from ._correlators import PauliCorrelators
 from ._counts import Counts, Program
 from ._estimators import GradientMethod, n_circuits
@@ -16,4 +16,5 @@ __all__ = [
     "Probabilities",
     "Program",
     "n_circuits",
+    "register_measurement",
 ]

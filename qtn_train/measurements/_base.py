@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .._registry import Registry
 from ..circuits import Circuit, Gate
+from ..errors import must_be
 from ._counts import Counts
 from ._pauli import Terms
 from ._readout import Readout
@@ -58,9 +59,9 @@ class Readable(Protocol):
 class Measurement(ABC):
     """What is read of a state: numbers 0 … n_values−1, each of the order of 1.
 
-    An implementer defines :meth:`n_values`, :meth:`values`, :meth:`standard_error`, :meth:`bases`
-    and :meth:`config`, and for counting engines :meth:`estimates`, :meth:`errors` and
-    :meth:`functionals`.
+    An implementer defines ``kind``, :meth:`n_values`, :meth:`values`, :meth:`standard_error`,
+    :meth:`bases` and :meth:`config`, and, for counting engines, :meth:`estimates`, :meth:`errors`
+    and :meth:`functionals`. :func:`register_measurement` lets stored models find the class.
 
     Attributes:
         kind: The word for this class in descriptions as JSON data.
@@ -219,6 +220,30 @@ class Measurement(ABC):
 
 
 MEASUREMENTS: Registry[Measurement] = Registry("measurement")
+
+
+def register_measurement(cls: type[Measurement]) -> type[Measurement]:
+    """Make a measurement of your own known, so that models with it can be loaded again.
+
+    Args:
+        cls: A subclass of :class:`Measurement` with a ``kind`` of its own; it serves as a
+            decorator.
+
+    Returns:
+        The class.
+
+    Raises:
+        TypeError: It is not a subclass of Measurement, or its ``kind`` is not a string.
+        ValueError: Another measurement has this ``kind``.
+
+    Example:
+        >>> from qtn_train.measurements import Probabilities
+        >>> register_measurement(Probabilities).kind
+        'probabilities'
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Measurement):
+        raise TypeError(must_be("cls", "a subclass of Measurement", repr(cls)))
+    return MEASUREMENTS.add(cls)
 
 
 def rotated(circuit: Circuit, basis: str) -> Circuit:

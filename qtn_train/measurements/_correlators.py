@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..circuits import Circuit
 from ..errors import must_be, positive_int
-from ._base import MEASUREMENTS, Cotangent, Functional, Measurement, Readable
+from ._base import Cotangent, Functional, Measurement, Readable, register_measurement
 from ._counts import Counts
 from ._pauli import PauliString, PauliSum
 from ._readout import Readout
@@ -30,6 +30,7 @@ SCALES = {1: 0.2, 2: 0.1, 3: 0.03}
 
 
 @final
+@register_measurement
 class PauliCorrelators(Measurement):
     """The expectation values of one letter on every tuple of qubits, for each letter.
 
@@ -211,9 +212,6 @@ class PauliCorrelators(Measurement):
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""
         return {"kind": self.kind, "order": self.order, "bases": self.bases_read}
-
-
-MEASUREMENTS.add(PauliCorrelators)
 
 
 def _signs(counts: Counts, readout: Readout | None) -> Tensor:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import must_be
-from ._base import MEASUREMENTS, Cotangent, Functional, Measurement, Readable
+from ._base import Cotangent, Functional, Measurement, Readable, register_measurement
 from ._counts import Counts
 from ._pauli import (
     PauliString,
@@ -27,6 +27,7 @@ from ._readout import Readout
 
 
 @final
+@register_measurement
 class Expectation(Measurement):
     """Expectation values of sums of Pauli strings, one value for each sum.
 
@@ -224,9 +225,6 @@ class Expectation(Measurement):
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""
         return {"kind": self.kind, "terms": [dict(each) for each in self.terms]}
-
-
-MEASUREMENTS.add(Expectation)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .._range import times_power_of_two
 from ..errors import must_be
-from ._base import MEASUREMENTS, Cotangent, Functional, Measurement, Readable
+from ._base import Cotangent, Functional, Measurement, Readable, register_measurement
 from ._counts import Counts
 from ._readout import Readout, check_size
 
@@ -32,6 +32,7 @@ _ALPHA, _BETA, _GAMMA, _CLAMP = 0.3, 0.8, 0.1, 1e-12
 
 
 @final
+@register_measurement
 class Probabilities(Measurement):
     """The probabilities of the outcomes, measured in the Z basis by one circuit.
 
@@ -220,6 +221,3 @@ class Probabilities(Measurement):
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""
         return {"kind": self.kind, "feature": self.feature}
-
-
-MEASUREMENTS.add(Probabilities)

@@ -1,4 +1,4 @@
-"""An engine, a mapping and a generator of somebody else's, written against public names alone."""
+"""Classes of somebody else's, one of each kind, written against public names alone."""
 
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,33 @@ def phase(angle: Any) -> torch.Tensor:
     return torch.diag(torch.stack((torch.ones((), dtype=torch.complex128), torch.exp(1j * angle))))
 
 
+@qt.register_measurement
+class Magnetization(qt.Measurement):
+    """⟨Z⟩ of each qubit, on exact states."""
+
+    kind = "magnetization"
+
+    def n_values(self, n_qubits: int) -> int:
+        return n_qubits
+
+    def values(self, state: Any, start: int, stop: int) -> torch.Tensor:
+        return state.expectations([f"Z{qubit}" for qubit in range(start, stop)])
+
+    def standard_error(self, state: Any, start: int, stop: int) -> torch.Tensor:
+        return torch.zeros(stop - start)
+
+    def bases(self, n_qubits: int) -> tuple[str, ...]:
+        return ("Z" * n_qubits,)
+
+    def _refuse(self, *args: Any) -> Any:
+        raise qt.errors.UnsupportedByEngine("for exact engines")
+
+    estimates = errors = functionals = _refuse
+
+    def config(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+
 @qt.register_mapping
 class Affine(qt.MappingModel):
     kind = "affine"
@@ -132,6 +159,9 @@ def test_models_with_them_are_stored_and_loaded(tmp_path: Path) -> None:
             mapping=Affine(15, 2),
         ),
         qt.QuantumTrain(target, Waves(15, 1)),
+        qt.QuantumTrain(
+            target, circuit=qt.ansatz.ry_cx_chain(15, 1), measurement=Magnetization(), seed=0
+        ),
     ]
     for number, model in enumerate(models):
         loss = model(x).square().sum()
@@ -219,7 +249,15 @@ def test_a_kind_of_somebody_elses_says_what_to_do() -> None:
     for build, noun in (
         (qt.Engine.from_config, "engine"),
         (qt.MappingModel.from_config, "mapping"),
+        (qt.Measurement.from_config, "measurement"),
     ):
         expected = f"`{noun} kind` must be .*; got 'abacus'. Call qtn_train.register_{noun} first"
         with pytest.raises(ValueError, match=expected):
             build({"kind": "abacus"})
+        assert callable(getattr(qt, f"register_{noun}"))
+
+
+def test_what_is_no_measurement_cannot_be_registered() -> None:
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="`cls` must be a subclass of Measurement; got 5"):
+        qt.register_measurement(wrong)
