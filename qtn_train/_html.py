@@ -14,7 +14,7 @@ _WIDTH, _HEIGHT = 320, 64
 
 
 def table(title: str, rows: Sequence[tuple[str, object]], *more: str) -> str:
-    """Return a title, a table of names and values, and whatever else, as HTML.
+    """Return a title, a table of names and values, and further HTML below it, as HTML.
 
     Args:
         title: What is shown.

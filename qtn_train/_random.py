@@ -48,7 +48,7 @@ def permutation(seed: int, stream: str, count: int) -> NDArray[np.int64]:
 
 
 def isometries(seed: int, stream: str, left: int, right: int) -> NDArray[np.float32]:
-    """Return a random core of a tensor train, which keeps the mean square of components.
+    """Return a random core of a tensor train that keeps the mean square of a vector's components.
 
     Args:
         seed: The seed.

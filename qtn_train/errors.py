@@ -113,7 +113,7 @@ class Message(str):
 
 
 class Event(str):
-    """The one-line message of something that happened, for which no argument is to blame."""
+    """The one-line message of an event: a failure of a network, a file or a device."""
 
 
 def must_be(name: str, expected: str, actual: object, hint: str = "") -> Message:
@@ -156,7 +156,7 @@ def event(happened: str, safe: str, hint: str) -> Event:
 
 
 def needs_extra(what: str, extra: str) -> str:
-    """Return the message of a :class:`MissingExtra`.
+    """Return the message of a :class:`MissingExtra`: which package is missing, how to install it.
 
     Args:
         what: What needs it, with its verb.

@@ -38,7 +38,7 @@ def _on_all(builder: CircuitBuilder, name: str) -> None:
 
 
 def _on_pairs(builder: CircuitBuilder, name: str) -> None:
-    """Even pairs (0,1), (2,3), …, then odd pairs (1,2), (3,4), …."""
+    """Append a gate to even pairs (0,1), (2,3), …, then to odd pairs (1,2), (3,4), …."""
     for first in (0, 1):
         for qubit in range(first, builder.n_qubits - 1, 2):
             builder.add(name, qubit, qubit + 1)
@@ -73,7 +73,7 @@ def u3_cu3_ring(n_qubits: int, n_layers: int) -> Circuit:
 
 
 def u3_cu3_chain(n_qubits: int, n_layers: int) -> Circuit:
-    """The ring without its closing gate: what a matrix product state likes best.
+    """U3 on every qubit, then CU3 along the chain: the ring without its closing gate.
 
     Args:
         n_qubits: Number of qubits N.

@@ -90,7 +90,7 @@ class Circuit:
 
     @classmethod
     def from_json(cls, text: str) -> Circuit:
-        """Read what :meth:`to_json` wrote.
+        """Return the circuit of a JSON text that :meth:`to_json` wrote.
 
         Args:
             text: Canonical JSON.
@@ -131,7 +131,7 @@ class Circuit:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def portable(self) -> Lowered:
-        """Return the same unitary, up to a global phase, in the gates that every device takes.
+        """Return an equal circuit, up to a global phase, of the gates that every device takes.
 
         Returns:
             The lowered circuit and the linear map ``A @ angles + b`` that gives its angles.
@@ -237,7 +237,7 @@ class Circuit:
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """A lowered circuit and the map from the original angles to its own.
+    """A lowered circuit, and the map from the original circuit's angles to the lowered ones.
 
     Attributes:
         circuit: The lowered circuit; each of its gates has angles of its own.

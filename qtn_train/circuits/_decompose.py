@@ -62,7 +62,7 @@ def _shannon(matrix: Matrix, qubits: tuple[int, ...]) -> list[Fixed]:
 
 
 def _blocks(zero: Matrix, one: Matrix, qubits: tuple[int, ...]) -> list[Fixed]:
-    """Return the gates of ``zero ⊕ one``, which of them being the first qubit's value."""
+    """Return gates that apply ``zero`` where the first qubit is 0 and ``one`` where it is 1."""
     from scipy.linalg import schur
 
     # The Schur form of a unitary is diagonal, and its vectors are orthonormal at any degeneracy.
@@ -79,7 +79,7 @@ def _blocks(zero: Matrix, one: Matrix, qubits: tuple[int, ...]) -> list[Fixed]:
 def _chosen(
     name: str, angles: NDArray[np.float64], target: int, controls: Sequence[int]
 ) -> list[Fixed]:
-    """Return a rotation of the target by one of the angles, whose number the controls hold."""
+    """Return gates that rotate the target by ``angles[k]`` where the controls hold the number k."""
     if not controls:
         return [Fixed(name, (target,), (float(angles[0]),))]
     first, second = np.split(angles, 2)

@@ -103,7 +103,7 @@ def columns(
 
 
 def symbols(gate: Gate) -> dict[int, str]:
-    """Return what stands on each qubit of a gate."""
+    """Return the text that a drawing puts on each qubit of a gate."""
     default = ("U",) * len(gate.qubits) if gate.name == UNITARY else (gate.name.capitalize(),)
     return dict(zip(gate.qubits, _SYMBOLS.get(gate.name, default), strict=True))
 

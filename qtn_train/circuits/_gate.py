@@ -100,7 +100,7 @@ def n_qubits_of(gate: Gate) -> int | None:
 
 
 def as_indices(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return integers of NumPy and others as Python's own, for JSON; the check sees the rest."""
+    """Return integers of NumPy and others as Python integers, for JSON; other values stay."""
     return tuple(int(value) if hasattr(value, "__index__") else value for value in values)
 
 

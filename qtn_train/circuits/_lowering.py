@@ -45,7 +45,7 @@ def _turn(name: str, qubit: int, *row: float) -> Step:
 
 
 def _by(name: str, qubit: int, angle: float) -> Step:
-    """A rotation by a constant angle."""
+    """Return a step that is a rotation by a constant angle, in radians."""
     return Step(name, (qubit,), (Affine((), angle),))
 
 
@@ -61,7 +61,7 @@ def _unitary(matrix: Rows) -> tuple[Step, ...]:
 
 
 def flat(rules: Rules) -> Rules:
-    """Return a table of the same gates in which no step is a gate of the table.
+    """Return rules for the same gates whose steps are gates without a rule.
 
     Args:
         rules: A table; the steps of a gate do not lead back to it.
@@ -99,7 +99,7 @@ def _followed(step: Step, rules: Rules) -> Iterator[Step]:
 
 
 def _composed(affine: Affine, angles: tuple[Affine, ...]) -> Affine:
-    """Return an angle of a step as a function of what the step's own angles are functions of."""
+    """Return an angle of an inner step as a function of the angles of the gate replaced first."""
     width = max((len(angle.row) for angle in angles), default=0)
     row, constant = [0.0] * width, affine.constant
     for factor, angle in zip(affine.row, angles, strict=False):
@@ -168,7 +168,7 @@ PORTABLE_RULES: Rules = flat(GATE_RULES)
 
 
 class LoweredGates(NamedTuple):
-    """Lowered gates and the entries of the map to their angles.
+    """Lowered gates, and the map from the circuit's angles to the lowered gates' angles.
 
     Attributes:
         gates: The gates; each has angles of its own.

@@ -112,7 +112,7 @@ def _free(taken: dict[int, int]) -> int:
 
 
 def _exchanged(at: dict[int, dict[int, int]], start: int, one: int, two: int, end: int) -> bool:
-    """Exchange two colors along the path from ``start``, unless it leads to ``end``."""
+    """Exchange two colors along a path of edges; return False where the path leads to ``end``."""
     path, color = [start], one
     while color in at[path[-1]]:
         path.append(at[path[-1]][color])

@@ -58,7 +58,7 @@ def svg(n_qubits: int, gates: Sequence[Gate], max_columns: int, max_rows: int) -
 def html(
     title: str, n_qubits: int, gates: Sequence[Gate], max_columns: int = 16, max_rows: int = 24
 ) -> str:
-    """Return a line about a circuit and its drawing, as HTML.
+    """Return a line about a circuit, above the circuit's drawing, as HTML.
 
     Args:
         title: The line.
