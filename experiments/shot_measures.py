@@ -380,8 +380,8 @@ def gate_by_gate(circuit: Circuit, angles: Tensor, pauli_error: float) -> Tensor
     """Return the probabilities with a depolarizing channel after each CX, by density matrices."""
     from braket.circuits import Gate, Noise
 
-    from qtn_train.braket.device._devices import resolve
-    from qtn_train.braket.run._programs import bind
+    from qtn_train.braket.device import resolve
+    from qtn_train.braket.run import bind
     from qtn_train.measurements._counts import Program
 
     target = resolve("local:dm")

@@ -3,6 +3,6 @@
 Nothing outside this package imports ``braket``, and nothing in it does before it is used.
 """
 
-from .device._couplings import couplings
+from .device import couplings
 
 __all__ = ["couplings"]

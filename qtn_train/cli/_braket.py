@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..braket.cost._money import count, show_usd
+from ..braket.cost import count, show_usd
 from ..errors import JournalError, TasksPending, must_be, positive_int
 from . import _run as _run
 from ._device import (
@@ -81,8 +81,8 @@ def estimate(
     **options: Any,
 ) -> None:
     """Say what a run on a device would cost, and whether it can work. Costs nothing."""
-    from ..braket.cost._estimate import estimate as estimated
-    from ..braket.cost._estimate import suggest
+    from ..braket.cost import estimate as estimated
+    from ..braket.cost import suggest
 
     run = _priced(directory, given_options({"dataset": dataset, **options}))
     if steps:
@@ -141,7 +141,7 @@ def submit(
     **options: Any,
 ) -> None:
     """Evaluate a trained run's circuit on a device. Once submitted, the device may be left out."""
-    from ..braket.run._standing import standing
+    from ..braket.run import standing
 
     path = journal or RunFolder(directory).submission
     account = Account(profile, region, bucket, budget_usd, yes, resend)
@@ -171,7 +171,7 @@ def submit(
 
 def _asked(journal: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is to be submitted: what is not given is as in the journal, if there is one."""
-    from ..braket.run._journal import read_journal
+    from ..braket.run import read_journal
 
     settings = read_journal(journal)[0] if journal.exists() else {}
     stored = {name: settings[name] for name in _OF_A_SUBMISSION if settings.get(name) is not None}
@@ -186,7 +186,7 @@ def _evaluation(
     options: RunOptions, data: Dataset, model: QuantumTrain, journal: Path
 ) -> dict[str, Any]:
     """Evaluate a trained run's network on what its engine counts, and on a simulator."""
-    from ..braket.run._standing import standing
+    from ..braket.run import standing
     from ..training import evaluate
 
     generator = _generator(model)
@@ -218,14 +218,14 @@ def _journals(directory: Path, journal: Path | None) -> list[Path]:
 
 def _uncreated(journal: Path) -> bool:
     """Whether some tasks do not exist yet, as far as the journal knows."""
-    from ..braket.run._journal import read_journal
+    from ..braket.run import read_journal
 
     return any(task.state in ("planned", "sent") for task in read_journal(journal)[1])
 
 
 def _session(journal: Path, account: Account) -> Any:
     """Open a session in the region of a journal's device; None where no task is open."""
-    from ..braket.run._journal import read_journal
+    from ..braket.run import read_journal
 
     settings, tasks = read_journal(journal)
     if not any(task.state in ("sent", "created", "failed") for task in tasks):
@@ -242,8 +242,7 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say where a run's tasks stand: their states, places in the queue, and reasons of failure."""
-    from ..braket.run._manage import look
-    from ..braket.run._standing import standing
+    from ..braket.run import look, standing
 
     results = []
     for path in _journals(directory, journal):
@@ -263,15 +262,15 @@ def collect(
     as_json: Json = False,
 ) -> None:
     """Fetch what is finished; once all is, evaluate the network that a submission gave."""
-    from ..braket.run import _manage
-    from ..braket.run._standing import standing
+    from ..braket.run import collect as collect_tasks
+    from ..braket.run import standing
 
     results = []
     account = Account(profile, region)
     for path in _journals(directory, journal):
         session = _session(path, account)
         if session is not None:
-            _manage.collect(path, session=session, say=lambda line: None)
+            collect_tasks(path, session=session, say=lambda line: None)
         if path == RunFolder(directory).journal:
             results.append(standing(path))
             continue
@@ -296,7 +295,7 @@ def cancel(
     as_json: Json = False,
 ) -> None:
     """Cancel the tasks of a run that are not at an end."""
-    from ..braket.run import _manage
+    from ..braket.run import cancel as cancel_tasks
 
     if not yes:
         hint = "What runs already may be charged."
@@ -305,7 +304,7 @@ def cancel(
     for path in _journals(directory, journal):
         session = _session(path, Account(profile, region))
         if session is not None:
-            arns += _manage.cancel(path, session=session)
+            arns += cancel_tasks(path, session=session)
     told = json.dumps({"cancelled": arns}) if as_json else f"cancelled {count(len(arns), 'task')}"
     print(told)
 
@@ -321,7 +320,7 @@ def limit(
     **options: Any,
 ) -> None:
     """Set the service's own cap on what may be spent on a device, by whatever program."""
-    from ..braket.cost._money import set_spending_limit
+    from ..braket.cost import set_spending_limit
 
     try:
         amount = Decimal(usd)

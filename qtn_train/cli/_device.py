@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..braket.cost._money import count, show_usd
+from ..braket.cost import count, show_usd
 from ..errors import BudgetError, Event, TaskFailed, TasksPending, event, must_be
 from ._folder import RunFolder, command_line
 from ._help import MONEY
@@ -29,8 +29,8 @@ from ._run import Run, say
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from ..braket.cost._estimate import Estimate
-    from ..braket.device._target import Target
+    from ..braket.cost import Estimate
+    from ..braket.device import Target
     from ..data import Dataset
     from ..engines import BraketEngine
     from ..recipes import RunOptions
@@ -77,14 +77,14 @@ class Account:
 
     def session(self, region: str | None = None) -> Any:
         """Open a session with AWS."""
-        from ..braket.device._devices import open_session
+        from ..braket.device import open_session
 
         region = region or self.region
         return open_session(profile=self.profile, region=region, bucket=self.bucket)
 
     def find(self, device: str | None, *, anyway: bool = False) -> Target:
         """Return a device, offline too if ``anyway``; only the service's ask for an account."""
-        from ..braket.device._devices import resolve
+        from ..braket.device import resolve
 
         if device is None:
             hint = "For example --device local:sv."
@@ -148,9 +148,9 @@ def open_engine(
     Returns:
         The engine.
     """
-    from ..braket.cost._estimate import estimate
-    from ..braket.device._target import check
-    from ..braket.run._standing import bill
+    from ..braket.cost import estimate
+    from ..braket.device import check
+    from ..braket.run import bill
     from ..engines import BraketEngine
     from ..engines.counting._braket import _check_money
 
@@ -227,7 +227,7 @@ def _agree(told: Estimate, paid: Mapping[str, Any] | None, budget: Decimal, yes:
 
 def _tell_again(journal: Path, target: Target) -> None:
     """Show what --resend pays again, and its price."""
-    from ..braket.run._standing import price_again, without_counts
+    from ..braket.run import price_again, without_counts
 
     found = without_counts(journal)
     for task, why in found:
@@ -271,8 +271,7 @@ def going_on(
         account: Whose tasks they are.
         journal: The run's journal.
     """
-    from ..braket.run._journal import read_journal
-    from ..braket.run._standing import without_counts
+    from ..braket.run import read_journal, without_counts
 
     tasks = read_journal(journal)[1] if journal.exists() else []
     if any(task.state in ("sent", "created") for task in tasks):

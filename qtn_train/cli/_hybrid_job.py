@@ -37,7 +37,7 @@ from ._options import OPTIONS as NAMES
 from ._run import write_weights
 
 if TYPE_CHECKING:
-    from ..braket.run._job import HybridJob
+    from ..braket.run import HybridJob
 
 _FLAGS = {"true": True, "false": False}
 _KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
@@ -67,7 +67,7 @@ def main() -> None:
         ValueError: A hyperparameter is unknown, or not what it should be.
         QtnTrainError: What :func:`fit` and :class:`BraketEngine` raise.
     """
-    from ..braket.run._job import current_job
+    from ..braket.run import current_job
 
     job = current_job()
     if job is None:

@@ -166,7 +166,7 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
     exact = not run.options.counted
     result["seconds_per_step"] = seconds_per_step(model, data, config, history) if exact else None
     if folder.journal.exists():
-        from ..braket.run._standing import bill
+        from ..braket.run import bill
 
         result["braket"] = bill(folder.journal)
     title = (

@@ -1,1 +1,42 @@
 """Prices, bills and estimates, before anything is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
+
+if TYPE_CHECKING:
+    from ._estimate import Bill, Estimate, Suggestion, estimate, suggest
+    from ._money import Prices, cost_of, count, current_prices, set_spending_limit, show_usd
+
+__all__ = [
+    "Bill",
+    "Estimate",
+    "Prices",
+    "Suggestion",
+    "cost_of",
+    "count",
+    "current_prices",
+    "estimate",
+    "set_spending_limit",
+    "show_usd",
+    "suggest",
+]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Bill": "_estimate",
+        "Estimate": "_estimate",
+        "Prices": "_money",
+        "Suggestion": "_estimate",
+        "cost_of": "_money",
+        "count": "_money",
+        "current_prices": "_money",
+        "estimate": "_estimate",
+        "set_spending_limit": "_money",
+        "show_usd": "_money",
+        "suggest": "_estimate",
+    },
+)

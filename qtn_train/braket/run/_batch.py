@@ -261,7 +261,7 @@ class Execution:
             if (task.position, task.part, task.attempt) not in self._ended:
                 usd = sum((self._cost(batch, list(one)) for _, one in failed), Decimal(0))
                 hint = f"resend_failed=True sends and pays them again: {show_usd(usd)} USD."
-                raise TaskFailed(without_counts(task, why, hint))
+                raise TaskFailed(no_counts(task, why, hint))
         tasks = [self._task(batch, t.part, t.attempt + 1, sorted(why)) for t, why in failed]
         self._check_budget(tasks)
         return tasks
@@ -279,7 +279,7 @@ class Execution:
         return Task(batch.position, part, attempt, tuple(members), labels, usd, request)
 
 
-def without_counts(task: Task, why: Mapping[int, str], hint: str = "") -> str:
+def no_counts(task: Task, why: Mapping[int, str], hint: str = "") -> str:
     """Return the line that says which circuits of a task have no counts, and why.
 
     Args:

@@ -13,14 +13,23 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from ..._types import ComplexDtype
-from ...braket.cost._money import Prices, cost_of, current_prices
-from ...braket.device._devices import asking, resolve
-from ...braket.device._target import Target, check
-from ...braket.run._batch import Batch, Execution
-from ...braket.run._journal import Journal, read_allowed
-from ...braket.run._local import RESULT, draws_here, execute, from_json, to_json
-from ...braket.run._records import PAYER, Task
-from ...braket.run._tasks import TaskService, say_on_terminal
+from ...braket.cost import Prices, cost_of, current_prices
+from ...braket.device import Target, asking, check, resolve
+from ...braket.run import (
+    PAYER,
+    RESULT,
+    Batch,
+    Execution,
+    Journal,
+    Task,
+    TaskService,
+    draws_here,
+    execute,
+    from_json,
+    read_allowed,
+    say_on_terminal,
+    to_json,
+)
 from ...circuits import Circuit
 from ...errors import must_be
 from ...measurements._counts import Counts, Program

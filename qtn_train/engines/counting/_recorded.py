@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any, ClassVar, final
 
 from ..._types import ComplexDtype
-from ...braket.device._target import Target
-from ...braket.run._batch import Batch, counted, without_counts
-from ...braket.run._journal import Journal, read_journal
-from ...braket.run._local import RESULT, from_json
-from ...braket.run._records import PAYER, Task
+from ...braket.device import Target
+from ...braket.run import (
+    PAYER,
+    RESULT,
+    Batch,
+    Journal,
+    Task,
+    counted,
+    from_json,
+    no_counts,
+    read_journal,
+)
 from ...errors import JournalError, TaskFailed, TasksPending, must_be
 from ...measurements._counts import Counts, Program
 from ..statevector._engine import StatevectorEngine
@@ -93,7 +100,7 @@ class RecordedEngine(CountingEngine):
         counts, failed, waiting = counted(tasks)
         _check_ended(waiting)
         for task, why in failed:
-            raise TaskFailed(without_counts(task, why))
+            raise TaskFailed(no_counts(task, why))
         return batch.regroup([counts[member] for member in range(len(batch.members))])
 
 
