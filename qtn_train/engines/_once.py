@@ -75,7 +75,7 @@ def _refused(ctx: Any) -> UnsupportedByEngine:
 
 
 class _Refuse(torch.autograd.Function):
-    """The first tensors, unchanged; whoever differentiates them by any of all is refused."""
+    """The first ``n`` tensors, unchanged; a derivative of these by any tensor given raises."""
 
     @staticmethod
     @with_signature

@@ -116,7 +116,7 @@ class GateMatrices:
 
 
 def _parameterized(name: str, first: int) -> NDArray[np.int64]:
-    """Slots of a parameterized gate; with two qubits the first one controls."""
+    """Return the slots of a gate with angles; of two qubits the first one is the control."""
     own = np.arange(first, first + 4).reshape(2, 2)
     if GATES[name].n_qubits == 1:
         return own

@@ -37,7 +37,7 @@ class BatchFirst(torch.autograd.Function):
 
 
 def applied(function: type[BatchFirst], *args: Any) -> Any:
-    """Apply a function inside of a backward pass; where nothing follows it, without a node.
+    """Apply a function inside of a backward pass; without a node where no derivative is needed.
 
     Args:
         function: The function.
@@ -53,7 +53,7 @@ def applied(function: type[BatchFirst], *args: Any) -> Any:
 
 
 def with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Store the signature of a ``forward`` on it, where torch else works it out at every call."""
+    """Store a ``forward``'s signature on the function; torch would derive it at every call."""
     function.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     return function
 
@@ -104,11 +104,11 @@ def _unfolded(made: Any, n: int) -> Any:
 
 @runtime_checkable
 class Entered(Protocol):
-    """What :func:`entered` asks of an engine."""
+    """The property that :func:`entered` reads of an engine."""
 
     @property
     def batched(self) -> bool:
-        """Whether it takes several vectors of angles at once."""
+        """Whether the engine takes several vectors of angles at once."""
 
 
 def entered(angles: Float[Tensor, "*batch n_angles"], engine: Entered) -> Tensor:
@@ -157,7 +157,7 @@ def inside_transform() -> bool:
 
 
 def plainly(work: Callable[..., _T], *tensors: Tensor, engine: str) -> _T:
-    """Return what work makes of plain tensors, without derivative, beneath ``torch.func.grad``.
+    """Return what ``work`` makes of plain tensors, without a derivative, under ``torch.func.grad``.
 
     Args:
         work: Takes ordinary tensors, and may read their values.
@@ -177,7 +177,7 @@ def plainly(work: Callable[..., _T], *tensors: Tensor, engine: str) -> _T:
 
 
 class _Plainly(torch.autograd.Function):
-    """Its ``forward`` runs beneath all transforms; its output is of no use."""
+    """A node whose ``forward`` runs beneath all transforms; its output is of no use."""
 
     @staticmethod
     def forward(work: Callable[..., None], engine: str, *tensors: Tensor) -> Tensor:

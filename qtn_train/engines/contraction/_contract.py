@@ -37,7 +37,7 @@ def contract(plan: Plan, arrays: Sequence[Array]) -> Array:
 def add_slice(
     like: Array, arrays: Sequence[Array], one: Callable[[Sequence[Array]], Array]
 ) -> Array:
-    """Return the contraction of one slice; where derivatives are kept, what is in between is not.
+    """Return the contraction of one slice; its intermediate tensors are not stored.
 
     Args:
         like: One of the arrays: it says of which library they are.

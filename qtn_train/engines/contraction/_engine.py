@@ -85,22 +85,22 @@ class ContractionEngine(Engine):
 
     @property
     def exact(self) -> bool:
-        """True."""
+        """True: probabilities are exact up to rounding."""
         return True
 
     @property
     def differentiable(self) -> bool:
-        """True."""
+        """True: gradients reach the angles."""
         return True
 
     @property
     def needs_shots(self) -> bool:
-        """False."""
+        """False: no shots are counted."""
         return False
 
     @property
     def max_qubits(self) -> int:
-        """4096: depth and shape of the circuit end much earlier what can be contracted."""
+        """4096 qubits; a circuit's depth and shape exceed time and memory at far fewer."""
         return _MAX_QUBITS
 
     def _config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A circuit of any shape as a network of gate tensors, and the parts of it that a request needs.
+"""A circuit of any shape as a network of gate tensors, and the parts that a request needs.
 
       |0⟩──[u]──●──[u]── a           a one-qubit gate: a matrix (out, in); a vector if diagonal
                 │                    ●: an index that a diagonal gate or a control leaves as it is:
@@ -162,7 +162,7 @@ class _Tracer:
         self.inputs: list[tuple[int, ...]] = []
 
     def add(self, tensor: int, leg: Leg) -> None:
-        """Put a gate tensor on its wires."""
+        """Add a gate's tensor on the gate's wires."""
         indices: list[int] = []
         for wire, moves in zip(leg.wires, leg.moves, strict=True):
             old = self.current[wire]
@@ -174,12 +174,12 @@ class _Tracer:
         self.inputs.append(tuple(indices))
 
     def constant(self, name: str, indices: tuple[int, ...]) -> None:
-        """Put a constant tensor on indices."""
+        """Add a constant tensor on the given indices."""
         self.tensors.append(name)
         self.inputs.append(indices)
 
     def network(self, output: Sequence[int]) -> Network:
-        """Return what was put together."""
+        """Return the network of the tensors that were added."""
         return Network(tuple(self.tensors), tuple(self.inputs), tuple(output))
 
 
@@ -256,7 +256,7 @@ def _core(slots: NDArray[np.int64]) -> tuple[tuple[bool, bool], NDArray[np.int64
 
 
 def constants(like: Array) -> dict[str, Array]:
-    """Return a qubit's states and the Pauli operators, of another array's type and where that is.
+    """Return |0⟩, |1⟩ and the Pauli operators, of the type and on the device of another array.
 
     Z is a vector, since it leaves an index as it is.
     """

@@ -90,7 +90,7 @@ class ContractionState(State):
         return qtn.TensorNetwork(tensors)
 
     def cost(self, start: int = 0, stop: int | None = None) -> Cost:
-        """Return what a block of probabilities will cost, without contracting anything.
+        """Return the cost of a block of probabilities, without contracting anything.
 
         Args:
             start: First outcome number.

@@ -1,4 +1,4 @@
-"""What torch tensors need of their own in a contraction: slices that forget what is in between."""
+"""Contraction of torch tensors: slices whose intermediate tensors are not stored."""
 
 from __future__ import annotations
 

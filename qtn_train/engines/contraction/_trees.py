@@ -119,7 +119,7 @@ def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int) -> Pl
 
 
 def estimate(shape: Shape, itemsize: int) -> Cost:
-    """Return what a contraction would cost along the tree of one round of trials, unsliced."""
+    """Return the cost of a contraction along the tree of one round of trials, unsliced."""
     return _cost(_trial(shape, _TRIALS, 1), itemsize)
 
 
@@ -198,7 +198,7 @@ def _cut(tree: Any, n_slices: int) -> Any | None:
 
 
 def _bytes(tree: Any, itemsize: int) -> float:
-    """Memory at the peak: all that is in between, kept for the backward pass, and its gradient."""
+    """Return the bytes at the peak: all intermediate tensors and their gradients."""
     result = 2 ** len(tree.output)
     return float(itemsize * (2 * tree.total_write() / tree.nslices + 2 * result))
 

@@ -58,7 +58,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Products:
-    """How to multiply many lists of one-qubit gates: neighbors first, all lists at once.
+    """A plan to multiply many lists of one-qubit gates: neighbors first, all lists at once.
 
     The number of products grows as that of the gates, however unequal the lists are.
 
@@ -223,20 +223,20 @@ class Chain:
             self._exact(site, self._joined(site, gate))
 
     def center(self, first: int, last: int) -> None:
-        """Make every site before ``first`` a left isometry and every one after ``last`` a right."""
+        """Make the sites before ``first`` left isometries and those after ``last`` right ones."""
         while self.low < first:
             self._move_right(self.low)
         while self.high > last:
             self._move_left(self.high)
 
     def _too_large(self, site: int, bond: int) -> bool:
-        """Return whether the bond on the right of a site has to be cut, or looked at for zeros."""
+        """Return whether the bond right of a site must be cut, or checked for zeros."""
         if self.cutoff > 0 or (self.max_bond is not None and bond > self.max_bond):
             return True
         return self.drop_zeros and bond > self._watched[site]
 
     def _joined(self, site: int, gate: Array) -> Array:
-        """Two neighboring tensors and a gate on them, as a ``(2·left, 2·right)`` matrix."""
+        """Return two neighboring tensors, a gate applied, as a ``(2·left, 2·right)`` matrix."""
         a, b = self.tensors[site], self.tensors[site + 1]
         left, _, bond = a.shape
         both = (a.reshape(2 * left, bond) @ b.reshape(bond, -1)).reshape(left, 4, -1)
@@ -296,7 +296,7 @@ class Chain:
         self.high = site - 1 if self.high == site else self.high
 
     def _spread(self, first: int, last: int, terms: Array) -> None:
-        """Apply Σₖ Oₖ ⊗ Pₖ by an index k along all bonds between the two sites."""
+        """Apply Σₖ Oₖ ⊗ Pₖ to two sites: the index k runs along all bonds between them."""
         rank = terms.shape[1]
         a, b = self.tensors[first], self.tensors[last]
         einsum = self.namespace.einsum
@@ -335,7 +335,7 @@ class Chain:
                     self._move_right(site)
 
     def _bonds_after(self, pair: Pair) -> list[int]:
-        """The bonds between the qubits of a gate after it, each at most twice its neighbor."""
+        """Return the bonds across a gate once applied, each at most twice its neighbor."""
         inside = [t.shape[2] * pair.rank for t in self.tensors[pair.left : pair.right]]
         bonds = [self.tensors[pair.left].shape[0], *inside, self.tensors[pair.right].shape[2]]
         for i in range(1, len(bonds) - 1):
@@ -400,7 +400,7 @@ def _non_finite(circuit: Circuit, pair: Pair) -> str:
 
 
 def _normalize(chain: Chain) -> None:
-    """Divide by the norm, which sits between ``low`` and ``high``."""
+    """Divide the chain by its norm, which the sites ``low`` … ``high`` hold."""
     norm = squared_norm(chain.tensors[chain.low : chain.high + 1]) ** 0.5
     chain.tensors[chain.high] = chain.tensors[chain.high] / norm
 
@@ -436,7 +436,7 @@ def transfer(environment: Array | None, tensor: Array, other: Array | None = Non
 
 
 def zero_state(n_qubits: int, like: Array) -> list[Array]:
-    """Return the tensors of |0…0⟩, of the type of another array and where that is."""
+    """Return the tensors of |0…0⟩, of the type and on the device of another array."""
     return [get_namespace(like).eye(2)[:1].reshape(1, 2, 1)] * n_qubits
 
 

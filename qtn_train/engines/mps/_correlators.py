@@ -58,7 +58,7 @@ def correlators(
 
 
 def _shares(letters: str, each: int, start: int, stop: int) -> list[tuple[str, int, int]]:
-    """Part a range by letters; whole letters stay together, as they cost one sweep."""
+    """Divide a range by letters; the correlators of one letter stay together and cost one sweep."""
     ends = [(max(start - i * each, 0), min(stop - i * each, each)) for i in range(len(letters))]
     shares: list[tuple[str, int, int]] = []
     for letter, (low, high) in zip(letters, ends, strict=True):
@@ -143,7 +143,7 @@ def _order(n_sites: int, order: int, first: int, stop: int) -> NDArray[np.int64]
 
 
 class _Sites:
-    """What a sweep needs of each site.
+    """The sites' tensors and environments, as a sweep needs them.
 
     Attributes:
         n_sites: N.
@@ -175,7 +175,7 @@ class _Sites:
         self.single = torch.einsum("piab,iab->pi", closing, lefts.view_as(right)).real
 
     def _environments(self, chain: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what lies left and what lies right of each site, (N, χ²)."""
+        """Return the environments left and right of each site, ``(N, χ²)`` each."""
         edge = torch.zeros(1, 1, self._chi**2, dtype=chain.dtype, device=chain.device)
         edge[..., 0] = 1
         lefts, rights = [edge], [edge]

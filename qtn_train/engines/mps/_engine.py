@@ -112,17 +112,17 @@ class MPSEngine(Engine):
 
     @property
     def exact(self) -> bool:
-        """Whether nothing is ever cut: no ``max_bond`` and no ``cutoff``."""
+        """Whether bonds are never cut: no ``max_bond`` and no ``cutoff``."""
         return self.max_bond is None and not self.cutoff
 
     @property
     def differentiable(self) -> bool:
-        """True."""
+        """True: gradients reach the angles."""
         return True
 
     @property
     def needs_shots(self) -> bool:
-        """False."""
+        """False: no shots are counted."""
         return False
 
     def _config(self) -> dict[str, Any]:

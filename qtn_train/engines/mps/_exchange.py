@@ -1,4 +1,4 @@
-"""Matrix product states to quimb, and from it."""
+"""Matrix product states to quimb, and from quimb."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TorchMPS(MatrixProductState):  # type: ignore[misc]
 
 
 def to_quimb(tensors: list[Tensor]) -> TorchMPS:
-    """Return a state of these tensors, ``(left, 2, right)``, as an object of its own."""
+    """Return a quimb state on the given tensors, ``(left, 2, right)``, which the state shares."""
     arrays = list(tensors)
     arrays[0] = arrays[0][0]
     arrays[-1] = arrays[-1][..., 0]

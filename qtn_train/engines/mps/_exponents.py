@@ -47,7 +47,7 @@ def amplitudes_with_exponents(
 
 
 def _rows(tensors: list[Tensor], first: int, last: int) -> tuple[Tensor, Tensor]:
-    """The vectors of the outcomes first … last of the leftmost qubits."""
+    """Return the vectors of the outcomes first … last of the leftmost qubits, with exponents."""
     like = tensors[0] if tensors else torch.ones((1, 2, 1))
     rows = torch.ones((1, 1), dtype=like.dtype, device=like.device)
     exponents = torch.zeros(1, dtype=torch.int32, device=like.device)
@@ -65,7 +65,7 @@ def _rows(tensors: list[Tensor], first: int, last: int) -> tuple[Tensor, Tensor]
 
 
 def _balanced(matrix: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """Divide rows or columns by powers of two: their largest entries are then of the order of 1."""
+    """Divide rows or columns by powers of two, so that their largest entries are about 1."""
     with torch.no_grad():
         shifts = torch.frexp(matrix.abs().amax(axis, keepdim=True))[1]
         factors = torch.ldexp(torch.ones_like(shifts, dtype=matrix.real.dtype), -shifts)

@@ -61,7 +61,7 @@ class Svd(NamedTuple):
     weight: float
 
     def cut(self, isometry: Array, rest: Array) -> Cut:
-        """Return the cut with these two factors."""
+        """Return the cut of the matrix, given its two factors."""
         lost_rank = self.kept < len(self.s) and not self.weight
         return Cut(isometry, rest, self.s[: self.kept], self.weight, lost_rank)
 

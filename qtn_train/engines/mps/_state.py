@@ -172,7 +172,7 @@ class MPSState(State):
 
     @cached_property
     def _right_canonical(self) -> list[Tensor]:
-        """The same state, constant, with every site but the first a right isometry."""
+        """The state's tensors, constant, with every site but the first a right isometry."""
         chain = Chain([tensor.detach() for tensor in self.tensors], None, 0.0, "tangent")
         chain.high = self.n_qubits - 1
         chain.center(0, 0)
@@ -333,13 +333,13 @@ class _Squares(torch.autograd.Function):
 
 
 def _real_rows(left: Tensor) -> Tensor:
-    """[[Re, −Im], [Im, Re]]: times (Re; Im) of a matrix it gives the parts of the product."""
+    """Return [[Re, −Im], [Im, Re]]: times (Re; Im) of a matrix, the parts of the product."""
     real, imag = left.real, left.imag
     return torch.cat((torch.cat((real, -imag), 1), torch.cat((imag, real), 1)))
 
 
 def _expectations(tensors: list[Tensor], sums: list[PauliSum]) -> Tensor:
-    """Contract the sites that each string touches between environments that all of them share."""
+    """Contract the sites that each string touches, between environments that all strings share."""
     strings = dict.fromkeys(string for each in sums for _, string in each)
     one = torch.ones((1, 1), dtype=tensors[0].dtype, device=tensors[0].device)
     lefts, rights = [one], [one]
@@ -364,7 +364,7 @@ def _expectations(tensors: list[Tensor], sums: list[PauliSum]) -> Tensor:
 
 
 def _pauli(letter: str, tensor: Tensor) -> Tensor:
-    """Apply I, X, Y or Z to the middle leg."""
+    """Apply I, X, Y or Z to the middle leg of a site's tensor."""
     if letter == "I":
         return tensor
     zero, one = tensor.unbind(1)

@@ -75,7 +75,7 @@ def factors(matrix: Tensor, parts: Svd, gradient: SvdGradient) -> tuple[Tensor, 
 
 
 def is_constant(tensor: Tensor) -> bool:
-    """Return whether nobody asks for a derivative of a tensor, backward, forward, or batched."""
+    """Return whether a tensor needs no derivative: backward, forward or batched."""
     if tensor.requires_grad or forward_ad.unpack_dual(tensor).tangent is not None:
         return False
     inside = torch._C._functorch
@@ -91,7 +91,7 @@ def values(matrix: Tensor, parts: Svd) -> Tensor:
 
 
 def _vjp(x: Tensor, inverse: Tensor, grad_x: Tensor, grad_y: Tensor) -> Tensor:
-    """X ḡY + (1 − XXᴴ) ḡX (Y⁺)ᴴ, with ``inverse`` = (Y⁺)ᴴ."""
+    """Return the gradient X ḡY + (1 − XXᴴ) ḡX (Y⁺)ᴴ of A = XY, with ``inverse`` = (Y⁺)ᴴ."""
     return x @ (grad_y - (x.mH @ grad_x) @ inverse) + grad_x @ inverse
 
 
@@ -115,7 +115,7 @@ class _Factorization(torch.autograd.Function):
 
 
 class _Constant(_Factorization):
-    """A copy that nothing is differentiated by (``detach`` keeps the tangents of forward mode)."""
+    """A copy without derivatives (``detach`` would keep the tangents of forward mode)."""
 
     @staticmethod
     @with_signature
@@ -149,7 +149,7 @@ class _QR(_Factorization):
 
 
 def _inverse_of_adjoint(r: Tensor) -> Tensor:
-    """(R⁻¹)ᴴ of an upper triangular matrix, regularized where it has none."""
+    """Return (R⁻¹)ᴴ of an upper triangular matrix, regularized where R is singular."""
     one = torch.eye(len(r), dtype=r.dtype, device=r.device)
     solution: Tensor = torch.linalg.solve_triangular(r.mH, one, upper=False)
     # The diagonal of R alone would not tell: [[ε, 1], [0, ε]] is as good as singular.
@@ -161,13 +161,13 @@ def _inverse_of_adjoint(r: Tensor) -> Tensor:
 
 
 def _inverse(s: Tensor) -> Tensor:
-    """S/(S² + ε²S₀²)."""
+    """Return the regularized inverses S/(S² + ε²S₀²) of singular values."""
     noise = _NOISE * rounding(s) * s[0]
     return _over(s, noise)
 
 
 def _over(value: Tensor, noise: Tensor) -> Tensor:
-    """1/value, broadened: value/(value² + noise²), and 0 for a vanishing value."""
+    """Return 1/value, broadened: value/(value² + noise²), and 0 for a vanishing value."""
     square = value.square() + noise.square()
     return value / square.clamp_min(torch.finfo(square.dtype).tiny)
 
@@ -218,7 +218,7 @@ class _Values(_Factorization):
 
 
 class _Exact(_Factorization):
-    """The same factors with the derivative of the truncated product itself.
+    """U, S, Vᴴ to the truncated factors, with the derivative of the truncated product itself.
 
     The kept vectors u_j also turn towards the discarded ones u_d (M = UᴴdA V):
 

@@ -1,4 +1,4 @@
-"""How an accelerator goes through a state: few, large batched matrix products.
+"""The evolution of a state on an accelerator: few, large batched matrix products.
 
     state, as (outer, control, inner, target, tail)
                          │               │
@@ -52,7 +52,7 @@ class BlockPlan(Plan):
 
     @property
     def walk(self) -> Walk:
-        """The steps."""
+        """The steps of the same evolution."""
         return self.steps
 
     def forward(self, matrices: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class BlockPlan(Plan):
 
 
 class _States:
-    """Several states in two buffers: each step reads the one and writes the other."""
+    """Several states in two buffers: each step reads one buffer and writes the other."""
 
     def __init__(self, states: Tensor) -> None:
         self.now = states
@@ -113,7 +113,7 @@ class _States:
 
 
 def _outer(after: Tensor, before: Tensor, step: Step, out: Tensor) -> None:
-    """Conjugate gradient of a block: conjugate cotangent after it times the state before it."""
+    """Return a block's conjugate gradient: conjugate cotangent after, times the state before."""
     n, control, target, _ = out.shape
     shape = (-1, target, step.tail)
     after, before = after.view(shape), before.view(shape).mT
@@ -155,7 +155,7 @@ def block_plan(circuit: Circuit, size: int = BLOCK_SIZE) -> BlockPlan:
 
 
 def _next_uses(groups: Sequence[Group], n_qubits: int) -> list[list[int]]:
-    """For each block and qubit, the number of the next block after it that uses the qubit."""
+    """Return for each block and qubit the number of the next block that uses the qubit."""
     nearest = [len(groups)] * n_qubits
     uses = []
     for number in reversed(range(len(groups))):

@@ -124,17 +124,17 @@ class StatevectorEngine(Engine):
 
     @property
     def differentiable(self) -> bool:
-        """True."""
+        """True: gradients reach the angles."""
         return True
 
     @property
     def needs_shots(self) -> bool:
-        """False."""
+        """False: no shots are counted."""
         return False
 
     @property
     def batched(self) -> bool:
-        """True."""
+        """True: angles may be a batch, ``(batch, n_angles)``."""
         return True
 
     @property
@@ -165,7 +165,7 @@ class StatevectorEngine(Engine):
         return StatevectorState(self._amplitudes(circuit, angles))
 
     def _amplitudes(self, circuit: Circuit, angles: Tensor) -> Tensor:
-        """Amplitudes of a batch, ``(batch, 2**N)``."""
+        """Return the amplitudes of a batch, ``(batch, 2**N)``."""
         on_cpu = angles.device.type == "cpu"
         layers = layer_plan(circuit) if on_cpu else None
         if layers is not None:

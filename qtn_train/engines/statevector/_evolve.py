@@ -27,7 +27,7 @@ from ._steps import Walk
 
 
 class Plan(ABC):
-    """How to go through the state of one circuit.
+    """The evolution of one circuit: amplitudes forward, gradients of the matrices backward.
 
     Attributes:
         gates: Values of all gates.
@@ -210,12 +210,12 @@ class _Undo(BatchFirst):
 
 
 def _along(matrices: Tensor, grads: Tensor) -> Tensor:
-    """The part of gradients along unitary matrices."""
+    """Return the part of gradients along the unitary matrices: anti-Hermitian, seen from each."""
     return (grads - matrices @ grads.mH @ matrices) / 2
 
 
 def push(walk: Walk, matrices: Tensor, changes: Tensor) -> Tensor:
-    """Return how the amplitudes change along a direction of the matrices.
+    """Return the change of the amplitudes along a direction of the matrices.
 
     Args:
         walk: The circuit, step by step.

@@ -47,20 +47,20 @@ class Group:
 
 
 def _generic(name: str) -> NDArray[np.complex128]:
-    """A gate's matrix at angles where no entry is zero or real by chance."""
+    """Return a gate's matrix at angles where no entry is zero or real by chance."""
     spec = GATES[name]
     return spec.matrix(*(0.3 + 0.4 * i for i in range(spec.n_angles)))
 
 
 @lru_cache(maxsize=64)
 def is_real(name: str) -> bool:
-    """Whether a gate's matrix is real for all angles."""
+    """Return whether a gate's matrix is real for all angles."""
     return not bool(_generic(name).imag.any())
 
 
 @lru_cache(maxsize=64)
 def _diagonal_on(name: str) -> tuple[bool, ...]:
-    """For each of a gate's qubits, whether its matrix is diagonal there for all angles."""
+    """Return for each of a gate's qubits whether the matrix is diagonal there for all angles."""
     spec, matrix = GATES[name], _generic(name)
     bits = [(np.arange(len(matrix)) >> (spec.n_qubits - 1 - i)) & 1 for i in range(spec.n_qubits)]
     return tuple(bool(np.all(matrix[b[:, None] != b[None, :]] == 0)) for b in bits)
@@ -74,7 +74,7 @@ def _single(circuit: Circuit, index: int) -> Group:
 
 
 def _units(circuit: Circuit, size: int) -> list[Group]:
-    """Join one-qubit gates to two-qubit gates beside them, best to those not widened by it."""
+    """Join one-qubit gates to neighboring two-qubit gates, preferring those that do not widen."""
     units: list[Group] = []
     last: dict[int, int] = {}
     waiting: dict[int, Group] = {}
@@ -102,7 +102,7 @@ def _units(circuit: Circuit, size: int) -> list[Group]:
 
 
 def group_gates(circuit: Circuit, size: int) -> list[Group]:
-    """Greedy: a block starts with the first unit left and takes every later one that fits."""
+    """Group gates greedily: a block takes the first unit left and each later one that fits."""
     left = _units(circuit, size)
     groups = []
     while left:
@@ -148,7 +148,7 @@ def block_slots(
 def _embedding(
     local: tuple[int, ...], size: int, has_control: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Row and column of a gate's matrix at each place of a block, and where it can be non-zero."""
+    """Return a gate matrix's row and column at each entry of a block, and which can be non-zero."""
     n_local = size + has_control
     values = np.arange(2**n_local)
     bits = np.stack([(values >> (n_local - 1 - i)) & 1 for i in range(n_local)])

@@ -75,7 +75,7 @@ def _mix(re, im, x, y, n, m):
 
 @inlined
 def _mix_each(re, im, x, y, m):
-    """The same with a matrix for each column: m is (entries, columns)."""
+    """Replace numbers as :func:`_mix` does, with a matrix for each column: (entries, columns)."""
     n = m.shape[1]
     xr, yr = re[x : x + n], re[y : y + n]
     if im is None:
@@ -118,7 +118,7 @@ def _add_tangent(re, im, gre, gim, x, y, n, out):
 
 @inlined
 def _add_tangent_each(re, im, gre, gim, x, y, sums):
-    """The same for each column: sums is (4, columns)."""
+    """Add what :func:`_add_tangent` adds, for each column: sums is (4, columns)."""
     n = sums.shape[1]
     xr, yr, vr, wr = re[x : x + n], re[y : y + n], gre[x : x + n], gre[y : y + n]
     outer, inner, real, imaginary = sums[0], sums[1], sums[2], sums[3]
@@ -144,7 +144,7 @@ def _spread(pair, shift, each):
 
 @inlined
 def _runs(step, width):
-    """How many neighboring rows are treated alike, the numbers in one loop, the loops in a row."""
+    """Return the number of neighboring rows treated alike, of numbers a loop, of loops a row."""
     bit, row_mask, shift = step[0], step[1], step[3]
     if shift >= 0:
         return 1, 1 << shift, (width - PADDING) >> shift
@@ -156,7 +156,7 @@ def _runs(step, width):
 
 @inlined
 def _place(k, step, width, tile):
-    """Where the k-th pair of rows begins, and the value of a control that is no column."""
+    """Return where the k-th pair of rows begins, and the value of a control that is no column."""
     bit, row_mask, tile_mask = step[0], step[1], step[2]
     x = ((k >> bit) << (bit + 1)) | (k & ((1 << bit) - 1))
     c = 1 if (x & row_mask) | (tile & tile_mask) else 0
@@ -250,7 +250,7 @@ def _rows(state, tile, number, n_rows, n_columns, out):
 
 @inlined
 def _planes(n_planes, n_rows, n_columns, like):
-    """An empty tile; its planes begin in different parts of the cache."""
+    """Return an empty tile whose planes begin in different parts of the cache."""
     return np.zeros((n_planes, n_rows * (n_columns + PADDING) + 4 * PADDING), like.dtype)
 
 

@@ -81,13 +81,13 @@ class LayerPlan:
         return made
 
     def turns(self, angles: Tensor) -> Tensor:
-        """Return by how much each qubit is turned in each layer, (batch, layers · qubits)."""
+        """Return the angle in radians of each qubit in each layer, (batch, layers · qubits)."""
         turns = angles.new_zeros((len(angles), self.n_layers * self.n_qubits), dtype=torch.float64)
         chosen = angles[:, torch.from_numpy(self.angles)].double()
         return turns.index_add(1, torch.from_numpy(self.slots), chosen)
 
     def collected(self, grads: Tensor, like: Tensor) -> Tensor:
-        """Return the gradient of angles that are like others, out of that of the turns."""
+        """Return the gradient of the angles from that of the turns, in the type of ``like``."""
         chosen = grads[:, torch.from_numpy(self.slots)].to(like.dtype)
         return torch.zeros_like(like).index_add(1, torch.from_numpy(self.angles), chosen)
 
@@ -168,7 +168,7 @@ class _UndoLayers(BatchFirst):
 
 
 def _pairs(plan: LayerPlan, angles: Tensor, dtype: torch.dtype) -> NDArray[Any]:
-    """Cosine and sine of half the turns, (batch, layers, qubits, 2), rounded last."""
+    """Return cosine and sine of half the turns, (batch, layers, qubits, 2), rounded last."""
     half = plan.turns(angles.detach()).numpy() / 2
     pairs = np.stack((np.cos(half), np.sin(half)), -1)
     shape = (len(half), plan.n_layers, plan.n_qubits, 2)
@@ -177,7 +177,7 @@ def _pairs(plan: LayerPlan, angles: Tensor, dtype: torch.dtype) -> NDArray[Any]:
 
 
 def _rotations(turns: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """All rotations, (batch, layers · qubits, 1, 2, 2), and their derivatives."""
+    """Return all rotations, (batch, layers · qubits, 1, 2, 2), and their derivatives."""
     cos, sin = (turns / 2).cos().to(dtype), (turns / 2).sin().to(dtype)
     shape = (*turns.shape, 1, 2, 2)
     matrices = torch.stack((cos, -sin, sin, cos), -1).reshape(shape)
@@ -187,7 +187,7 @@ def _rotations(turns: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
 def _second(
     plan: LayerPlan, angles: Tensor, changes: Tensor, grad: Tensor, grad_change: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """How the gradient of the angles and the amplitudes change along a direction of the angles."""
+    """Return the changes of the angles' gradient and of the amplitudes along a direction."""
     matrices, slopes = _rotations(plan.turns(angles), grad.dtype)
     along = plan.turns(changes).to(grad.dtype)[:, :, None, None, None]
     grads, grad_changes, made = second(plan.walk, matrices, slopes * along, grad, grad_change)
@@ -238,7 +238,7 @@ def layer_plan(circuit: Circuit) -> LayerPlan | None:
 def _orders(
     goes_to: NDArray[np.int64], n_qubits: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return where amplitudes are read from, and where they went, in the rotated state."""
+    """Return the places that amplitudes are read from and written to, in the rotated state."""
     from ._layer_kernels import LOW
 
     rotated = _rotated(n_qubits, LOW)
@@ -248,7 +248,7 @@ def _orders(
 
 
 def _rotated(n_qubits: int, low: int) -> NDArray[np.int64]:
-    """Where each amplitude stands once the lowest bits are brought to the left."""
+    """Return where each amplitude stands once the lowest bits are brought to the left."""
     here = np.arange(2**n_qubits)
     rotated: NDArray[np.int64] = ((here & (2**low - 1)) << (n_qubits - low)) | (here >> low)
     return rotated

@@ -35,7 +35,7 @@ class Reordering(ABC):
     @property
     @abstractmethod
     def inverse(self) -> Reordering:
-        """The way back."""
+        """The permutation that undoes this one."""
 
     @abstractmethod
     def __call__(self, states: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Move(Reordering):
 
     @cached_property
     def inverse(self) -> Move:
-        """The move back."""
+        """The move that undoes this one."""
         back = tuple(self.axes.index(axis) for axis in range(len(self.axes)))
         return Move(tuple(self.shape[axis] for axis in self.axes), back)
 
@@ -91,7 +91,7 @@ class Order(Reordering):
 
     @cached_property
     def inverse(self) -> Order:
-        """The order back."""
+        """The order that undoes this one."""
         return Order(np.argsort(self.comes_from))
 
     def __call__(self, states: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the CPU goes through a state: gates in sweeps, each sweep over tiles that fit its cache.
+"""The evolution of a state on the CPU: gates in sweeps over tiles that fit the cache.
 
 Every gate here is a 2 × 2 matrix on one target qubit that may depend on one control. A sweep takes
 as many gates as it can whose targets are among a few qubits, and stores the state in the order
@@ -142,7 +142,7 @@ class TilePlan(Plan):
         return torch.from_numpy(tangent).view(matrices.shape).to(matrices.dtype) @ matrices
 
     def _numbers(self, matrices: Tensor) -> NDArray[Any]:
-        """(batch, n, control, 2, 2) complex as (batch, n, control, 8) real, or 4 if all are."""
+        """Return (batch, n, control, 2, 2) matrices as 8 real numbers each; 4 if all are real."""
         plain = matrices.detach().resolve_conj()
         parts = plain.real if self.is_real else torch.view_as_real(plain.contiguous())
         width = 4 if self.is_real else 8  # not −1: there may be no gate at all
@@ -151,7 +151,7 @@ class TilePlan(Plan):
 
 
 def _stacked(states: Sequence[NDArray[Any]]) -> Tensor:
-    """One state needs no copy."""
+    """Return states as one tensor, ``(batch, …)``; one state alone is not copied."""
     return torch.from_numpy(states[0][None] if len(states) == 1 else np.stack(states))
 
 
@@ -253,7 +253,7 @@ def tile_plan(circuit: Circuit) -> TilePlan:
 
 
 def _without_swaps(circuit: Circuit) -> Circuit:
-    """A swap has two targets: three controlled gates do the same."""
+    """Return the circuit with each swap replaced by three CX, which have one target each."""
     if all(gate.name != "swap" for gate in circuit.gates):
         return circuit
     gates = []
@@ -267,7 +267,7 @@ def _without_swaps(circuit: Circuit) -> Circuit:
 
 
 def _roles(group: Group, n_qubits: int) -> tuple[int, tuple[int, ...]]:
-    """Target and control of a gate; any other qubit where it has no such one."""
+    """Return a gate's target and control; where the gate has no such qubit, any other one."""
     if n_qubits == 1:
         return 0, ()
     if not group.targets:  # diagonal on one qubit
@@ -279,7 +279,7 @@ def _roles(group: Group, n_qubits: int) -> tuple[int, tuple[int, ...]]:
 def _take(
     left: Sequence[int], targets: Sequence[int], controls: Sequence[tuple[int, ...]], n_rows: int
 ) -> tuple[list[int], list[int]]:
-    """Greedy: every gate that can come now and whose target still finds a row."""
+    """Return the gates for one sweep, chosen greedily while rows are left, and the rest."""
     taken, kept = list[int](), list[int]()
     rows, blocked = set[int](), set[int]()
     for number in left:
@@ -301,7 +301,7 @@ def _layout(
     controls: Sequence[tuple[int, ...]],
     n_rows: int,
 ) -> tuple[int, ...]:
-    """The order of the qubits in memory; rows left over go to those needed soonest."""
+    """Return the qubits' order in memory; rows left over go to the qubits needed soonest."""
     next_use = dict.fromkeys(old, len(left))
     for place, number in reversed(list(enumerate(left))):
         next_use[targets[number]] = place
@@ -367,7 +367,7 @@ def _sweep(
 
 
 def _sums(strides: Sequence[int]) -> Integers:
-    """Positions of all values of some qubits, the first one most significant."""
+    """Return the positions of all values of some qubits, the first qubit most significant."""
     sums = np.zeros(1, dtype=np.int64)
     for stride in strides:
         sums = (sums[:, None] + np.array([0, stride])).ravel()
