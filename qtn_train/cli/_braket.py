@@ -170,7 +170,7 @@ def submit(
 
 
 def _asked(journal: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is to be submitted: what is not given is as in the journal, if there is one."""
+    """Return the submission's options: those not given are as in the journal, if there is one."""
     from ..braket.run import read_journal
 
     settings = read_journal(journal)[0] if journal.exists() else {}
@@ -185,7 +185,7 @@ def _generator(model: QuantumTrain) -> CircuitGenerator:
 def _evaluation(
     options: RunOptions, data: Dataset, model: QuantumTrain, journal: Path
 ) -> dict[str, Any]:
-    """Evaluate a trained run's network on what its engine counts, and on a simulator."""
+    """Evaluate a trained run's network with its engine's counts, and on a simulator."""
     from ..braket.run import standing
     from ..training import evaluate
 
@@ -217,7 +217,7 @@ def _journals(directory: Path, journal: Path | None) -> list[Path]:
 
 
 def _uncreated(journal: Path) -> bool:
-    """Whether some tasks do not exist yet, as far as the journal knows."""
+    """Return whether some tasks do not exist yet, as far as the journal knows."""
     from ..braket.run import read_journal
 
     return any(task.state in ("planned", "sent") for task in read_journal(journal)[1])
@@ -261,7 +261,7 @@ def collect(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch what is finished; once all is, evaluate the network that a submission gave."""
+    """Fetch results; once all are there, evaluate the network of a submission."""
     from ..braket.run import collect as collect_tasks
     from ..braket.run import standing
 
@@ -343,7 +343,7 @@ def _print(results: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 
 
 def _show(result: Mapping[str, Any]) -> None:
-    """Print where a journal stands, and what came out of it."""
+    """Print the state of a journal's tasks, and the result of a finished evaluation."""
     device = result["device"].rpartition("/")[2]
     if "journal" in result:
         states = ", ".join(f"{number} {state}" for state, number in result["states"].items())

@@ -130,7 +130,7 @@ def _numbers(text: str | None) -> list[int] | None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is compared."""
+    """A comparison to be made: a run's options, the generators, the seeds and the sizes."""
 
     options: RunOptions
     generators: str
@@ -146,7 +146,7 @@ class _Plan:
 
 
 def _plan(given: dict[str, Any], own: dict[str, Any], out: Path, resume: bool) -> _Plan:
-    """Return the plan: as given, or as the comparison in the folder says."""
+    """Return the plan: from the options given, or from the comparison in the folder."""
     import torch
 
     from ..comparison import read_comparison
@@ -209,7 +209,7 @@ def _compare(plan: _Plan, data_dir: Path | None, out: Path, resume: bool) -> Com
 
 
 def _command(plan: _Plan) -> str:
-    """The command that makes a comparison, with all that was chosen for it."""
+    """Return the command that makes a comparison, with every option chosen for it."""
     options = plan.options.to_json()
     told: dict[str, Any] = {name: options[name] for name in _LIKE_TRAIN}
     told |= {"generators": plan.generators, "layers": ",".join(map(str, plan.layers))}

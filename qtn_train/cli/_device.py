@@ -55,7 +55,7 @@ PRICED = ("shots", "gradient", "n_shifts", "mitigate_readout")
 
 @dataclass(frozen=True)
 class Account:
-    """Whose devices, and what may be spent on them. None of this is kept in a run's folder."""
+    """The account of a device, and its budget in USD. None of this is kept in a run's folder."""
 
     profile: str | None = None
     region: str | None = None
@@ -65,11 +65,11 @@ class Account:
     resend: bool = False
 
     def given(self) -> dict[str, Any]:
-        """Return what was given, by name."""
+        """Return the options given, by name."""
         return {name: value for name, value in asdict(self).items() if value not in (None, False)}
 
     def check_engine(self, options: RunOptions) -> None:
-        """Refuse an account where nothing is asked of one."""
+        """Refuse options of an account for an engine that needs none."""
         for name in self.given():
             if options.engine_name != "braket":
                 expected = f"braket with {option_of(name)}"
@@ -83,7 +83,7 @@ class Account:
         return open_session(profile=self.profile, region=region, bucket=self.bucket)
 
     def find(self, device: str | None, *, anyway: bool = False) -> Target:
-        """Return a device, offline too if ``anyway``; only the service's ask for an account."""
+        """Return a device, offline too if ``anyway``; the service's devices need an account."""
         from ..braket.device import resolve
 
         if device is None:
@@ -103,7 +103,7 @@ class Account:
 
 
 class StatusLine:
-    """Shows where waiting stands: below the progress bar, or line by line where none is drawn."""
+    """Shows the state of tasks waited for: below the progress bar, or line by line without one."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
@@ -204,7 +204,7 @@ def training_engine(run: Run, data: Dataset, account: Account) -> Iterator[Brake
 
 
 def _may_pay(paid: Mapping[str, Any] | None, steps: int, resend: bool) -> bool:
-    """Whether going on may create a task: never where one evaluation is all created."""
+    """Return whether going on may create a task: never where all of one evaluation's exist."""
     if steps or paid is None or not paid["states"]:
         return True
     return bool({"planned", "sent"} & set(paid["states"])) or resend
@@ -226,7 +226,7 @@ def _agree(told: Estimate, paid: Mapping[str, Any] | None, budget: Decimal, yes:
 
 
 def _tell_again(journal: Path, target: Target) -> None:
-    """Show what --resend pays again, and its price."""
+    """Show which circuits --resend pays again, and their price in USD."""
     from ..braket.run import price_again, without_counts
 
     found = without_counts(journal)
@@ -246,7 +246,7 @@ def show_spending(paid: Mapping[str, Any]) -> str:
 def telling(
     words: Sequence[str | Path], options: dict[str, Any], account: Account, journal: Path
 ) -> Iterator[None]:
-    """Let what ends a run on a device say with which command it goes on, at no cost."""
+    """Let an error that ends a run on a device name the command that goes on, at no cost."""
     try:
         yield
     except BudgetError as error:

@@ -54,7 +54,7 @@ def end(error: BaseException, command: Any, words: Iterable[str]) -> NoReturn:
 
 
 def explain(error: BaseException) -> tuple[str, int]:
-    """Return the line that tells of an error, and the exit status."""
+    """Return the line that explains an error, and the exit status."""
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted", 1
     if isinstance(error, _ClickException):

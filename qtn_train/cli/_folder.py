@@ -34,34 +34,34 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where the run stands, and what it is."""
+        """The checkpoint's path: where the run stands, and its options."""
         from ..training import CHECKPOINT
 
         return self.path / CHECKPOINT
 
     @property
     def run(self) -> Path:
-        """The results of a finished run, JSON."""
+        """The path of ``run.json``, the results of a finished run."""
         return self.path / "run.json"
 
     @property
     def weights(self) -> Path:
-        """The trained network as a plain classical one."""
+        """The path of the trained network as a plain classical one."""
         return self.path / "weights.safetensors"
 
     @property
     def curves(self) -> Path:
-        """The picture of loss and accuracy."""
+        """The path of the picture of loss and accuracy."""
         return self.path / "curves.png"
 
     @property
     def journal(self) -> Path:
-        """Tasks of a run that trains on a device."""
+        """The journal's path: tasks of a run that trains on a device."""
         return self.path / "braket.sqlite"
 
     @property
     def submission(self) -> Path:
-        """Tasks of the trained run's evaluation on a device."""
+        """The journal's path: tasks of the trained run's evaluation on a device."""
         return self.path / "submission.sqlite"
 
     def holds_run(self) -> bool:
@@ -138,7 +138,7 @@ class RunFolder:
 
     @contextmanager
     def made(self) -> Iterator[None]:
-        """Make the folder, which goes again if what follows refuses to begin there."""
+        """Make the folder; remove it if the ``with`` block raises before the run begins there."""
         new = [path for path in (self.path, *self.path.parents) if not path.exists()]
         self.make()
         try:
@@ -171,7 +171,7 @@ def command_line(words: Sequence[str | Path], options: dict[str, Any] | None = N
 
 
 def _runs_in(folder: Path) -> list[str]:
-    """Names of up to ten runs in a folder, the newest first."""
+    """Return the names of up to ten runs in a folder, the newest first."""
     try:
         found = [path for path in folder.iterdir() if RunFolder(path).holds_run()]
     except OSError:

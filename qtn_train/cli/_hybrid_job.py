@@ -60,7 +60,7 @@ _BEGIN = {"dataset": "iris", "shots": 1000, "gradient": "spsa"}
 
 
 def main() -> None:
-    """Train as the job that this process runs in says, and leave the results where it wants them.
+    """Train with the options of this process's job, and leave the results in the job's folder.
 
     Raises:
         ImportError: The extra ``braket`` is not installed.

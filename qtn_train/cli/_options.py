@@ -65,7 +65,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def option_of(name: str) -> str:
-    """Return the option of a name in the library.
+    """Return the command line's option for a name in the library.
 
     Example:
         >>> option_of("n_layers"), option_of("batch_size")
@@ -107,7 +107,7 @@ def _annotation(name: str) -> Any:
 
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what was given of a run's options, as :meth:`RunOptions.from_json` takes it.
+    """Return a run's options that were given, in the form :meth:`RunOptions.from_json` takes.
 
     Args:
         options: By name; None where nothing was given.

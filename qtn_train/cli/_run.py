@@ -59,7 +59,7 @@ def new_path(out: Path | None, resume: bool, name: str) -> Path:
 
 
 def begun(given: dict[str, Any], folder: RunFolder, resume: bool) -> Run:
-    """Return a new run, or the one that the folder holds.
+    """Return a new run, or the run that the folder holds.
 
     Args:
         given: Options that were given, by name.
@@ -104,7 +104,7 @@ def started(given: dict[str, Any], folder: RunFolder, resume: bool) -> Iterator[
 
 
 def use_threads(threads: int) -> None:
-    """Compute with this many threads."""
+    """Set the number of threads to compute with."""
     import torch
 
     torch.set_num_threads(threads)

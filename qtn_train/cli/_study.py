@@ -48,7 +48,7 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run a study, or what is missing of it, and write its results into a folder."""
+    """Run a study, or its missing tasks, and write the results into a folder."""
     from ..studies import load_study, run_study
 
     checked = load_study(study)
@@ -133,7 +133,7 @@ def list_(
 
 
 def _sentence(fit: dict[str, Any]) -> str:
-    """A fit in words."""
+    """Return a fit in words."""
     exponential, polynomial = fit["exponential"], fit["polynomial"]
     texts = {
         "exponential": f"falls as 2^(-s N), s = {exponential['bits_per_qubit']:.3f} "

@@ -257,7 +257,7 @@ def with_rate(config: FitConfig, model: QuantumTrain, rate: float) -> FitConfig:
 
 @dataclass(frozen=True)
 class _One:
-    """One run to be made."""
+    """One run of a comparison: a generator, its size and a seed."""
 
     make_model: MakeModel
     data: Dataset
@@ -321,7 +321,7 @@ class _One:
 def _rate(
     one: _One, comparison: Comparison, place: Path | None, progress_bar: bool
 ) -> float | None:
-    """Return a run's learning rate, tuned once for each size where that is wanted."""
+    """Return a run's learning rate, tuned once for each size if the comparison tunes rates."""
     rate = one.config.rates.get(one.name, LEARNING_RATES.get(one.name))
     if not one.config.tune or one.name in one.config.rates:
         return rate
@@ -341,7 +341,7 @@ def _rate(
 
 
 def _settings(make_model: MakeModel, data: Dataset, config: CompareConfig) -> dict[str, Any]:
-    """What all runs of a comparison share."""
+    """Return the settings that all runs of a comparison share."""
     settings = {
         "data": {"name": data.name, "n_train": len(data.y_train), "n_test": len(data.y_test)},
         "fit": config.fit.but(seed=0).config(),
@@ -389,14 +389,14 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], place: Path) -> Non
 
 
 def _difference(one: Any, other: Any) -> str:
-    """What the one says where the other says something else."""
+    """Return the entries of one description that differ in the other, as text."""
     if not isinstance(one, dict):
         return str(one)
     return ", ".join(f"{k} {v}" for k, v in one.items() if other.get(k) != v) or "nothing"
 
 
 def _digest(model: QuantumTrain) -> str:
-    """A model's identity; not the sum of its first weights, which differs between devices."""
+    """Return a hash of a model's configuration, the same on every device."""
     config = {name: value for name, value in model.config().items() if name != "origin"}
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""What a comparison found: its runs, one table, one figure, one JSON file."""
+"""The results of a comparison: its runs, one table, one figure, one JSON file."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class Comparison:
         return made
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it, with the table, as JSON data."""
+        """Return the comparison, its runs and its table, as JSON data."""
         return {**asdict(self), "table": self.table()}
 
     def save(self, folder: Path) -> None:
@@ -199,7 +199,7 @@ def _row(runs: list[dict[str, Any]], circuit: dict[tuple[int, int], float]) -> d
 
 
 def _mean(values: list[float]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation, as far as there are any."""
+    """Return mean and standard deviation; None where there are too few values."""
     if not values:
         return None, None
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
