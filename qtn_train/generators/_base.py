@@ -35,7 +35,7 @@ class WeightGenerator(nn.Module, ABC):
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
+        """Return a description that builds an equal generator, JSON data with a ``kind``."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> WeightGenerator:
@@ -87,19 +87,19 @@ class WeightGenerator(nn.Module, ABC):
 
     @property
     def position(self) -> int:
-        """How far the random draws behind the weights have got: the state to save besides."""
+        """The position of the random draws behind the weights, saved beside the parameters."""
         return 0
 
     @position.setter
     def position(self, value: int) -> None:
-        """Nothing to set where nothing is drawn."""
+        """Ignore the position: without random draws there is none."""
 
     def diagnostics(self) -> dict[str, float]:
         """Return figures about the last call that a training history should keep."""
         return {}
 
     def shared(self) -> AbstractContextManager[None]:
-        """Let the processes of torch's group each make a part, inside a ``with`` block.
+        """Let each process of torch's group make a part of the weights, inside a ``with`` block.
 
         All of them must call the generator together, go back through it together, and add up the
         gradients that they get. A generator that cannot be divided makes everything everywhere,

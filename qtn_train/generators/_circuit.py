@@ -131,7 +131,7 @@ class CircuitGenerator(WeightGenerator):
             self._is_shared = False
 
     def origin(self) -> Float[Tensor, " n_weights"]:
-        """Return what the initial parameters give, without spending a shot."""
+        """Return the weights at the initial parameters, without spending a shot."""
         with torch.no_grad():
             return self._weights(self.engine.simulator)
 
@@ -146,7 +146,7 @@ class CircuitGenerator(WeightGenerator):
 
     @property
     def position(self) -> int:
-        """The engine's position."""
+        """The position of the engine's random draws, to be saved beside the parameters."""
         return self.engine.position
 
     @position.setter
@@ -154,7 +154,7 @@ class CircuitGenerator(WeightGenerator):
         self.engine.position = value
 
     def diagnostics(self) -> dict[str, float]:
-        """Return what the state of the last call says of its errors."""
+        """Return the error figures of the last call's state."""
         return self._diagnostics
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
@@ -171,7 +171,7 @@ class CircuitGenerator(WeightGenerator):
         return twin
 
     def config(self) -> dict[str, Any]:
-        """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
+        """Return a description that builds an equal generator, JSON data with a ``kind``."""
         return {
             "kind": self.kind,
             "circuit": self.circuit.to_json(),
@@ -200,7 +200,7 @@ class CircuitGenerator(WeightGenerator):
 
 
 def arguments(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the constructor's arguments out of what a generator with a circuit described."""
+    """Return the constructor's arguments from the description of a generator with a circuit."""
     options = {key: value for key, value in config.items() if key != "kind"}
     built = {
         "circuit": Circuit.from_json(options["circuit"]),
@@ -219,7 +219,7 @@ def mapped(
     *,
     is_shared: bool = False,
 ) -> Tensor:
-    """Return what a mapping makes of the first values, in one row.
+    """Return the weights that a mapping makes of the first values, in one row.
 
     Args:
         mapping: The mapping.

@@ -170,7 +170,7 @@ class FixedProbabilities(WeightGenerator):
         return {"mapping": [p for p in self.mapping.parameters() if p.requires_grad]}
 
     def config(self) -> dict[str, Any]:
-        """Return what builds an equal generator, as JSON data, with the class under ``kind``."""
+        """Return a description that builds an equal generator, JSON data with a ``kind``."""
         return {
             "kind": self.kind,
             "circuit": self.circuit.to_json(),
@@ -326,7 +326,7 @@ def widened_mapping(mapping: MappingModel, n_trainable: int) -> MappingModel:
 
 
 def _hidden(mapping: MLPMapping, n_trainable: int) -> list[int]:
-    """Widths of an MLP of at most ``n_trainable`` parameters: as many as can be, then in shape."""
+    """Return an MLP's widths: the most parameters up to ``n_trainable``, then nearest in shape."""
     n_in, shape, n_out = mapping.n_bits + 1, mapping.hidden, mapping.weights_per_outcome
 
     def count(hidden: list[int]) -> int:
@@ -356,7 +356,7 @@ def _hidden(mapping: MLPMapping, n_trainable: int) -> list[int]:
 
 
 def _bond_dim(mapping: TensorTrainMapping, n_trainable: int) -> int:
-    """The largest bond dimension of a train of at most ``n_trainable`` parameters."""
+    """Return the largest bond dimension of a train of at most ``n_trainable`` parameters."""
 
     def count(bond_dim: int) -> int:
         options = {**mapping.config(), "bond_dim": bond_dim}

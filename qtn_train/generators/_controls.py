@@ -142,7 +142,7 @@ class RandomSubspace(ClassicalGenerator):
         return range(0, self.n_weights, self._rows)
 
     def _blocks(self, like: Tensor) -> Iterator[Tensor]:
-        """Give the projection in blocks of rows, on the device and of the type of a tensor."""
+        """Yield the projection in blocks of rows, on the device and of the type of a tensor."""
         # The same blocks in both cases: another division would sum in another order.
         for start in self._starts():
             if self._kept is not None:
@@ -167,7 +167,7 @@ class RandomSubspace(ClassicalGenerator):
 
 
 class _Project(torch.autograd.Function):
-    """A matrix given in blocks of rows, times a vector; the blocks are made again to go back."""
+    """A matrix in blocks of rows, times a vector; the backward pass makes the blocks again."""
 
     @staticmethod
     def forward(ctx: Any, numbers: Tensor, blocks: Callable[[Tensor], Iterator[Tensor]]) -> Tensor:
@@ -400,7 +400,7 @@ def _bonds(n_bits: int, n_trainable: int) -> list[int]:
 
 
 def _unit(seed: int, stream: str, count: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Random numbers, uniform with mean 0 and variance 1."""
+    """Return random numbers, uniform with mean 0 and variance 1."""
     return math.sqrt(3) * uniform(seed, stream, count)
 
 

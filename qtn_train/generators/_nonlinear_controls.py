@@ -300,7 +300,7 @@ class TensorCircuit(ClassicalGenerator):
 
 
 def _orthogonal(seed: int, number: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """A random orthogonal 4 × 4 matrix, row by row."""
+    """Return a random orthogonal 4 × 4 matrix, row by row."""
     drawn = uniform(seed, f"control/gate {number}", 16).reshape(4, 4)
     for i in range(4):
         drawn[i] -= sum((drawn[i] @ drawn[j]) * drawn[j] for j in range(i))

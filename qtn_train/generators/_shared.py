@@ -1,4 +1,4 @@
-"""One vector that several processes make together, each its part.
+"""One vector that several processes make together, a part each.
 
     process 0: weights 0 … m−1  ──┐               ┌── all weights
     process 1: weights m … 2m−1 ──┴─ all-gather ──┴── all weights
@@ -56,7 +56,7 @@ def gathered(own: Float[Tensor, " part"], largest: int, total: int) -> Float[Ten
 
 
 class _Gather(torch.autograd.Function):
-    """One process's part to the whole; backward, :class:`_Scatter`."""
+    """The parts of all processes, joined; the derivative is :class:`_Scatter`."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, largest: int) -> Tensor:
@@ -73,7 +73,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Scatter(torch.autograd.Function):
-    """One process's part of the sum over all processes; backward, :class:`_Gather`."""
+    """One process's part of the sum over all processes; the derivative is :class:`_Gather`."""
 
     @staticmethod
     def forward(ctx: Any, cotangent: Tensor, length: int, largest: int) -> Tensor:
@@ -90,7 +90,7 @@ class _Scatter(torch.autograd.Function):
 
 
 def together(call: Callable[[], object]) -> None:
-    """Make a call that needs all processes.
+    """Call a function that waits for all processes, and name a process that has ended.
 
     Raises:
         ProcessLost: Another one has ended.

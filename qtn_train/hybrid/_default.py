@@ -25,7 +25,7 @@ def default_generator(
     mapping: MappingModel | None,
     measurement: Measurement | None,
 ) -> WeightGenerator:
-    """Return a circuit generator, with what is not given chosen.
+    """Return a circuit generator; choose circuit, engine and mapping where they are not given.
 
     Args:
         n_weights: Weights to generate.
@@ -101,7 +101,7 @@ def _named_engine(engine: Engine | str | None) -> Engine | Literal["auto"]:
 
 
 def _described(value: object) -> tuple[str, str]:
-    """Return what came instead, and what to do about it."""
+    """Return the kind of a wrong argument, and a hint, for a message."""
     if isinstance(value, type):
         return f"the class {value.__name__}", f"Build it: {value.__name__}(…)."
     if callable(value):

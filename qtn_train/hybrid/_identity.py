@@ -27,7 +27,7 @@ FOREIGN = (ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeErr
 
 
 def fingerprint(config: Mapping[str, Any]) -> Tensor:
-    """Return a hash of all that gives a model's trained numbers their meaning.
+    """Return a hash of a model's fixed parts, which give the trained numbers their meaning.
 
     Args:
         config: The model's description.
@@ -44,7 +44,7 @@ def fingerprint(config: Mapping[str, Any]) -> Tensor:
 def check_same(
     own: Mapping[str, Any], other: Mapping[str, Any], n_weights: int, where: str
 ) -> None:
-    """Check that trained numbers belong to this very model.
+    """Check that trained numbers belong to this model and to no other.
 
     Args:
         own: The model's description.
@@ -123,7 +123,7 @@ def _is_near(value: object, own: float, tolerance: float) -> bool:
 
 
 def _essence(config: Any) -> Any:
-    """A generator's description without what does not change its weights' meaning."""
+    """Return a generator's description without options that do not change the weights' meaning."""
     if not isinstance(config, dict):
         return config
     return {k: v for k, v in config.items() if k not in _FREE}

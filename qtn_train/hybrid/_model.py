@@ -133,7 +133,7 @@ class QuantumTrain(nn.Module):
         self._held: dict[str, Tensor] | None = None
 
     def _fix(self) -> None:
-        """Make the fixed random things, and turn generated parameters into plain buffers."""
+        """Draw the shuffle, signs and starts; turn generated parameters into plain buffers."""
         order, signs, starts = drawn = self._drawn()
         dealt = (order, signs) if self.layout.shuffle else ()
         drawn_starts = [
@@ -181,7 +181,7 @@ class QuantumTrain(nn.Module):
         return tensor.taken(getattr(module, leaf).detach())
 
     def _begin(self, order: _Array, signs: _Array, starts: list[_Array]) -> None:
-        """Tell the generator the start, and note what it gives before training."""
+        """Tell the generator the start, and store the weights that it gives before training."""
         start = np.concatenate(
             [
                 0 * a if t.carried else a / t.scale
@@ -292,7 +292,7 @@ class QuantumTrain(nn.Module):
         return self._kept[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle takes along: no weights that are made again anyway."""
+        """Return the state for a copy or a pickle, without cached weights."""
         return {**self.__dict__, "_kept": None, "_held": None}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantumTrain:
@@ -396,7 +396,7 @@ class QuantumTrain(nn.Module):
         return {**ranks, "other": ranks.get("other", 0) + self._n_direct}
 
     def summary(self) -> str:
-        """Return a few lines that say what is generated from what, and how many numbers that is."""
+        """Return lines of text: which weights come from which trained numbers, and how many."""
         parts = ", ".join(f"{n:,} {role}" for role, n in self.n_trainable_by_part.items() if n)
         return "\n".join(
             (
@@ -419,7 +419,7 @@ class QuantumTrain(nn.Module):
         return html.summary(self.summary())
 
     def config(self) -> dict[str, Any]:
-        """Return all that, with the target, builds an equal model, as JSON data."""
+        """Return the description that builds an equal model around the target, as JSON data."""
         return {
             "seed": self.seed,
             "generated": list(self.generated),
@@ -431,7 +431,7 @@ class QuantumTrain(nn.Module):
         }
 
     def get_extra_state(self) -> Tensor:
-        """Return the hash by which a state dict is known again: of all that is fixed."""
+        """Return the hash of all fixed parts, which a state dict carries."""
         return fingerprint(self.config())
 
     def set_extra_state(self, state: object) -> None:

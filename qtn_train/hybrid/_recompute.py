@@ -42,7 +42,7 @@ class Buffers(dict[str, Tensor | None]):
         self.path, self.passes = path, passes
 
     def __getitem__(self, name: str) -> Tensor | None:
-        """Return a buffer as a layer that reads it now must find it."""
+        """Return a buffer; in a backward pass, with the value of the forward pass repeated."""
         recalled = self.passes.recall(self.path + name)
         return super().__getitem__(name) if recalled is None else recalled
 
@@ -61,12 +61,12 @@ class Passes:
         self._has_grad = False
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle nothing: no graph goes along."""
+        """Copy and pickle as a new, empty object: no graph goes along."""
         return (Passes, ())
 
     @contextmanager
     def forward(self) -> Iterator[None]:
-        """Say that the target holds the weights of a forward pass, inside a ``with`` block."""
+        """Mark a ``with`` block as a forward pass, during which the target holds the weights."""
         outer = self._has_grad
         self._depth += 1
         self._has_grad = torch.is_grad_enabled()
@@ -136,7 +136,7 @@ class _Pass:
         return token is not None and token.done
 
     def proxy(self, name: str) -> Tensor | None:
-        """Return the weight's values as a leaf: what is computed again gives no gradient to it."""
+        """Return a weight's values as a leaf tensor that refuses a gradient."""
         weight = self.weights.get(name)
         if weight is not None and name not in self.proxies:
             proxy = weight.detach().requires_grad_(weight.requires_grad)
@@ -151,7 +151,7 @@ class _Pass:
 
 
 def _token(numbers: Tensor) -> weakref.ref[_Token] | None:
-    """Tie a token to the graph that leads to a pass's weights; None where there is none."""
+    """Return a token that lives as long as the graph of a pass's weights; None without a graph."""
     if not numbers.requires_grad or inside_transform():
         return None
     token = _Token()
@@ -164,7 +164,7 @@ def _token(numbers: Tensor) -> weakref.ref[_Token] | None:
 
 
 def _refuse_reentrant() -> None:
-    """Raise where a reentrant checkpoint calls: it runs a layer without a graph, then again."""
+    """Refuse a reentrant checkpoint: it runs a layer without a graph, then again with one."""
     frame = inspect.currentframe()
     while frame is not None:
         if frame.f_code is CheckpointFunction.forward.__code__:

@@ -38,7 +38,7 @@ _NORMALIZATIONS = (
 
 @dataclass(frozen=True)
 class GeneratedTensor:
-    """One generated tensor: all names that share it, and how its weights are made.
+    """One generated tensor: all names that share the tensor, its start and its scale.
 
     Attributes:
         names: Its names in the target.
@@ -61,7 +61,7 @@ class GeneratedTensor:
 
     @property
     def count(self) -> int:
-        """Generated numbers."""
+        """Number of generated numbers."""
         return math.prod(self.shape) - len(self.fixed_rows) * math.prod(self.shape[1:])
 
     def start_values(self, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -85,7 +85,7 @@ class GeneratedTensor:
         return torch.cat(list(between))
 
     def taken(self, tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return what :meth:`laid_out` would lay out as this tensor."""
+        """Return the generated numbers of this tensor's shape: the inverse of :meth:`laid_out`."""
         kept = [row for row in range(len(tensor)) if row not in self.fixed_rows]
         rows = tensor[kept] if self.fixed_rows else tensor
         values: np.ndarray[Any, np.dtype[np.float32]] = rows.float().cpu().reshape(-1).numpy()
@@ -132,7 +132,7 @@ def describe(
 def with_constants(
     target: nn.Module, names: Sequence[str], stored: Mapping[str, Tensor]
 ) -> nn.Module:
-    """Return a copy of a network that holds one value where it did when a model was made of it.
+    """Return a copy of a network whose constant tensors hold the values recorded for a model.
 
     Args:
         target: The network, trained since then or not.
@@ -180,7 +180,7 @@ def has_sparse_gradient(module: nn.Module) -> bool:
 
 
 def _check_kind(target: nn.Module) -> None:
-    """Refuse a network that torch itself does not call with other weights."""
+    """Refuse a network that torch cannot call with other weights."""
     if isinstance(target, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
         hint = "Give its `.module`, and wrap the model made of that."
         raise TypeError(must_be("target", "a module of one process", type(target).__name__, hint))

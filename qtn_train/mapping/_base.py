@@ -84,7 +84,7 @@ class MappingModel(nn.Module, ABC):
         return MAPPINGS.find(config)(**options)
 
     def _check_range(self, start: int, count: int) -> None:
-        """Raise where the values start … start+count−1 are not some of the mapping's."""
+        """Raise where the mapping lacks one of the values start … start+count−1."""
         if not 0 <= start < start + count <= self.n_values:
             expected = f"0 <= start < stop <= n_values = {self.n_values}"
             raise ValueError(must_be("start, stop", expected, (start, start + count)))

@@ -111,7 +111,7 @@ class MLPMapping(MappingModel):
         return x - x.mean(0) if self.published else x
 
     def _bits_part(self, weight: Tensor, start: int, count: int) -> Tensor:
-        """``weight @ bits(k)`` for a contiguous range, from two tables."""
+        """Return ``weight @ bits(k)`` for a contiguous range of k, from two tables."""
         n_low = (count - 1).bit_length() // 2
         n_high = self.n_bits - n_low
         first, last = start >> n_low, (start + count - 1) >> n_low
@@ -135,7 +135,7 @@ class MLPMapping(MappingModel):
 
 
 def _linear(n_in: int, n_out: int, spread: float, seed: int, number: int) -> nn.Linear:
-    """A linear layer whose weights and biases are uniform in ±spread/√n_in."""
+    """Return a linear layer whose weights and biases are uniform in ±spread/√n_in."""
     # Not nn.Linear itself: its own initial values would advance torch's global generator.
     layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
     values = uniform(seed, f"mapping/{number}", n_out * (n_in + 1)) * spread / math.sqrt(n_in)

@@ -108,7 +108,7 @@ class TensorTrainMapping(MappingModel):
         )
 
     def _left(self, start: int, stop: int, n_free: int, n_low: int) -> Tensor:
-        """The vectors of the high parts start >> n_low … (stop − 1) >> n_low, one a row."""
+        """Return the vectors of the high parts start >> n_low … (stop − 1) >> n_low, one a row."""
         n_pinned = self.n_bits - n_free
         free = list(self.cores)[n_pinned : self.n_bits - n_low]
         # A range of up to 2^n_free values touches one or two values of the pinned bits.
@@ -131,7 +131,7 @@ class TensorTrainMapping(MappingModel):
         return rows.reshape(2 ** len(free), -1)
 
     def _right(self, n_low: int) -> Tensor:
-        """The last ``n_low`` cores: ``(left, 2^n_low, 2, weights_per_outcome)``."""
+        """Return the last ``n_low`` cores joined: ``(left, 2^n_low, 2, weights_per_outcome)``."""
         cores = list(self.cores)[self.n_bits - n_low :]
         # Bonds are 1 … n_low−1; the open legs are numbered in the order of the result.
         legs = [[i, -i - 2, i + 1] for i in range(n_low)]

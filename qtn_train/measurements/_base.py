@@ -1,4 +1,4 @@
-"""What every measurement is: numbers read of a state, and the circuits that a device runs for them.
+"""The base of measurements: numbers read of a state, and the circuits that a device runs for them.
 
     exact state ──────────────────────────────► values(state, start, stop): of the order of 1
     circuit ──► programs(circuit), one for each
@@ -34,7 +34,7 @@ _ROTATIONS = {"X": ("h",), "Y": ("si", "h"), "Z": ()}
 
 @runtime_checkable
 class Readable(Protocol):
-    """What measurements read of a state; every :class:`~qtn_train.engines.State` offers it."""
+    """The numbers that measurements read of a :class:`~qtn_train.engines.State`."""
 
     @property
     def n_qubits(self) -> int:
@@ -53,11 +53,11 @@ class Readable(Protocol):
         """Return the expectation of each sum of Pauli strings."""
 
     def standard_errors(self, start: int, stop: int) -> Tensor:
-        """Return the standard errors of what was counted; zeros where nothing is."""
+        """Return the standard errors of counted numbers start … stop−1; zeros on exact states."""
 
 
 class Measurement(ABC):
-    """What is read of a state: numbers 0 … n_values−1, each of the order of 1.
+    """A measurement: the numbers 0 … n_values−1 that are read of a state, each of the order of 1.
 
     An implementer defines ``kind``, :meth:`n_values`, :meth:`values`, :meth:`standard_error`,
     :meth:`bases` and :meth:`config`, and, for counting engines, :meth:`estimates`, :meth:`errors`
@@ -109,7 +109,7 @@ class Measurement(ABC):
     def estimates(
         self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
     ) -> Float[Tensor, " values"]:
-        """Return what counts say of the raw numbers start … stop−1, without bias.
+        """Return unbiased estimates of the raw numbers start … stop−1 from counts.
 
         Args:
             counts: What each program gave, after :meth:`mitigated`.
@@ -153,7 +153,7 @@ class Measurement(ABC):
         """
 
     def mitigated(self, counts: Sequence[Counts], readout: Readout) -> list[Counts]:
-        """Return counts with the readout's errors undone, where that can be done on counts.
+        """Return counts with the readout's errors undone, where counts allow a correction.
 
         Args:
             counts: What each program gave.
@@ -203,10 +203,10 @@ class Measurement(ABC):
         return MEASUREMENTS.find(config)(**options)
 
     def check_live(self, circuit: Circuit) -> None:  # noqa: B027 - most values depend on angles
-        """Raise where values of a circuit are the same at all angles; by default none are."""
+        """Raise where some values of a circuit are constant in all angles; by default none are."""
 
     def check(self, n_qubits: int) -> None:  # noqa: B027 - not every measurement has a limit
-        """Raise where a state of ``n_qubits`` qubits cannot be read so; by default it can."""
+        """Raise where a state of ``n_qubits`` qubits lacks these values; by default none does."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Measurement) and self.config() == other.config()

@@ -197,7 +197,7 @@ class PauliCorrelators(Measurement):
         readout: Readout | None,
         power: int,
     ) -> Tensor:
-        """The means of products of signs, or of their squares."""
+        """Return the means of products of signs, or of the products' squares."""
         size, parts = math.comb(counts[0].n_qubits, self.order), []
         for number in range(start // size, (stop - 1) // size + 1):
             seen = counts[number]

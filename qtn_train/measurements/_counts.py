@@ -1,4 +1,4 @@
-"""What goes to whatever executes circuits, and what comes back: programs and counts."""
+"""Programs, which go to whatever executes circuits, and counts, which come back."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class Counts:
         return float(self.frequencies[inside] @ values[offsets])
 
     def _between(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Which bit strings lie in a range of outcomes, and how far behind its start each does."""
+        """Return which bit strings lie in a range of outcomes, and the distances from ``start``."""
         if self.n_qubits < _INT64_BITS:
             inside = (self.outcomes >= start) & (self.outcomes < stop)
             return inside, self.outcomes[inside] - start
@@ -203,7 +203,7 @@ def bits_of(outcomes: Int[Tensor, " rows"], n_qubits: int) -> UInt8[Tensor, "row
 
 
 def _numbers(rows: Tensor) -> Tensor:
-    """The numbers that rows of at most 63 bits are, the first bit most significant."""
+    """Return the outcome numbers of rows of at most 63 bits, the first bit most significant."""
     numbers = torch.zeros(len(rows), dtype=torch.int64)
     for bit in rows.unbind(1):
         numbers = 2 * numbers + bit
@@ -211,7 +211,7 @@ def _numbers(rows: Tensor) -> Tensor:
 
 
 def _row_of(number: int, n_bits: int) -> Tensor:
-    """The bits of one number of any size."""
+    """Return the bits of one number of any size."""
     return torch.tensor([(number >> i) & 1 for i in range(n_bits - 1, -1, -1)], dtype=torch.uint8)
 
 

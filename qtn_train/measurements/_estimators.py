@@ -1,4 +1,4 @@
-"""Gradients from executed circuits: which ones to execute, and what to make of them.
+"""Gradients from executed circuits: which circuits to execute, and the gradient from their means.
 
 Each estimator is one table, a :class:`Plan`:
 
@@ -199,7 +199,7 @@ def subset_size(n_places: int, n_shifts: int | None) -> int:
 
 
 class CircuitCount(NamedTuple):
-    """How many circuits one evaluation with its gradient executes.
+    """The number of circuits that one evaluation and its gradient execute.
 
     Attributes:
         forward: In the forward pass.

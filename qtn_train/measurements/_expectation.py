@@ -123,7 +123,7 @@ class Expectation(Measurement):
         return self.terms[start:stop]
 
     def _sizes(self, n_qubits: int, start: int, stop: int) -> Tensor:
-        """√Σc² of each sum: the deviation of a sum of independent values of the order of 1."""
+        """Return √Σc² of each sum: the deviation of a sum of independent values about 1."""
         sums = [parse_terms(each, n_qubits) for each in self.terms[start:stop]]
         sizes = [math.hypot(*(coefficient for coefficient, _ in each)) for each in sums]
         return torch.tensor([size or 1.0 for size in sizes], dtype=torch.float64)
@@ -205,7 +205,7 @@ class Expectation(Measurement):
         return tuple(letters(group.basis, n_qubits, "Z") for group in self._groups(n_qubits))
 
     def _groups(self, n_qubits: int) -> list[_Group]:
-        """The strings that one circuit measures, with their coefficients in each sum."""
+        """Return for each circuit the strings it measures, with their coefficients in each sum."""
         if n_qubits not in self._grouped:
             sums = [coefficients(parse_terms(each, n_qubits)) for each in self.terms]
             strings = commuting_groups(string for each in sums for string in each)

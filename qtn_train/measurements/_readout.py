@@ -115,7 +115,7 @@ class Readout:
         return _on_every_qubit(torch.linalg.inv(self.matrices), read)
 
     def pull_back(self, values: Float[Tensor, " outcomes"]) -> Float[Tensor, " outcomes"]:
-        """Return w with ``w · read = values · invert(read)`` for every ``read``.
+        """Return w with ``w · read = values · invert(read)`` for every distribution ``read``.
 
         Args:
             values: All 2**n_qubits numbers, float64.
