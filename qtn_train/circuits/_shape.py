@@ -9,7 +9,7 @@ q2 ────X───
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -28,6 +28,28 @@ def bond_bounds(n_qubits: int, gates: Iterable[Gate]) -> list[int]:
     Returns:
         ``n_qubits − 1`` integers.
     """
+    bounds = [1] * (n_qubits - 1)
+    for bond, bound in bond_growth(n_qubits, gates):
+        bounds[bond] = bound
+    return bounds
+
+
+def bond_growth(n_qubits: int, gates: Iterable[Gate]) -> Iterator[tuple[int, int]]:
+    """Yield each bond that a gate crosses, with its bound after the gate.
+
+    Args:
+        n_qubits: The circuit's number of qubits.
+        gates: Its gates.
+
+    Yields:
+        The bond's number and its bound, gate by gate; from 1 on, each at most what the qubits on
+        its smaller side allow.
+
+    Example:
+        >>> from qtn_train.circuits import Circuit
+        >>> list(bond_growth(4, Circuit.builder(4).cx(0, 2).swap(1, 2).build().gates))
+        [(0, 2), (1, 2), (1, 4)]
+    """
     largest = [2 ** min(bond + 1, n_qubits - bond - 1) for bond in range(n_qubits - 1)]
     bounds = [1] * (n_qubits - 1)
     for gate in gates:
@@ -39,7 +61,21 @@ def bond_bounds(n_qubits: int, gates: Iterable[Gate]) -> list[int]:
         for rank, low, high in zip(ranks, places, places[1:], strict=False):
             for bond in range(low, high):
                 bounds[bond] = min(largest[bond], bounds[bond] * rank)
-    return bounds
+                yield bond, bounds[bond]
+
+
+def two_qubit_cost(gates: Iterable[Gate]) -> int:
+    """Return how many two-qubit gates a device executes for lowered gates: three for a swap.
+
+    Args:
+        gates: Portable gates, or a device's native ones.
+
+    Example:
+        >>> from qtn_train.circuits import Circuit
+        >>> two_qubit_cost(Circuit.builder(2).h(0).cx(0, 1).swap(0, 1).build().gates)
+        4
+    """
+    return sum(3 if gate.name == "swap" else 1 for gate in gates if len(gate.qubits) == 2)
 
 
 @lru_cache(maxsize=1024)

@@ -33,7 +33,7 @@ from ._device import (
     show_spending,
     telling,
 )
-from ._folder import RunFolder
+from ._folder import RunFolder, command_line
 from ._help import Command
 from ._options import given_options, run_options
 
@@ -107,7 +107,7 @@ def estimate(
     for line in told.lines():
         print(line)
     for one in fitting:
-        print(f"fits               {one.options}")
+        print(f"fits               {command_line([], one.options)}")
 
 
 def _priced(directory: Path | None, given: dict[str, Any]) -> RunOptions:

@@ -8,6 +8,7 @@ import torch
 
 from .._types import ComplexDtype
 from ..circuits import Circuit
+from ..circuits._shape import bond_growth
 from ..errors import UnsupportedByEngine, must_be
 from ._base import Engine
 from ._slots import in_slots
@@ -73,17 +74,12 @@ def mps_estimate(circuit: Circuit, n_outcomes: int, dtype: ComplexDtype = "compl
     n = circuit.n_qubits
     bonds = [1.0] * max(1, n - 1)
     flops = memory = 0.0
-    for gate in circuit.gates:
-        if len(gate.qubits) == 1:
-            continue
-        low, high = min(gate.qubits), max(gate.qubits)
-        for bond in range(low, high):
-            cap = 2.0 ** min(bond + 1, n - bond - 1)
-            bonds[bond] = min(cap, bonds[bond] * (4.0 if gate.name == "swap" else 2.0))
-            left = bonds[bond - 1] if bond else 1.0
-            right = bonds[bond + 1] if bond + 1 < n - 1 else 1.0
-            flops += 8 * left * bonds[bond] * right
-            memory += 2 * (left + right) * bonds[bond] * size
+    for bond, bound in bond_growth(n, circuit.gates):
+        bonds[bond] = float(bound)
+        left = bonds[bond - 1] if bond else 1.0
+        right = bonds[bond + 1] if bond + 1 < n - 1 else 1.0
+        flops += 8 * left * bonds[bond] * right
+        memory += 2 * (left + right) * bonds[bond] * size
     middle = bonds[len(bonds) // 2]
     flops += 4 * n_outcomes * middle
     memory += 4 * min(n_outcomes, 2**20) * size

@@ -39,8 +39,6 @@ def make_angles(settings: Row, circuit: Circuit, seed: int) -> Tensor:
 def bond_count(circuit: Circuit) -> int:
     """Return the largest bond that an uncut matrix product state can need.
 
-    Each gate across a bond doubles it (a swap: times four), up to 2**min(i, N − i).
-
     Args:
         circuit: The circuit.
 
@@ -52,14 +50,7 @@ def bond_count(circuit: Circuit) -> int:
         >>> bond_count(ansatz.u3_cu3_chain(40, 5)), bond_count(ansatz.u3_cu3_chain(4, 5))
         (32, 4)
     """
-    n = circuit.n_qubits
-    doublings = [0] * (n + 1)
-    for gate in circuit.gates:
-        if len(gate.qubits) == 2:
-            for bond in range(min(gate.qubits) + 1, max(gate.qubits) + 1):
-                doublings[bond] += 2 if gate.name == "swap" else 1
-    largest = max((min(d, i, n - i) for i, d in enumerate(doublings)), default=0)
-    return int(2**largest)
+    return max(circuit.bond_bounds(), default=1)
 
 
 def exact_engine(circuit: Circuit, max_bond: int, kind: str = "auto") -> Engine:

@@ -65,6 +65,12 @@ def test_a_long_gate_counts_for_every_bond_that_it_crosses() -> None:
     assert many.bytes > 20 * few.bytes
 
 
+def test_the_estimate_grows_bonds_by_the_rank_of_each_gate() -> None:
+    swapped = _auto.mps_estimate(Circuit.builder(6).swap(2, 3).build(), 1)
+    assert _auto.mps_estimate(Circuit.builder(6).iswap(2, 3).build(), 1) == swapped
+    assert _auto.mps_estimate(Circuit.builder(6).cz(2, 3).build(), 1).bytes < swapped.bytes
+
+
 def test_the_model_decides_once_and_tells() -> None:
     model = QuantumTrain(torch.nn.Linear(4, 3), seed=0)
     assert isinstance(model.generator, CircuitGenerator)

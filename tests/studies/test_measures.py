@@ -42,7 +42,8 @@ def test_bond_count_bounds_the_bonds_that_grow(name: str) -> None:
         assert isinstance(state, MPSState)
         assert max(state.bond_dims, default=1) <= bond_count(circuit)
     chain = ansatz.u3_cu3_chain(30, 4)
-    state = MPSEngine().prepare(chain, torch.zeros(chain.n_angles))
+    angles = torch.zeros(chain.n_angles, requires_grad=True)  # without, zeros are dropped
+    state = MPSEngine().prepare(chain, angles)
     assert isinstance(state, MPSState)
     assert max(state.bond_dims) == bond_count(chain) == 16
 

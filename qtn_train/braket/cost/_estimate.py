@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from ...circuits import ANSATZE, Circuit
+from ...circuits._shape import two_qubit_cost
 from ...errors import positive_int
 from ...measurements._estimators import GradientMethod, n_circuits
 from ..device._native import lower_native
@@ -259,9 +260,8 @@ def gate_counts(circuit: Circuit, target: Target) -> tuple[int, int]:
         gates = lower_native(circuit, target.native).gates
     else:
         gates = circuit.portable().circuit.gates
-    two = sum(3 if gate.name == "swap" else 1 for gate in gates if len(gate.qubits) == 2)
     one = sum(len(gate.qubits) == 1 and gate.name not in _ABOUT_Z for gate in gates)
-    return two, one
+    return two_qubit_cost(gates), one
 
 
 _ABOUT_Z = frozenset({"rz", "z", "s", "si", "t", "ti"})
@@ -299,7 +299,7 @@ class Suggestion:
     """An ansatz and a size that fit a device.
 
     Attributes:
-        ansatz: Its name on the command line.
+        ansatz: Its name in ``ANSATZE``.
         n_qubits: Number of qubits.
         n_layers: Number of layers.
         weights_per_outcome: So many weights must the mapping make of each outcome.
@@ -315,12 +315,12 @@ class Suggestion:
     fidelity: float | None
 
     @property
-    def options(self) -> str:
-        """The same as options of the command line."""
-        text = f"--ansatz {self.ansatz} --qubits {self.n_qubits} --layers {self.n_layers}"
+    def options(self) -> dict[str, Any]:
+        """The options of a run that takes it, by name; without those that are as by default."""
+        chosen = {"ansatz": self.ansatz, "n_qubits": self.n_qubits, "n_layers": self.n_layers}
         if self.weights_per_outcome == 1:
-            return text
-        return f"{text} --weights-per-outcome {self.weights_per_outcome}"
+            return chosen
+        return chosen | {"weights_per_outcome": self.weights_per_outcome}
 
     def __str__(self) -> str:
         text = f"{self.ansatz} with {self.n_qubits} qubits and {self.n_layers} layers"

@@ -17,10 +17,10 @@ from typing import Any
 from ...errors import DataError, MissingExtra, QtnTrainError, must_be, needs_extra
 from ._target import (
     Fidelities,
-    Kind,
     ProgramSetLimits,
     Target,
     check,
+    kind_of,
     plain_name,
     read_target,
 )
@@ -205,7 +205,7 @@ def _ask_for(arn: str, session: Any) -> Any:
 
 
 def _remote(device: Any, anyway: bool) -> Target:
-    kind: Kind = "simulator" if "quantum-simulator" in device.arn else "qpu"
+    kind = kind_of(device.arn)
     provider, name = device.provider_name or "", device.name
     named = name if kind == "simulator" or name.startswith(provider) else f"{provider} {name}"
     if device.status != "ONLINE" and not anyway:

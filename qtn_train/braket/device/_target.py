@@ -102,6 +102,19 @@ class Target:
         return self.kind in ("simulator", "qpu")
 
 
+def kind_of(arn: str) -> Kind:
+    """Return whether a device of Amazon Braket is a simulator or a QPU.
+
+    Args:
+        arn: Its ARN.
+
+    Example:
+        >>> kind_of("arn:aws:braket:::device/quantum-simulator/amazon/sv1")
+        'simulator'
+    """
+    return "simulator" if ":device/quantum-simulator/" in arn else "qpu"
+
+
 def plain_name(name: str) -> str:
     """Return a device's name without what its spellings differ in: "Forte 1" is "Forte-1".
 

@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import JournalError, TasksPending, must_be
 from ..cost._money import current_prices
 from ..device._devices import asking, open_session
-from ..device._target import Target
+from ..device._target import Target, kind_of
 from ._journal import Journal, in_use
 from ._records import Task
 from ._tasks import TaskService, place_in_queue, say_on_terminal
@@ -160,5 +160,5 @@ def _target(settings: Mapping[str, Any], session: Any) -> Target:
         device=SimpleNamespace(aws_session=session),
         name=device.rpartition("/")[2],
         arn=arn,
-        kind="simulator" if "quantum-simulator" in device else "qpu",
+        kind=kind_of(arn),
     )

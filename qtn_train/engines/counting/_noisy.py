@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..._random import raw_bits
 from ...circuits import Circuit
+from ...circuits._shape import two_qubit_cost
 from ...errors import must_be
 from ...measurements._counts import Counts, Program
 from ...measurements._estimators import GradientMethod
@@ -27,9 +28,6 @@ from ._base import CountingEngine
 
 # All probabilities are held at once, and each outcome is drawn: 2**24 take some seconds.
 _MAX_QUBITS = 24
-
-#: CX gates that a device executes for a two-qubit gate of ``Circuit.portable()``.
-_CX = {"cx": 1, "cz": 1, "swap": 3}
 
 
 @lru_cache(maxsize=64)
@@ -46,7 +44,7 @@ def n_two_qubit_gates(circuit: Circuit) -> int:
         >>> n_two_qubit_gates(Circuit.builder(2).cu3(0, 1).cx(0, 1).build())
         3
     """
-    return sum(_CX.get(gate.name, 0) for gate in circuit.portable().circuit.gates)
+    return two_qubit_cost(circuit.portable().circuit.gates)
 
 
 @register_engine
