@@ -40,7 +40,8 @@ from typing import Any, final
 import numpy as np
 
 from ...errors import JournalError, TasksPending, must_be
-from ._copies import copy_of, make_private, mend, open_to_read, whole, write_copy
+from ._copies import copy_of, mend, open_to_read, whole, write_copy
+from ._opening import connect, foreign, guard
 from ._records import PAYER, Evaluation, Spending, Task, TaskState, check_budget
 from ._rows import BRIEF, COLUMNS, SCHEMA, read_tasks, stored_as
 
@@ -87,9 +88,9 @@ class Journal:
             raise JournalError(must_be("journal", "an existing file", self.path))
         try:
             if alone:
-                self._guard = _guard(self.path)
+                self._guard = guard(self.path)
                 mend(self.path, self.copy, begin=copy is not None)
-            self._db = _connect(self.path)
+            self._db = connect(self.path)
             with self._transaction():
                 self._begin(settings)
                 if alone and settings is not None:
@@ -483,64 +484,11 @@ def _to_read(path: Path) -> Iterator[sqlite3.Connection]:
         with closing(open_to_read(place)) as db:
             yield db
     except sqlite3.Error as error:
-        raise JournalError(_foreign(path)) from error
-
-
-def in_use(path: Path) -> bool:
-    """Return whether a run that may create tasks has the journal open.
-
-    Args:
-        path: The journal.
-    """
-    try:
-        _guard(path).close()
-    except JournalError:
-        return True
-    return False
+        raise JournalError(foreign(path)) from error
 
 
 def _key(task: Task) -> tuple[int, int, int]:
     return task.position, task.part, task.attempt
-
-
-def _foreign(path: Path) -> str:
-    return must_be("journal", "a journal of qtn_train", f"{path}, a damaged or foreign file")
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    try:
-        make_private(path)
-        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-    except (sqlite3.DatabaseError, OSError) as error:
-        if isinstance(error, sqlite3.OperationalError | OSError):
-            text = must_be("journal", "a file that can be written", f"{path} ({error})")
-            raise JournalError(text) from error
-        raise JournalError(_foreign(path)) from error
-    return db
-
-
-def _guard(path: Path) -> sqlite3.Connection:
-    """Hold the file beside the journal that says that somebody writes it.
-
-    SQLite's own lock on a file beside: it ends with the process, however that ends, it works on
-    every system, and the journal itself stays readable for others.
-    """
-    beside = path.with_name(path.name + ".lock")
-    try:
-        make_private(beside)
-        guard = sqlite3.connect(beside, isolation_level=None, check_same_thread=False, timeout=0)
-        guard.execute("BEGIN EXCLUSIVE")
-    except (sqlite3.Error, OSError) as error:
-        if "locked" in str(error):
-            actual = f"{path}, which another process is using"
-            hint = "Wait for it, or end it."
-        else:
-            actual, hint = f"{path} ({error})", ""
-        expected = "a journal that this process can write alone"
-        raise JournalError(must_be("journal", expected, actual, hint)) from error
-    return guard
 
 
 def _read_meta(db: sqlite3.Connection, path: Path) -> tuple[str, dict[str, Any]]:
@@ -548,7 +496,7 @@ def _read_meta(db: sqlite3.Connection, path: Path) -> tuple[str, dict[str, Any]]
         meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
         number, run_id, settings = meta["format"], meta["run_id"], json.loads(meta["settings"])
     except (sqlite3.Error, LookupError, ValueError) as error:
-        raise JournalError(_foreign(path)) from error
+        raise JournalError(foreign(path)) from error
     if number != _FORMAT:
         hint = "Update qtn_train to use it."
         raise JournalError(must_be("journal", f"of format {_FORMAT}", number, hint))

@@ -14,7 +14,8 @@ from ...errors import JournalError, TasksPending, must_be
 from ..cost._money import current_prices
 from ..device._devices import asking, open_session
 from ..device._target import Target, kind_of
-from ._journal import Journal, in_use
+from ._journal import Journal
+from ._opening import in_use
 from ._records import Task
 from ._tasks import TaskService, place_in_queue, say_on_terminal
 
