@@ -1,4 +1,4 @@
-"""The contract of engines, mappings and generators, for classes of one's own: call it in a test.
+"""The contract of engines, mappings and generators, to be called in tests of one's own classes.
 
     def test_my_engine():
         check_engine(lambda dtype: MyEngine(dtype=dtype))
@@ -189,7 +189,7 @@ def _as_json(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _circuits() -> Iterator[Circuit]:
-    """Gates on one qubit, on neighbors, across the register; shared angles; no gates."""
+    """Yield circuits: gates on one qubit, neighbors, the register; shared angles; no gates."""
     builder = Circuit.builder(4)
     for qubit in range(4):
         builder.u3(qubit)
@@ -205,7 +205,7 @@ def _angles(circuit: Circuit) -> NDArray[np.float64]:
 
 
 def _truth(circuit: Circuit, angles: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """All amplitudes, gate after gate on a NumPy array."""
+    """Return all amplitudes, computed gate after gate on a NumPy array."""
     n_qubits = circuit.n_qubits
     psi = np.zeros((2,) * n_qubits, dtype=np.complex128)
     psi[(0,) * n_qubits] = 1
@@ -260,7 +260,7 @@ def _check_values(engine: Engine, circuit: Circuit) -> None:
 
 
 def _check_others(state: State, psi: NDArray[np.complex128], limit: float) -> None:
-    """Amplitudes and expectations are right, or refused."""
+    """Check that amplitudes and expectations are right, or refused."""
     try:
         error = float(np.abs(state.amplitudes().detach().numpy() - psi).max())
         _hold(error < limit, "amplitudes are right", error)

@@ -1,4 +1,4 @@
-"""Checks of tensors that shall be inputs, class numbers or numbers to learn."""
+"""Checks of inputs, of class numbers and of real numbers to learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data of one's own: arrays, tables and folders of images, brought into one form."""
+"""A user's own data: arrays, tables and folders of images, brought into one form."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def inputs(name: str, x: Any) -> Tensor:
 def labels(
     name: str, y: Any, known: Sequence[Any] | None = None
 ) -> tuple[Tensor, tuple[Any, ...] | None]:
-    """Return what is learned: class numbers and the labels that they stand for, or real numbers.
+    """Return the targets: class numbers and the labels that they stand for, or real numbers.
 
     Args:
         name: What they are, for messages.

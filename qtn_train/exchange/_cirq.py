@@ -107,7 +107,7 @@ class _Walk:
         return of_matrix(matrix, own, str(gate))
 
     def phase_of(self, gate: Any) -> list[Operation]:
-        """Return a phase of the whole state."""
+        """Return a global phase, as an operation."""
         from cmath import phase as argument
 
         if self.cirq.is_parameterized(gate):
@@ -115,7 +115,7 @@ class _Walk:
         return [phase(Linear(argument(complex(gate.coefficient))))]
 
     def controlled(self, operation: Any, local: dict[Any, int], depth: int) -> list[Operation]:
-        """Return a controlled operation."""
+        """Return the operations of a gate with controls."""
         cirq = self.cirq
         if isinstance(operation, cirq.ControlledOperation):
             inner, controls, values = (
@@ -134,7 +134,7 @@ class _Walk:
         return [one for option in options for one in where(parts, places, option)]
 
     def kinds(self) -> list[tuple[Any, Callable[[Any], list[Operation]]]]:
-        """Return the classes that are known, and what gives their operations."""
+        """Return the gate classes that can be read, each with what gives a gate's operations."""
         cirq = self.cirq
         return [
             (cirq.CXPowGate, lambda g: self.power(g, "x", (0, 1), 1)),
@@ -238,7 +238,7 @@ class _Walk:
         return [*turns, Operation("cp", (0, 1), (phi.times(-1.0),))]
 
     def linear(self, value: Any) -> Linear:
-        """Return a number or an expression of symbols."""
+        """Return a number or an expression of symbols as a linear form of the inputs."""
         names = sorted(self.cirq.parameter_names(value))
         if not names:
             return Linear(float(value))

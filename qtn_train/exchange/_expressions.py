@@ -1,4 +1,4 @@
-"""Values of expressions in a program: numbers, and linear forms of its inputs.
+"""Values of expressions in a program: numbers, and linear forms of the program's inputs.
 
 Version 2 of the language knows real numbers only, so 1/2 is 0.5 and ^ a power; in version 3
 integers divide as integers, so 1/2 is 0, and ** is the power.
@@ -36,7 +36,7 @@ _MAX_BITS = 1024
 
 
 class Refused(Exception):
-    """An expression that has no value here; the text says why."""
+    """An expression without a value in this package; the text says why."""
 
 
 def evaluate(node: Any, names: Mapping[str, Any], version: int) -> Value:

@@ -60,12 +60,12 @@ class GateBook:
         self._kept: dict[tuple[Any, ...], tuple[Operation, ...]] = {}
 
     def define(self, node: ast.QuantumGateDefinition) -> None:
-        """Add a definition; it counts for all calls after it."""
+        """Add a definition, which all later calls use."""
         self._defined.setdefault(node.name.name, []).append(Definition(node, self._n_defined))
         self._n_defined += 1
 
     def knows(self, name: str) -> bool:
-        """Return whether a gate of this name can be called."""
+        """Return whether a program can call a gate of this name."""
         return name in self._defined or name in NAMES or name in IDLE or name in library()
 
     def expand(
@@ -242,7 +242,7 @@ def _n_controls(modifier: ast.QuantumGateModifier, values: Mapping[str, Any], ve
 
 
 def angle_of(node: Any, values: Mapping[str, Any], version: int) -> Linear:
-    """Return an angle; a number in it is a real one from here on."""
+    """Return an expression's value as an angle: a linear form of the inputs, in radians."""
     value: Value = evaluate(node, values, version)
     return value if isinstance(value, Linear) else Linear(float(value))
 

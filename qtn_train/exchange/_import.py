@@ -1,4 +1,4 @@
-"""The way in: which reader a source needs, told by its type's module, without importing it."""
+"""The way in: the reader that a source needs, found by the module of the source's type."""
 
 from __future__ import annotations
 
@@ -84,5 +84,5 @@ def _text(source: Any) -> str:
 
 
 def _is_path(text: str) -> bool:
-    """Whether a string is a path: every program has a semicolon, and no path here has one."""
+    """Return whether a string is a path: every program has a semicolon, and a path has none."""
     return bool(text.strip()) and ";" not in text and "\n" not in text and len(text) < 4096

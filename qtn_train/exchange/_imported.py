@@ -24,7 +24,7 @@ MAX_QUBITS, MAX_GATES = 10_000, 2_000_000
 
 @dataclass(frozen=True, eq=False)
 class ImportedCircuit:
-    """A circuit from elsewhere, its inputs, and what it measures.
+    """A circuit from elsewhere, the program's inputs, and the qubits it measures.
 
     The circuit's angles are first the inputs that gates take as they are, in their order, then one
     for every other expression and every constant.
@@ -111,7 +111,7 @@ class ImportedCircuit:
         )
 
     def measured_probs(self, probs: Any) -> Any:
-        """Return the probabilities of what the program measures.
+        """Return the probabilities of the measured bits.
 
         Args:
             probs: Those of all outcomes of all qubits, shape ``(2**n_qubits,)``, an array or a
@@ -187,12 +187,12 @@ class Assembly:
         self.operations.append(operation)
 
     def measure(self, qubit: int, bit: int) -> None:
-        """Note a measurement."""
+        """Record a measurement of a qubit."""
         self.measured[bit] = qubit
         self.ended.add(qubit)
 
     def reset(self, qubit: int) -> None:
-        """Note a reset, which does nothing to a qubit in |0⟩.
+        """Record a reset, which does nothing to a qubit in |0⟩.
 
         Raises:
             ValueError: The qubit was used before.
@@ -202,7 +202,7 @@ class Assembly:
             raise ValueError(must_be("source", "without a reset of a used qubit", qubit, hint))
 
     def finish(self) -> ImportedCircuit:
-        """Return the program.
+        """Return the finished program.
 
         Raises:
             ValueError: It has no qubits, or too many.
@@ -228,7 +228,7 @@ class Assembly:
         return ImportedCircuit(circuit, tuple(self.inputs), matrix, constants, measured)
 
     def _numbered(self) -> tuple[list[Linear], list[Gate]]:
-        """Number the angles: inputs taken as they are, or not at all, then all others."""
+        """Return the angles as linear forms, plain inputs first, and gates that number them."""
         used = [angle for one in self.operations for angle in one.angles if angle.terms]
         plain = {Linear(0.0, ((number, 1.0),)) for number in self.inputs.values()}
         alone = {angle.terms[0][0] for angle in set(used) & plain}
@@ -255,5 +255,5 @@ class Assembly:
 
 
 def constants(values: Sequence[float]) -> tuple[Linear, ...]:
-    """Return numbers as angles."""
+    """Return numbers as constant angles, in radians."""
     return tuple(Linear(float(value)) for value in values)

@@ -21,7 +21,7 @@ class Linear(NamedTuple):
     terms: tuple[tuple[int, float], ...] = ()
 
     def plus(self, other: Linear) -> Linear:
-        """Return the sum."""
+        """Return the sum of two linear forms."""
         if not other.terms:
             return Linear(self.constant + other.constant, self.terms)
         total = dict(self.terms)
@@ -31,7 +31,7 @@ class Linear(NamedTuple):
         return Linear(self.constant + other.constant, tuple(kept))
 
     def times(self, factor: float) -> Linear:
-        """Return a multiple."""
+        """Return a multiple of the linear form."""
         if not self.terms:
             return Linear(self.constant * factor)
         terms = tuple((number, value * factor) for number, value in self.terms if value * factor)
@@ -39,12 +39,12 @@ class Linear(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Whether no part of it is NaN or infinite."""
+        """Whether neither the constant nor a coefficient is NaN or infinite."""
         return all(map(math.isfinite, (self.constant, *(value for _, value in self.terms))))
 
 
 def variable(number: int) -> Linear:
-    """Return an input itself."""
+    """Return an input as a linear form."""
     return Linear(0.0, ((number, 1.0),))
 
 

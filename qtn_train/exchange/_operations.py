@@ -38,7 +38,7 @@ class Operation(NamedTuple):
 
 
 def phase(angle: Linear) -> Operation:
-    """Return a phase of the whole state."""
+    """Return a global phase, as an operation."""
     return Operation("gphase", (), (angle,))
 
 
@@ -173,7 +173,7 @@ def _controlled(one: Operation, controls: tuple[int, ...]) -> Iterator[Operation
 def _many(
     base: str, one: Operation, controls: tuple[int, ...], targets: tuple[int, ...]
 ) -> Iterator[Operation]:
-    """A gate with controls for which the table has no name."""
+    """Yield a gate with more controls than the table has a name for."""
     if base == "x":
         yield from controlled_x(controls, targets[0])
     elif base in ("p", "u1") or base in _PHASES:
@@ -209,7 +209,7 @@ def _many(
 def _conjugated(
     base: str, one: Operation, targets: tuple[int, ...]
 ) -> tuple[list[Operation], list[Operation]]:
-    """Return V and W with gate = V†·W·V, so that a control on W is enough."""
+    """Return V and W with gate = V†·W·V; a controlled gate then needs a control on W alone."""
     first = targets[:1]
     if base == "y":
         return [Operation("si", first)], [Operation("x", first)]
@@ -228,7 +228,7 @@ def _conjugated(
 
 
 def controlled_x(controls: tuple[int, ...], target: int) -> Iterator[Operation]:
-    """Return X on a target where all controls are 1, in gates of the table."""
+    """Yield X on a target where all controls are 1, in gates of the table."""
     if len(controls) <= 2:
         yield Operation(("x", "cx", "ccx")[len(controls)], (*controls, target))
         return
@@ -238,7 +238,7 @@ def controlled_x(controls: tuple[int, ...], target: int) -> Iterator[Operation]:
 
 
 def _phase_of_ones(qubits: tuple[int, ...], angle: Linear) -> Iterator[Operation]:
-    """A phase where all qubits are 1."""
+    """Yield a phase where all qubits are 1, in gates of the table."""
     if len(qubits) <= 2:
         yield Operation(("p", "cp")[len(qubits) - 1], qubits, (angle,))
         return

@@ -115,7 +115,7 @@ def _shaped(flat: Sequence[float], like: Sequence[Any]) -> list[Any]:
 def _traced(
     names: list[str], build: Callable[[Sequence[float]], Any], order: Any
 ) -> ImportedCircuit:
-    """Build the tape at a few points, and read the linear form of each angle off them."""
+    """Build the tape at a few inputs, and return the linear form of each angle."""
     kept: dict[tuple[float, ...], list[Operation]] = {}
     point = tuple(0.4142135 + 0.1 * number for number in range(len(names)))
     tape = build(point)

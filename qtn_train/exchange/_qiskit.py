@@ -117,7 +117,7 @@ class _Walk:
         return by_name(gate.name, angles, gate.num_qubits)
 
     def modified(self, gate: Any, depth: int) -> list[Operation]:
-        """Return the operations of a gate with modifiers that are not yet carried out."""
+        """Return the operations of a gate with modifiers, such as a power or controls."""
         found = self.gate(gate.base_op, depth + 1)
         width = gate.base_op.num_qubits
         for modifier in gate.modifiers:
@@ -134,7 +134,7 @@ class _Walk:
         return found
 
     def linear(self, value: Any) -> Linear:
-        """Return an angle."""
+        """Return a parameter expression as a linear form of the inputs."""
         if not hasattr(value, "parameters"):
             return Linear(float(value))
         parameters = list(value.parameters)

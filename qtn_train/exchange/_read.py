@@ -204,7 +204,7 @@ class _Reader:
                 self.execute(node)
 
     def execute(self, node: Any) -> None:
-        """Execute one statement's tree."""
+        """Execute one parsed statement."""
         self.n_steps += 1
         if self.n_steps > _MAX_STEPS:
             raise Refused(f"more than {_MAX_STEPS} statements, loops included")

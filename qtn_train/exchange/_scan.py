@@ -84,7 +84,7 @@ def _without_comments(text: str) -> str:
 
 
 def _end(text: str, start: int, line: int) -> int:
-    """Return where the statement that starts here ends."""
+    """Return the position at which a statement ends."""
     open_: list[str] = []
     is_block: list[bool] = []
     for token in _TOKEN.finditer(text, start):

@@ -1,4 +1,4 @@
-"""What the readers of objects share: names, and gates of many forms as operations."""
+"""The readers' common ground: gates by name, by matrix, or with controls, as operations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def of_matrix(matrix: Any, qubits: Sequence[int], name: str) -> list[Operation]:
 def where(
     operations: Sequence[Operation], controls: Sequence[int], values: Sequence[int]
 ) -> list[Operation]:
-    """Return operations that act where the controls have the values."""
+    """Return operations that act where each control has its value, 0 or 1."""
     turned = [
         Operation("x", (qubit,)) for qubit, value in zip(controls, values, strict=True) if not value
     ]
@@ -52,6 +52,6 @@ def where(
 
 
 def refused(feature: str, hint: str = "") -> ValueError:
-    """Return the error for what cannot be part of a circuit here."""
+    """Return the error for a feature that a circuit of this package cannot have."""
     expected = "a unitary circuit that ends with measurements"
     return ValueError(must_be("source", expected, feature, hint))

@@ -63,7 +63,7 @@ _HISTORY = {
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
-    """Let a function draw with :data:`STYLE`, and put the caller's settings back."""
+    """Let a function draw with :data:`STYLE`, and restore the caller's settings."""
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -396,7 +396,7 @@ def canvas(width: float, height: float) -> Figure:
 
 @cache
 def _figure_class() -> type[Figure]:
-    """A figure that shows itself in a notebook whether or not pyplot was imported there."""
+    """Return the class of figures that a notebook shows without pyplot."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -426,7 +426,7 @@ def count_from_one(axes: Any) -> None:
 
 
 def _thinned(count: int) -> NDArray[np.int64]:
-    """Positions to draw of a long sorted line: close together at its ends, where it bends."""
+    """Return positions to draw of a long sorted line: close together at its curved ends."""
     if count <= _MOST_POINTS:
         return np.arange(count)
     half = np.geomspace(1, count / 2, _MOST_POINTS // 2).astype(np.int64) - 1
@@ -434,7 +434,7 @@ def _thinned(count: int) -> NDArray[np.int64]:
 
 
 def _deviation(rows: NDArray[Any]) -> NDArray[Any]:
-    """Standard deviation over the seeds; 0 where there is only one."""
+    """Return the standard deviation over the seeds; 0 for a single seed."""
     return np.asarray(rows.std(axis=0, ddof=1 if len(rows) > 1 else 0))
 
 
@@ -454,7 +454,7 @@ def _entry(row: Mapping[str, Any], key: str) -> Any:
 
 
 def _flat(name: str, values: Any) -> NDArray[np.float64]:
-    """All numbers of an array, a tensor, or tensors by name, in one row."""
+    """Return all numbers of an array, a tensor, or tensors by name, in one row."""
     pieces = values.values() if isinstance(values, Mapping) else [values]
     plain = [piece.detach().cpu() if hasattr(piece, "detach") else piece for piece in pieces]
     flat = [np.asarray(piece, dtype=np.float64).reshape(-1) for piece in plain]

@@ -1,4 +1,4 @@
-"""What a recipe takes for each data set where nothing else is said."""
+"""The default options of each recipe, for each data set."""
 
 from __future__ import annotations
 

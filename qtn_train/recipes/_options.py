@@ -69,7 +69,7 @@ def _option(kind: type, default: Any = None, **limits: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of one training run. What is None is chosen by the data set and the recipe.
+    """Options of one training run. The data set and the recipe choose those that are None.
 
     Attributes:
         dataset: Name of the data set.
@@ -163,7 +163,7 @@ class RunOptions:
         self._check_size()
 
     def _check_engine(self) -> None:
-        """Refuse options of an engine, or of counting, where there is no such thing."""
+        """Refuse options of an engine, or of counting, that the chosen engine lacks."""
         for name in ("max_bond", "cutoff"):
             if getattr(self, name) is not None and self.engine_name != "mps":
                 raise ValueError(_needs(name, "engine", "mps", self.engine_name))
@@ -271,7 +271,7 @@ class RunOptions:
         return self.but(**(anew | options), engine=engine)
 
     def complete(self) -> RunOptions:
-        """Return the same run with everything chosen that this one leaves open."""
+        """Return the same run with a value for every option that is None."""
         ansatz, n_qubits, n_layers = self._sizes()
         config = self.fit_config()
         chosen: dict[str, Any] = {
@@ -317,7 +317,7 @@ class RunOptions:
         return ANSATZE[ansatz](n_qubits, n_layers)
 
     def measurement(self) -> Measurement:
-        """Return what is read of the state."""
+        """Return the measurement."""
         if self.measurement_name != "probabilities":
             order = int(self.measurement_name.removeprefix("pauli-"))
             # The one ansatz of real gates: odd strings of Y vanish there.
@@ -352,7 +352,7 @@ class RunOptions:
         return engine if self.shots is None else SampledEngine(engine, **self.counting())
 
     def counting(self) -> dict[str, Any]:
-        """Return the arguments that every engine takes which counts shots."""
+        """Return the arguments of every engine that counts shots."""
         return {
             "shots": self.shots,
             "gradient": self.gradient or "parameter-shift",
@@ -363,7 +363,7 @@ class RunOptions:
         }
 
     def on_device(self) -> dict[str, Any]:
-        """Return the arguments that only the engine of a device takes."""
+        """Return the arguments that only a device's engine takes."""
         return {"native": self.native, "placement": self.placement}
 
     def fit_config(self) -> FitConfig:
@@ -428,7 +428,7 @@ class RunOptions:
         return fit(model, data, config=self.fit_config(), **more)
 
     def check_truncation(self, model: QuantumTrain) -> None:
-        """Refuse a run whose first state is no longer that of its circuit.
+        """Refuse a run whose first state a truncated engine has changed too much.
 
         Args:
             model: Of :meth:`model`.
@@ -455,7 +455,7 @@ class RunOptions:
 
 
 def _key(name: str) -> str:
-    """Name of a field in JSON, in study files and on the command line."""
+    """Return a field's name in JSON, in study files and on the command line."""
     return name.removesuffix("_name")
 
 

@@ -1,4 +1,4 @@
-"""What the value of an option may be, and the messages for what it may not."""
+"""The values that an option may have, and the messages for all others."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def check_keys(where: str, keys: Iterable[str], known: Iterable[str]) -> None:
 
 
 def _short(value: object) -> str:
-    """A value for a message; Python refuses to print integers of more than 4,300 digits."""
+    """Return a value as text; Python refuses to print integers of more than 4,300 digits."""
     if isinstance(value, int) and abs(value) >= 10**15:
         return "a larger number" if value > 0 else "a negative number"
     return repr(value)

@@ -1,4 +1,4 @@
-"""How a variance falls with the number of qubits: exponentially, as a power, or not at all."""
+"""The decay of a variance with the number of qubits: exponential, a power law, or none."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def fit_decay(
 
 
 def fitted(fit: dict[str, Any], n_qubits: float) -> float:
-    """Return the variance that a fit of :func:`fit_decay` says, by the better of its two laws."""
+    """Return the variance by the better one of the two laws of a fit of :func:`fit_decay`."""
     if fit["decay"] == "polynomial":
         law = fit["polynomial"]
         return float(law["factor"] * n_qubits ** -law["power"])
@@ -77,7 +77,7 @@ def fitted(fit: dict[str, Any], n_qubits: float) -> float:
 def _line(
     x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> tuple[float, float, float, float]:
-    """Slope, its standard error (not below what the residuals say), χ², and value at 0."""
+    """Return slope, its standard error (not below that of the residuals), χ², value at 0."""
     design = np.stack([x, np.ones_like(x)], axis=1) * weights[:, None]
     solution, *_ = np.linalg.lstsq(design, y * weights, rcond=None)
     residuals = y * weights - design @ solution

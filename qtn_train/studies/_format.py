@@ -51,7 +51,7 @@ Point = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """One measurement: a point of a study and the number of the repeat.
+    """One measurement to make: a point of a study, and the number of the repeat.
 
     Attributes:
         measure: Name of the measure.
@@ -67,7 +67,7 @@ class Task:
 
     @cached_property
     def id(self) -> str:
-        """Hash of all that the task is: 20 hexadecimal digits."""
+        """A hash of measure, settings, repeat and seed: 20 hexadecimal digits."""
         text = json.dumps([self.measure, self.settings, self.repeat, self.seed], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
@@ -105,7 +105,7 @@ class Study:
 
     @cached_property
     def hash(self) -> str:
-        """Hash of what is measured: the same for files that differ in comments or layout."""
+        """A hash of the measurements: the same for files that differ in comments or layout."""
         digest = hashlib.sha256(f"{self.measure.name} {self.repeats} {self.seed}".encode())
         for point in self.points:
             digest.update(json.dumps(point, sort_keys=True).encode())
@@ -232,7 +232,7 @@ def _too_many(way: str, count: int) -> None:
 
 
 def _complete(point: Point, measure: Measure) -> Point:
-    """A point's settings in the order of the measure, with the defaults of the others."""
+    """Return a point's settings in the measure's order; settings not given have their defaults."""
     for name, setting in measure.settings.items():
         if name not in point and setting.default is REQUIRED:
             hint = f"{measure.name} needs it."
@@ -280,7 +280,7 @@ def _sample(table: dict[str, Any], measure: Measure, seed: int) -> Iterator[Poin
 
 
 def _draw(name: str, given: Any, setting: Setting, draws: Any) -> list[Any]:
-    """Values for numbers uniform in [−1, 1)."""
+    """Return a setting's values for random numbers uniform in [−1, 1)."""
     shares = (draws + 1) / 2
     if not isinstance(given, dict):
         choices = given if isinstance(given, list) else [given]

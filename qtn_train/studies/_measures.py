@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def _check_size(point: Row) -> None:
-    """Refuse circuits that take minutes to write down."""
+    """Refuse circuits with so many gates that building them takes minutes."""
     if point.get("n_qubits") is not None:
         check_size(point["n_layers"], point["n_qubits"])
 
@@ -45,7 +45,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Measure:
-    """Something that a study measures at each point.
+    """A measure: the numbers that a study takes at each point, their settings, and their pictures.
 
     Attributes:
         name: As in a study file.

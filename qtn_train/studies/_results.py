@@ -28,7 +28,7 @@ STUDY, RESULTS, _UNFINISHED, _LOCK = "study.toml", "results", "unfinished", ".lo
 
 
 def need_extra() -> None:
-    """Refuse to go on without the packages of the extra.
+    """Raise where the packages of the extra ``study`` are missing.
 
     Raises:
         ImportError: One of them is missing.
@@ -63,7 +63,7 @@ class Store:
         return sum(self.done.values())
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write rows as one more part, which is there completely or not at all.
+        """Write rows as one more part, a file that is whole or absent.
 
         Args:
             rows: Rows of tasks that are not there yet; at least one.
@@ -76,7 +76,7 @@ class Store:
         self.done |= {row["task"]: row["status"] == "failed" for row in rows}
 
     def forget_failed(self) -> None:
-        """Take the rows of failed tasks out, so that these run again.
+        """Delete the rows of failed tasks, so that the tasks run again.
 
         Raises:
             RunError: The disk is full, or not writable.
@@ -106,7 +106,7 @@ class Store:
 
 @contextmanager
 def open_store(out: Path, study: Study, *, resume: bool) -> Iterator[Store]:
-    """Open a study's folder, or make it; nobody else may write there meanwhile.
+    """Open or create a study's folder, locked against other writers.
 
     Args:
         out: The folder.
@@ -140,7 +140,7 @@ def open_store(out: Path, study: Study, *, resume: bool) -> Iterator[Store]:
 
 
 def _undo(out: Path, made: list[Path]) -> None:
-    """Leave no trace of a study of which nothing was written."""
+    """Remove the files and folders of a study without any row."""
     for name in (STUDY, _LOCK):
         (out / name).unlink(missing_ok=True)
     for folder in (out / RESULTS, out / _UNFINISHED, *made):
@@ -174,7 +174,7 @@ def _begin(out: Path, study: Study, resume: bool) -> bool:
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder's lock: it goes with the process, however that ends."""
+    """Hold the folder's lock, which ends with the process, however the process ends."""
     import fcntl
 
     with open(out / _LOCK, "w") as file:
@@ -187,7 +187,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _now() -> str:
-    """What sets the parts of one run apart from those of another."""
+    """Return the time in nanoseconds, 20 digits, which tells the parts of two runs apart."""
     return f"{time.time_ns():020d}"
 
 
@@ -198,7 +198,7 @@ def _not_writable(out: Path, error: OSError) -> RunError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name in a folder outlive a loss of power."""
+    """Flush a folder to the disk, so that a new file's name outlives a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Running a study on Dask: on workers started here, or on a scheduler that is there already.
+"""Running a study on Dask: on workers started here, or on a scheduler that already runs.
 
 tasks ──► at most a window of them on the scheduler ──► rows ──► a part now and then
 """
@@ -50,7 +50,7 @@ def run_study(
     memory_limit: str | None = None,
     progress_bar: bool = True,
 ) -> dict[str, int]:
-    """Run what is missing of a study, and write its rows into a folder.
+    """Run a study's missing tasks, and write their rows into a folder.
 
     Args:
         study: The study.
@@ -102,7 +102,7 @@ def run_study(
 
 
 def progress(store: Store) -> dict[str, int]:
-    """Return how many tasks there are, are done, failed, and are missing."""
+    """Return the numbers of tasks in all, done, failed and missing."""
     total, written, failed = len(store.study), len(store.done), store.n_failed
     missing = total - written
     return {"total": total, "done": written - failed, "failed": failed, "missing": missing}
@@ -116,7 +116,7 @@ def _say(text: str) -> None:
 def _connected(
     scheduler: str | None, workers: int | None, memory_limit: str | None
 ) -> Iterator[Any]:
-    """A client of the scheduler given, or of workers started here that end with it."""
+    """Yield a client of the scheduler given, or of workers that end with the block."""
     import dask
     from distributed import Client
 
@@ -162,7 +162,7 @@ def _client_of(scheduler: str, loop: Any) -> Any:
 
 @contextmanager
 def _process_unchanged() -> Iterator[None]:
-    """Put back this process's environment and import path: Dask changes both for its workers."""
+    """Restore this process's environment and import path, both of which Dask changes."""
     environment, path = dict(os.environ), list(sys.path)
     try:
         yield
@@ -175,7 +175,7 @@ def _process_unchanged() -> Iterator[None]:
 
 @contextmanager
 def _event_loop() -> Iterator[Any]:
-    """Dask's event loop in a thread of ours: its own gives up where a machine stalls for 10 s."""
+    """Yield an event loop in a thread: Dask's own fails where a machine stalls for 10 s."""
     from tornado.ioloop import IOLoop
 
     started: Future[tuple[Any, asyncio.Event]] = Future()
@@ -196,7 +196,7 @@ def _event_loop() -> Iterator[Any]:
 
 
 def _check_workers(client: Any) -> None:
-    """Refuse workers on which every task would fail, or not be the same one."""
+    """Refuse workers with another version of this package, or with none."""
     own = metadata.version("qtn_train")
     for address, found in client.get_versions(packages=["qtn_train"])["workers"].items():
         version = found["packages"].get("qtn_train")
@@ -207,7 +207,7 @@ def _check_workers(client: Any) -> None:
 
 
 def _close(cluster: Any) -> None:
-    """End the workers; where that hangs, as it may while one of them restarts, kill them."""
+    """End the workers; kill them where ending hangs, as it may while a worker restarts."""
     pids = [pid for worker in cluster.workers.values() if (pid := getattr(worker, "pid", None))]
     try:
         cluster.close(timeout=_SECONDS_TO_CLOSE)
@@ -218,7 +218,7 @@ def _close(cluster: Any) -> None:
 
 
 def _address(scheduler: str) -> str:
-    """An address as it is; from a scheduler file, what it says."""
+    """Return an address as given, or the address in a scheduler file."""
     path = Path(scheduler)
     if not path.is_file():
         return scheduler
@@ -275,7 +275,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No log of Dask's on standard error: what matters stands in the rows or in an error."""
+    """Silence Dask's log inside a ``with`` block: rows and errors tell what went wrong."""
     logger = logging.getLogger("distributed")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -337,7 +337,7 @@ class _Run:
                 self._write(bar)
 
     def _submit(self) -> bool:
-        """Fill the window; return whether anything is running."""
+        """Submit tasks up to the window's size; return whether any task is running."""
         if not self.alone:
             while len(self.running) < _WINDOW and (task := next(self.missing, None)):
                 self._start(task, task.id)
@@ -354,7 +354,7 @@ class _Run:
         self.finished.add(future)
 
     def _collect(self, lost_is_an_error: bool = True) -> None:
-        """Make rows of what has finished."""
+        """Write the rows of finished tasks."""
         for future, result in self.finished.next_batch(block=False):
             if future not in self.running:
                 continue

@@ -1,4 +1,4 @@
-"""What a study's folder says: progress, failures, a line for each point, fits, and a figure."""
+"""The summary of a study's folder: progress, failures, a line for each point, fits, a figure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORDS = {"n_qubits": "qubits", "n_layers": "layers", "max_bond": "max_bond χ"}
 
 
 def summarize(out: str | Path) -> Summary:
-    """Return what the results in a folder come to.
+    """Return the summary of the results in a folder.
 
     Args:
         out: The folder of a study, finished or not.
@@ -82,7 +82,7 @@ def _varying(study: Study) -> list[str]:
 
 
 def _by_point(done: DataFrame, study: Study) -> Iterator[DataFrame]:
-    """The rows of each point, in the order of the study file."""
+    """Return the rows of each point, in the order of the study file."""
     names = list(study.measure.settings)
     groups = {
         _key(rows.iloc[0], names): rows for _, rows in done.groupby(names, dropna=False, sort=False)
@@ -93,7 +93,7 @@ def _by_point(done: DataFrame, study: Study) -> Iterator[DataFrame]:
 
 
 def _key(point: Any, names: list[str]) -> tuple[Any, ...]:
-    """Settings as a key: missing ones are None in a study, and NaN in a data frame."""
+    """Return settings as a key: missing settings are None, also those NaN in a data frame."""
     values = [point[name] for name in names]
     return tuple(None if value is None or value != value else value for value in values)
 
@@ -118,7 +118,7 @@ def _point(measure: Measure, rows: DataFrame, varying: list[str]) -> dict[str, A
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy as Python's own; a column with gaps made floats of its integers."""
+    """Return a NumPy number as a Python number; whole floats of a column with gaps are integers."""
     value = value.item() if hasattr(value, "item") else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
@@ -152,12 +152,12 @@ def _failures(frame: DataFrame, measure: Measure) -> list[dict[str, Any]]:
 
 
 def word(name: str) -> str:
-    """Return how a setting is written on an axis."""
+    """Return a setting's label on an axis."""
     return _WORDS.get(name, name)
 
 
 def axis(summary: Summary, measure: Measure) -> tuple[str, bool]:
-    """The setting on the horizontal axis, and whether that is logarithmic."""
+    """Return the setting on the horizontal axis, and whether the axis is logarithmic."""
     varying: dict[str, list[Any]] = {}
     for point in summary["points"]:
         for name, value in point["settings"].items():
@@ -171,7 +171,7 @@ def axis(summary: Summary, measure: Measure) -> tuple[str, bool]:
 
 
 def lines(summary: Summary, x: str) -> dict[str, list[dict[str, Any]]]:
-    """The points by line of the figure: those that differ in the horizontal axis alone."""
+    """Return the points of each line of the figure: they differ in the horizontal setting alone."""
     lines: dict[str, list[dict[str, Any]]] = {}
     for point in summary["points"]:
         others = {k: v for k, v in point["settings"].items() if k != x}
@@ -235,7 +235,7 @@ def _head(panel: Panel) -> str:
 
 
 def center(point: dict[str, Any], panel: Panel) -> tuple[float, float] | None:
-    """Return what a panel draws of a point: the value and its spread, or None."""
+    """Return a point's value and spread as a panel draws them, or None."""
     stats = point["values"].get(panel.value)
     if stats is None:
         return None

@@ -61,13 +61,13 @@ def run_task(task: Task) -> dict[str, Any]:
 
 
 def identity(task: Task) -> dict[str, Any]:
-    """Return the columns that say which task a row is of."""
+    """Return the columns that identify a row's task."""
     own = {"task": task.id, "measure": task.measure, "repeat": task.repeat, "seed": task.seed}
     return own | task.settings
 
 
 def failure(error: str) -> dict[str, Any]:
-    """Return the columns that say why there is no value."""
+    """Return the columns of a failed task: the error in place of values."""
     return {"status": "failed", "error": " ".join(error.split())[:_LONGEST_ERROR]}
 
 

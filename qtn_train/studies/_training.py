@@ -80,7 +80,7 @@ def check_shots(point: Row) -> None:
 def _trained(
     dataset: str, ansatz: str | None, n_layers: int | None, epochs: int | None, seed: int
 ) -> tuple[Dataset, QuantumTrain, float]:
-    """A network trained exactly, which serves all numbers of shots."""
+    """Return a network trained exactly, stored for all numbers of shots."""
     run = RunOptions(dataset, ansatz, n_layers, epochs=epochs, seed=seed)
     data, model = load(dataset), run.model()
     run.fit(model, data, progress_bar=False)

@@ -1,4 +1,4 @@
-"""What else happens after an epoch: stopping early, keeping the best model, writing it down.
+"""Actions after an epoch: stopping early, keeping the best model, writing the history.
 
     begin(model, history) ──► epoch(model, entry) after each ──► end(model, history)
 
@@ -29,7 +29,7 @@ Entry = dict[str, float]
 
 
 class Callback:
-    """Something to do besides training; every method does nothing unless a subclass says more.
+    """A hook at the start, after each epoch and at the end; every method does nothing by default.
 
     All methods are called in every process of a group, with the same entries; what writes files
     asks :attr:`is_first`.
@@ -43,21 +43,21 @@ class Callback:
     """
 
     def begin(self, model: nn.Module, history: History) -> bool | None:
-        """Take note of the start, or of the epochs that a resumed run has behind it.
+        """Handle the start of training; of a resumed run, with the epochs made before.
 
         Returns:
             Whether training should not go on.
         """
 
     def epoch(self, model: nn.Module, entry: Entry) -> bool | None:
-        """Take note of a finished epoch, whose checkpoint is written.
+        """Handle a finished epoch, whose checkpoint is written.
 
         Returns:
             Whether training should stop.
         """
 
     def end(self, model: nn.Module, history: History) -> None:
-        """Take note of the end; also called after an interruption."""
+        """Handle the end of training, or an interruption."""
 
     @property
     def is_first(self) -> bool:
@@ -99,7 +99,7 @@ def callbacks_of(
 
 
 class _Monitor(Callback):
-    """Follows one figure of the epochs, and knows whether the last was the best."""
+    """Follows one figure over the epochs, and whether the last epoch was the best."""
 
     def __init__(self, monitor: str, mode: Literal["min", "max"] | None) -> None:
         if mode not in ("min", "max", None):
@@ -151,12 +151,12 @@ class EarlyStopping(_Monitor):
         self.waited = 0
 
     def begin(self, model: nn.Module, history: History) -> bool | None:
-        """Count again what a resumed run has behind it."""
+        """Repeat the count over the epochs that a resumed run made before."""
         self.best, self.waited = math.inf, 0
         return any([self.epoch(model, entry) for entry in history.epochs])
 
     def epoch(self, model: nn.Module, entry: Entry) -> bool | None:
-        """Return whether it has waited long enough."""
+        """Return whether the figure has not improved for ``patience`` epochs."""
         self.waited = 0 if self._is_best(entry, self.min_delta) else self.waited + 1
         return self.waited >= self.patience
 
@@ -190,7 +190,7 @@ class BestCheckpoint(_Monitor):
         self.path = Path(path)
 
     def begin(self, model: nn.Module, history: History) -> bool | None:
-        """Look up the best of the epochs that a resumed run has behind it."""
+        """Find the best of the epochs that a resumed run made before."""
         self.best = math.inf
         for entry in history.epochs:
             self._is_best(entry)
@@ -215,7 +215,7 @@ class _Log(Callback, ABC):
         self._entries: list[Entry] = []
 
     def begin(self, model: nn.Module, history: History) -> bool | None:
-        """Take over the epochs that a resumed run has behind it."""
+        """Take over the epochs that a resumed run made before."""
         self._entries = list(history.epochs)
         return None
 

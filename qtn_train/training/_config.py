@@ -1,4 +1,4 @@
-"""What a training run is made of."""
+"""Options of a training run, and the history of what happened."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _FIRST_WORD = 0.5
 @final
 @dataclass(frozen=True)
 class Processes:
-    """The processes that train together, seen from one of them; by default it is alone.
+    """The processes that train together, seen from one of them; by default this process alone.
 
     Attributes:
         rank: Number of this process, from 0.
@@ -50,7 +50,7 @@ class Processes:
 
     @classmethod
     def current(cls) -> Processes:
-        """Return those of torch's default process group, or this one alone."""
+        """Return the processes of torch's default group, or this process alone."""
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
         return cls(dist.get_rank(), dist.get_world_size())
@@ -180,7 +180,7 @@ def joined() -> Iterator[Processes]:
 
 
 def take_device(processes: Processes, device: str) -> None:
-    """Let ``cuda`` mean another GPU in each process of a machine.
+    """Assign each process of a machine a GPU of its own as ``cuda``.
 
     Args:
         processes: All of them.

@@ -134,7 +134,7 @@ def fit(
 
 
 def _run(loop: _Loop, callbacks: Sequence[Callback], bar: tqdm[Any]) -> None:
-    """Make the epochs that are left."""
+    """Train for the epochs that are left."""
     at = loop.at
     # Lists, not generators: every callback is called, whatever the one before it says.
     if any([callback.begin(loop.model, at.history) for callback in callbacks]):
@@ -153,7 +153,7 @@ def _run(loop: _Loop, callbacks: Sequence[Callback], bar: tqdm[Any]) -> None:
 def _checked(
     model: nn.Module, config: FitConfig | Mapping[str, Any], epochs: int | None
 ) -> FitConfig:
-    """Return the options, after a look at the kinds of what is given."""
+    """Return the options, after checking the types of the arguments."""
     if not isinstance(model, nn.Module):
         actual, hint = type(model).__name__, ""
         if isinstance(model, type):
@@ -230,7 +230,7 @@ class _Loop:
         return None
 
     def begin(self, resume: bool) -> None:
-        """Write the first checkpoint, or go to where the last one stands."""
+        """Write the first checkpoint, or restore the last one."""
         self.processes.copy_from_first([*self.model.parameters(), *self.model.buffers()])
         kept = self.processes.from_first(lambda: self._open(resume))
         if kept is not None:
@@ -239,7 +239,7 @@ class _Loop:
             )
 
     def _open(self, resume: bool) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return the folder's checkpoint; or write the first one."""
+        """Return the folder's checkpoint, or write the first one and return None."""
         if self.folder is None:
             return None
         try:
@@ -353,7 +353,7 @@ class _Loop:
         self.save()
 
     def _evaluate(self, x: Tensor, y: Tensor) -> dict[str, float]:
-        """Evaluate; the step that follows looks at the same parameters, so at the same counts."""
+        """Evaluate the model; the position is restored, so the next step sees the same counts."""
         position = 0 if self.generator is None else self.generator.position
         alone = self.processes.size == 1 or bool(self.metrics)  # metrics need all outputs
         own, share = (slice(None), 1.0) if alone else self.processes.share(len(y))
@@ -368,7 +368,7 @@ class _Loop:
         return {"loss": loss, **({"accuracy": correct / y.numel()} if "accuracy" in found else {})}
 
     def asked_to_stop(self) -> bool:
-        """Return whether any process was told to stop: then all do so after the same step."""
+        """Return whether any process was told to stop; then all stop after the same step."""
         return bool(self.processes.total([float(self.stop)], self.y.device)[0])
 
     def sharing(self) -> AbstractContextManager[None]:
@@ -379,7 +379,7 @@ class _Loop:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let Ctrl-C and SIGTERM end the running step first, so that no update is cut in half."""
+        """Let a step finish before Ctrl-C or SIGTERM ends training: no update is cut in half."""
         if self.folder is None or threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""What training makes small, and what it counts: losses by name or as a function, and metrics."""
+"""Objectives of training: losses by name or as a function, and metrics."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ class Objective:
         return functional.mse_loss(out.reshape(y.shape), numbers, reduction=reduction)
 
     def count(self, y: Tensor) -> int:
-        """Return over how many numbers the mean of a batch goes: labels, tokens or values."""
+        """Return the number of labels, tokens or values that a batch's mean loss is taken over."""
         return len(y) if self.function is not None else y.numel()
 
     def hits(self, out: Any, y: Tensor) -> int | None:
-        """Return how many labels are met, or None where nothing is right or wrong."""
+        """Return the number of correct labels, or None where nothing is right or wrong."""
         if self.name == "bce" and self.function is None:
             return int(((out.detach().reshape(y.shape) > 0) == (y > 0.5)).sum())
         is_scores = isinstance(out, Tensor) and out.ndim == y.ndim + 1 and out.shape[1] > 1

@@ -67,7 +67,7 @@ def export_onnx(net: nn.Module, example: Tensor, path: str | Path) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what torch says of itself: missing torchvision, functions it is to drop."""
+    """Suppress torch's own warnings: missing torchvision, deprecated functions."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Where a run stands, and whether what a checkpoint says of it can be true."""
+"""The progress of a run, and whether a checkpoint's claim about the progress can be true."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MOMENTS = ["exp_avg", "exp_avg_sq", "step"]
 
 @dataclass
 class Progress:
-    """Where a run stands.
+    """The progress of a run: finished epochs, and where the running one stands.
 
     Attributes:
         epoch: Finished epochs.
@@ -66,7 +66,7 @@ def _shown(value: object) -> str:
 
 
 def progress_of(found: object, epochs: int) -> Progress:
-    """Return where a run stands.
+    """Return the progress that a checkpoint holds.
 
     Args:
         found: What a checkpoint says of that, or anything.
@@ -96,7 +96,7 @@ def progress_of(found: object, epochs: int) -> Progress:
 def moments_of(
     tensors: dict[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> dict[int, dict[str, Tensor]]:
-    """Return an optimizer's moments by the number of their parameter.
+    """Return an optimizer's moments by the parameter's number.
 
     Args:
         tensors: A checkpoint's.

@@ -70,7 +70,7 @@ def splits_of(train: Any, test: Any, seed: int) -> Splits:
 def _pair(
     name: str, data: Any, names: tuple[Any, ...] | None
 ) -> tuple[Tensor, Tensor, tuple[Any, ...] | None]:
-    """Return inputs, what is learned, and the labels that text stood for."""
+    """Return inputs, targets, and the labels that class numbers stand for."""
     raw_x, raw_y = _raw(name, data)
     x = inputs(f"{name} inputs", raw_x)
     y, names = _learned(f"{name} labels", raw_y, names)
@@ -87,7 +87,7 @@ def _pair(
 def _learned(
     name: str, y: Any, names: tuple[Any, ...] | None
 ) -> tuple[Tensor, tuple[Any, ...] | None]:
-    """Return class numbers as they are, text as class numbers, and real numbers."""
+    """Return targets: class numbers and real numbers as they are, text as class numbers."""
     if isinstance(y, Tensor):
         y = y.detach()
         return (y.float() if y.is_floating_point() else y.long()), None
