@@ -80,7 +80,7 @@ def estimate(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Say what a run on a device would cost, and whether it can work. Costs nothing."""
+    """Estimate what a run on a device would cost, and whether the run can work. Costs nothing."""
     from ..braket.cost import estimate as estimated
     from ..braket.cost import suggest
 
@@ -241,7 +241,7 @@ def status(
     journal: JournalPath = None,
     as_json: Json = False,
 ) -> None:
-    """Say where a run's tasks stand: their states, places in the queue, and reasons of failure."""
+    """Print the states of a run's tasks, places in the queue, and reasons of failure."""
     from ..braket.run import look, standing
 
     results = []

@@ -1,4 +1,4 @@
-"""How a command that cannot go on ends: one line for people, and an exit status.
+"""The end of a command that fails: one line for people, and an exit status.
 
 0  it worked
 2  bad input: the message names the option
@@ -39,7 +39,7 @@ DEBUG_HINT = "Run again with --debug for the traceback."
 
 
 def end(error: BaseException, command: Any, words: Iterable[str]) -> NoReturn:
-    """Say why a command cannot go on, and leave the program.
+    """Print why a command cannot go on, and leave the program.
 
     Args:
         error: What was raised.

@@ -1,4 +1,4 @@
-"""How the command line shows its help: options in panels, examples below."""
+"""The command line's help: options in panels, examples below."""
 
 from __future__ import annotations
 

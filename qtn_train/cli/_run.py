@@ -1,4 +1,4 @@
-"""What the command line does with a run: begin or resume it, train, write its folder's files."""
+"""A run of the command line: begun or resumed, trained, and written into a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What torch's transforms (``vmap``, ``jvp``, and nests of them) find in the engines.
+"""The engines under torch's transforms: ``vmap``, ``jvp``, and nests of these.
 
 vmap over x ──► f(x: (batch, …))      one call, a longer batch axis
 jvp of jvp  ──► UnsupportedByEngine   torch itself would forget the outer tangent, without a word
@@ -59,7 +59,7 @@ def with_signature(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def batch_first(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a ``forward`` see the hidden axis of the older ``vmap`` as part of its batch axis."""
+    """Join the hidden axis of torch's older ``vmap`` to a ``forward``'s batch axis."""
 
     @with_signature
     @wraps(forward)

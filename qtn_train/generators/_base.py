@@ -1,4 +1,4 @@
-"""What every generator is: a few trained numbers in, all weights out."""
+"""The base of generators: a few trained numbers in, all weights out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which model a file or a state dict belongs to: trained numbers mean nothing in another one."""
+"""The model that a file or state dict belongs to: trained numbers mean nothing in another model."""
 
 from __future__ import annotations
 

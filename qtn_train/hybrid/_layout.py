@@ -11,7 +11,7 @@ from ..errors import must_be
 
 @dataclass(frozen=True)
 class Layout:
-    """How generated numbers become weights.
+    """A layout: the start, the scale and the order in which generated numbers become weights.
 
     Attributes:
         start: ``"random"``: weights are a change to a fixed random start, drawn as torch draws

@@ -505,7 +505,7 @@ class QuantumTrain(nn.Module):
         return model
 
     def load_trained(self, tensors: dict[str, Tensor], info: dict[str, Any], source: str) -> None:
-        """Take over trained numbers, after checking that they belong to this very model.
+        """Load trained numbers, after checking that the numbers belong to this model.
 
         Args:
             tensors: A state dict.

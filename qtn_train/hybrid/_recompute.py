@@ -179,7 +179,7 @@ def _refuse_gradient(_: Tensor) -> NoReturn:
 
 
 def watch(target: nn.Module, paths: Iterable[str], passes: Passes) -> None:
-    """Let the modules at these paths find their weights again in a backward pass."""
+    """Let modules find their weights again in a backward pass, given the modules' paths."""
     for path in paths:
         module = target.get_submodule(path)
         prefix = f"{path}." if path else ""
@@ -187,7 +187,7 @@ def watch(target: nn.Module, paths: Iterable[str], passes: Passes) -> None:
 
 
 def unwatch(net: nn.Module, paths: Iterable[str]) -> None:
-    """Give the modules at these paths plain buffers."""
+    """Give modules plain buffers again, given the modules' paths."""
     for path in paths:
         module = net.get_submodule(path)
         module._buffers = dict(module._buffers)

@@ -1,4 +1,4 @@
-"""What every mapping is: numbers of values and the values in, weights out.
+"""The base of mappings: values and their numbers in, weights out.
 
     forward(start, values (K,)) ──► (K, weights_per_outcome)
 

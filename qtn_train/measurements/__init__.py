@@ -1,4 +1,4 @@
-"""What is read of a state: measurements, their counts, and estimates of values and gradients."""
+"""Measurements: what is read of a state, counts, and estimates of values and gradients."""
 
 from ._base import Measurement, register_measurement
 from ._correlators import PauliCorrelators

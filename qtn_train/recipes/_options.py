@@ -1,4 +1,4 @@
-"""What a run is: frozen, typed options that are checked once, as JSON and back.
+"""The options of a run: frozen, typed, checked once, as JSON and back.
 
               ┌─ circuit() ──────┐
     options ──┼─ measurement()   ├─ model() ─┐

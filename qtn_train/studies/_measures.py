@@ -1,4 +1,4 @@
-"""What a study can measure. Each measure names its settings, its values, and how to show them.
+"""The measures of studies: each with settings, values and the panels of a figure.
 
 Angles are uniform in [−π, π) and depend on the seed and the circuit alone, not on the engine: the
 points of a sweep over ``max_bond`` see the same circuit with the same angles.
@@ -45,7 +45,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure: the numbers that a study takes at each point, their settings, and their pictures.
+    """A measure: the numbers that a study takes at each point, the settings, and the figure.
 
     Attributes:
         name: As in a study file.

@@ -28,7 +28,7 @@ STUDY, RESULTS, _UNFINISHED, _LOCK = "study.toml", "results", "unfinished", ".lo
 
 
 def need_extra() -> None:
-    """Raise where the packages of the extra ``study`` are missing.
+    """Raise where a package of the extra ``studies`` is missing.
 
     Raises:
         ImportError: One of them is missing.

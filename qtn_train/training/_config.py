@@ -66,7 +66,7 @@ class FitConfig:
 
 @dataclass(repr=False)
 class History:
-    """What happened in a run, one entry an epoch.
+    """The history of a run: loss, accuracy and metrics, one entry an epoch.
 
     Attributes:
         epochs: ``{epoch, train_loss, train_accuracy, test_loss, test_accuracy, seconds}``, where

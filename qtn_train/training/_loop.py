@@ -372,7 +372,7 @@ class _Loop:
         return bool(self.processes.total([float(self.stop)], self.y.device)[0])
 
     def sharing(self) -> AbstractContextManager[None]:
-        """Let each process generate a part of the weights, where they come in several chunks."""
+        """Let each process generate some of the chunks of weights, where there are several."""
         if self.generator is None or self.processes.size == 1:
             return nullcontext()
         return self.generator.shared()

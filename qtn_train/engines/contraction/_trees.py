@@ -43,7 +43,7 @@ _IN_MEMORY = 256
 
 
 class Cost(NamedTuple):
-    """What one contraction costs, forward and backward.
+    """The cost of one contraction, forward and backward: seconds and bytes.
 
     Attributes:
         seconds: Time; only good for a comparison.

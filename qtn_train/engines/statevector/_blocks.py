@@ -52,7 +52,7 @@ class BlockPlan(Plan):
 
     @property
     def walk(self) -> Walk:
-        """The steps of the same evolution."""
+        """The plan's evolution, one matrix after another."""
         return self.steps
 
     def forward(self, matrices: Tensor) -> Tensor:

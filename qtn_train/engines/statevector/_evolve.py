@@ -48,7 +48,7 @@ class Plan(ABC):
     @property
     @abstractmethod
     def walk(self) -> Walk:
-        """The same evolution step by step."""
+        """The plan's evolution, one matrix after another."""
 
     @abstractmethod
     def forward(self, matrices: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which gates are multiplied into one matrix, and the table that builds all these matrices.
+"""Groups of gates that are multiplied into one matrix, and the table that builds all matrices.
 
 A group acts on a few target qubits and may depend on the value of one more, its control: then it is
 a pair of matrices. A controlled gate into a window of k qubits thus costs no more arithmetic than

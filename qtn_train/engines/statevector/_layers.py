@@ -53,7 +53,7 @@ class LayerPlan:
 
     @cached_property
     def walk(self) -> Walk:
-        """The same evolution step by step: a turn of each qubit in each layer."""
+        """The plan's evolution, one matrix after another: a turn of each qubit in each layer."""
         from ._layer_kernels import LOW
 
         lowered = np.argsort(_rotated(self.n_qubits, LOW))

@@ -93,7 +93,7 @@ class TilePlan(Plan):
 
     @cached_property
     def walk(self) -> Walk:
-        """The same evolution step by step."""
+        """The plan's evolution, one matrix after another."""
         return Walk.over(self.places, self.n_qubits)
 
     def forward(self, matrices: Tensor) -> Tensor:
