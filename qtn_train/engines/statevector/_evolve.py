@@ -210,7 +210,7 @@ class _Undo(BatchFirst):
 
 
 def _along(matrices: Tensor, grads: Tensor) -> Tensor:
-    """Return the part of gradients along the unitary matrices: anti-Hermitian, seen from each."""
+    """Return the part of gradients that is tangent to the unitary matrices."""
     return (grads - matrices @ grads.mH @ matrices) / 2
 
 

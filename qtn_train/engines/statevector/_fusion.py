@@ -74,7 +74,7 @@ def _single(circuit: Circuit, index: int) -> Group:
 
 
 def _units(circuit: Circuit, size: int) -> list[Group]:
-    """Join one-qubit gates to neighboring two-qubit gates, preferring those that do not widen."""
+    """Join one-qubit gates to neighboring two-qubit gates, preferably without widening one."""
     units: list[Group] = []
     last: dict[int, int] = {}
     waiting: dict[int, Group] = {}
