@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypedDict, Unpack, final
 
 import torch
 from torch import Tensor
@@ -249,6 +249,24 @@ class _Read(torch.autograd.Function):
         return torch.zeros((), dtype=torch.float64), None, None, None
 
 
+class CountingOptions(TypedDict, total=False):
+    """Options by name that every counting engine takes; :class:`CountingEngine` says what they are.
+
+    Attributes:
+        gradient: None by default.
+        seed: 0 by default.
+        step: 0.1 by default.
+        n_shifts: None by default.
+        mitigate_readout: False by default.
+    """
+
+    gradient: GradientMethod | None
+    seed: int
+    step: float
+    n_shifts: int | None
+    mitigate_readout: bool
+
+
 class CountingEngine(Engine):
     """Base of the engines that estimate probabilities and gradients from counted shots.
 
@@ -437,12 +455,9 @@ class SampledEngine(CountingEngine):
     Args:
         engine: The simulator to draw from.
         shots: Shots of each execution.
-        gradient: As for :class:`CountingEngine`; None by default.
-        seed: Seed of the shots, and of the estimator's random choices.
-        step: As for :class:`CountingEngine`.
-        n_shifts: As for :class:`CountingEngine`.
-        mitigate_readout: As for :class:`CountingEngine`; a simulator reads without error, so this
-            serves to try what mitigation costs.
+        **options: ``gradient``, ``seed``, ``step``, ``n_shifts`` and ``mitigate_readout``, as for
+            :class:`CountingEngine`. A simulator reads without error, so mitigation serves to try
+            what it costs.
 
     Raises:
         TypeError: ``shots``, ``seed`` or ``n_shifts`` is not an integer.
@@ -464,22 +479,9 @@ class SampledEngine(CountingEngine):
         self,
         engine: Engine,
         shots: int,
-        *,
-        gradient: GradientMethod | None = None,
-        seed: int = 0,
-        step: float = 0.1,
-        n_shifts: int | None = None,
-        mitigate_readout: bool = False,
+        **options: Unpack[CountingOptions],
     ) -> None:
-        super().__init__(
-            shots,
-            gradient=gradient,
-            seed=seed,
-            step=step,
-            n_shifts=n_shifts,
-            mitigate_readout=mitigate_readout,
-            dtype=engine.dtype,
-        )
+        super().__init__(shots, **options, dtype=engine.dtype)
         if engine.needs_shots:
             raise ValueError(must_be("engine", "a simulator without shots", repr(engine)))
         self.engine = engine

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Unpack, final
 
 from ..._types import ComplexDtype
 from ...braket.cost import Prices, cost_of, current_prices
@@ -33,10 +33,9 @@ from ...braket.run import (
 from ...circuits import Circuit
 from ...errors import must_be
 from ...measurements._counts import Counts, Program
-from ...measurements._estimators import GradientMethod
 from .._base import register_engine
 from ..statevector._engine import StatevectorEngine
-from ._base import CountingEngine
+from ._base import CountingEngine, CountingOptions
 
 _FIVE_DAYS = 432_000.0
 
@@ -57,12 +56,6 @@ class BraketEngine(CountingEngine):
         device: ``"local:sv"``, ``"local:dm"``, ``"emulator:<properties.json>"``, a device's name
             or ARN, or a Braket ``Device``.
         shots: Shots of each circuit.
-        gradient: As for :class:`CountingEngine`; Braket's own ``AdjointGradient`` is none of them:
-            its local simulators answer it with the expectation value alone.
-        seed: As for :class:`CountingEngine`; a device's own shots have no seed.
-        step: As for :class:`CountingEngine`.
-        n_shifts: As for :class:`CountingEngine`.
-        mitigate_readout: As for :class:`CountingEngine`.
         journal: The run's file; on a local device it is not needed.
         journal_copy: Where a whole copy of it is kept, in place of ``<journal>.copy``; a journal
             that does not exist begins as this copy then.
@@ -81,6 +74,10 @@ class BraketEngine(CountingEngine):
         say: Called with a line while it waits; by default it is shown where standard error is a
             terminal.
         dtype: As for :class:`CountingEngine`.
+        **options: ``gradient``, ``seed``, ``step``, ``n_shifts`` and ``mitigate_readout``, as for
+            :class:`CountingEngine`. A device's own shots have no seed. Braket's own
+            ``AdjointGradient`` is no gradient here: its local simulators answer it with the
+            expectation value alone.
 
     Raises:
         ImportError: The extra ``braket`` is not installed.
@@ -105,11 +102,6 @@ class BraketEngine(CountingEngine):
         device: object,
         shots: int,
         *,
-        gradient: GradientMethod | None = None,
-        seed: int = 0,
-        step: float = 0.1,
-        n_shifts: int | None = None,
-        mitigate_readout: bool = False,
         journal: str | Path | None = None,
         journal_copy: Path | None = None,
         budget_usd: Decimal | float | str | None = None,
@@ -122,16 +114,9 @@ class BraketEngine(CountingEngine):
         prices: Prices | None = None,
         say: Callable[[str], None] = say_on_terminal,
         dtype: ComplexDtype = "complex64",
+        **options: Unpack[CountingOptions],
     ) -> None:
-        super().__init__(
-            shots,
-            gradient=gradient,
-            seed=seed,
-            step=step,
-            n_shifts=n_shifts,
-            mitigate_readout=mitigate_readout,
-            dtype=dtype,
-        )
+        super().__init__(shots, **options, dtype=dtype)
         kept = journal_copy if journal_copy is not None and journal_copy.exists() else journal
         begun = kept is not None and Path(kept).exists()
         self.target = resolve(device, session=session, anyway=begun)
@@ -143,7 +128,7 @@ class BraketEngine(CountingEngine):
         self._draws_here = draws_here(self.target)
         check(self.target, Circuit(1, (), 0), self.shots)
         _check_seconds(poll_seconds, timeout_seconds)
-        _check_readout(self.target, mitigate_readout, native)
+        _check_readout(self.target, self.mitigate_readout, native)
         if self.billed:
             allowed = budget_usd
             if budget_usd is None and kept is not None and begun:
