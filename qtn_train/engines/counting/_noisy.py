@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Unpack, final
 
 import numpy as np
 import torch
@@ -21,10 +21,9 @@ from ...circuits import Circuit
 from ...circuits._shape import two_qubit_cost
 from ...errors import must_be
 from ...measurements._counts import Counts, Program
-from ...measurements._estimators import GradientMethod
 from ...measurements._readout import Readout
 from .._base import Engine, register_engine
-from ._base import CountingEngine
+from ._base import CountingEngine, CountingOptions
 
 # All probabilities are held at once, and each outcome is drawn: 2**24 take some seconds.
 _MAX_QUBITS = 24
@@ -66,11 +65,8 @@ class NoisyEngine(CountingEngine):
         smoothing: Counts, of at least 0, that are added to those of every outcome. A feature like
             √p has its steepest slope where nothing was counted; ½ takes most of the bias out of
             gradients (``docs/results/shots-gradient.json``).
-        gradient: As for :class:`CountingEngine`; None by default.
-        seed: Seed of the shots (the same numbers with the same version of NumPy), and of the
-            estimator's random choices.
-        mitigate_readout: As for :class:`CountingEngine`.
-        n_shifts: As for :class:`CountingEngine`.
+        **options: ``gradient``, ``seed``, ``step``, ``n_shifts`` and ``mitigate_readout``, as for
+            :class:`CountingEngine`. A seed gives the same shots with the same version of NumPy.
 
     Raises:
         TypeError: ``shots``, ``seed`` or ``n_shifts`` is not an integer.
@@ -99,19 +95,9 @@ class NoisyEngine(CountingEngine):
         two_qubit_error: float = 0.0,
         readout_error: tuple[float, float] = (0.0, 0.0),
         smoothing: float = 0.0,
-        gradient: GradientMethod | None = None,
-        seed: int = 0,
-        mitigate_readout: bool = False,
-        n_shifts: int | None = None,
+        **options: Unpack[CountingOptions],
     ) -> None:
-        super().__init__(
-            shots,
-            gradient=gradient,
-            seed=seed,
-            n_shifts=n_shifts,
-            mitigate_readout=mitigate_readout,
-            dtype=engine.dtype,
-        )
+        super().__init__(shots, **options, dtype=engine.dtype)
         if engine.needs_shots:
             raise ValueError(must_be("engine", "a simulator without shots", repr(engine)))
         if not 0 <= two_qubit_error <= 1:
@@ -143,7 +129,7 @@ class NoisyEngine(CountingEngine):
             "readout_error": list(self.readout_error),
             "smoothing": self.smoothing,
         }
-        return {k: v for k, v in super().options().items() if k != "step"} | noise
+        return super().options() | noise
 
     def _config(self) -> dict[str, Any]:
         return {"engine": self.engine.config(), **self.options()}

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from qtn_train.circuits import Circuit, ansatz
-from qtn_train.engines import NoisyEngine, SampledEngine, StatevectorEngine
+from qtn_train.engines import Engine, NoisyEngine, SampledEngine, StatevectorEngine
 from qtn_train.engines.counting._noisy import n_two_qubit_gates
 
 EXACT = StatevectorEngine(dtype="complex128")
@@ -159,3 +159,18 @@ def test_its_description() -> None:
     )
     assert engine.simulator is EXACT
     assert engine.max_qubits == 24
+
+
+def test_the_options_of_all_counting_engines_are_kept_and_no_others_taken() -> None:
+    shared = {
+        "gradient": "spsa",
+        "seed": 3,
+        "step": 0.2,
+        "n_shifts": None,
+        "mitigate_readout": True,
+    }
+    engine = noisy(5, **shared)
+    assert shared.items() <= engine.options().items()
+    assert Engine.from_config(engine.config()).config() == engine.config()
+    with pytest.raises(TypeError, match="unexpected keyword argument 'steps'"):
+        noisy(5, steps=0.2)
