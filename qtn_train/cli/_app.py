@@ -1,4 +1,4 @@
-"""The command line: ``qtn-train train | evaluate | export | compare | braket | info``.
+"""The command line: ``qtn-train train | evaluate | export | compare | circuit | braket | info``.
 
 Standard output carries the result (with ``--json``: one JSON object and nothing else), standard
 error what is meant for people meanwhile. Exit status: 0 when it worked, 2 for bad input, 1
@@ -20,6 +20,7 @@ import typer
 
 from ..errors import event, must_be
 from . import _braket as _braket
+from . import _circuit as _circuit
 from . import _compare as _compare
 from . import _device as _device
 from . import _failure as _failure
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 
 app.add_typer(_braket.app, name="braket")
+app.add_typer(_circuit.app, name="circuit")
 app.add_typer(_study.app, name="study")
 app.command("compare", cls=Command, epilog=_compare.EXAMPLES)(_compare.command)
 

@@ -33,7 +33,13 @@ _ClickException: type[Any] = typer.BadParameter.__mro__[2]
 _EVENTS = (BudgetError, NonFiniteLoss, ProcessLost, TaskFailed, TasksPending)
 
 #: What the library calls an option, where its own name is another one.
-_ALIASES = {"n_qubits": "qubits", "n_layers": "layers", "folder": "out", "resend_failed": "resume"}
+_ALIASES = {
+    "n_qubits": "qubits",
+    "n_layers": "layers",
+    "folder": "out",
+    "resend_failed": "resume",
+    "angles": "values",
+}
 
 DEBUG_HINT = "Run again with --debug for the traceback."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -53,7 +54,7 @@ def statevector_estimate(circuit: Circuit, dtype: ComplexDtype = "complex64") ->
         The estimate.
     """
     size = 8 if dtype == "complex64" else 16
-    amplitudes = 2.0**circuit.n_qubits
+    amplitudes = _as_float(2**circuit.n_qubits)
     # One-qubit gates go along with the others, or by themselves where there are none.
     n_gates = sum(len(gate.qubits) == 2 for gate in circuit.gates) or len(circuit)
     return Estimate(n_gates * amplitudes / _STATEVECTOR_RATE, 8 * amplitudes * size)
@@ -75,7 +76,7 @@ def mps_estimate(circuit: Circuit, n_outcomes: int, dtype: ComplexDtype = "compl
     bonds = [1.0] * max(1, n - 1)
     flops = memory = 0.0
     for bond, bound in bond_growth(n, circuit.gates):
-        bonds[bond] = float(bound)
+        bonds[bond] = _as_float(bound)
         left = bonds[bond - 1] if bond else 1.0
         right = bonds[bond + 1] if bond + 1 < n - 1 else 1.0
         flops += 8 * left * bonds[bond] * right
@@ -156,6 +157,11 @@ def choose_engine(
         f"{_text(chain, chain_fits)} as an exact matrix product state"
     )
     return engine, reason
+
+
+def _as_float(number: int) -> float:
+    """An integer as a float, infinity where no float holds it."""
+    return float(number) if number.bit_length() <= 1023 else math.inf
 
 
 def _text(estimate: Estimate, fits: bool) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast as python
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,9 @@ CONSTANTS: dict[str, float] = {
     **dict.fromkeys(("tau", "τ"), math.tau),
     **dict.fromkeys(("euler", "ℇ"), math.e),
 }
+
+#: A number and a word of Python's without a space: its parser warns of them on standard error.
+GLUED = re.compile(r"\d\.?(?:and|else|for|if|in|is|not|or)")
 
 _FUNCTIONS: dict[str, Callable[..., float]] = {
     **{"sin": math.sin, "cos": math.cos, "tan": math.tan, "exp": math.exp, "ln": math.log},
@@ -111,7 +115,7 @@ def quick(text: str, names: Mapping[str, Any], version: int) -> Value | None:
     Raises:
         Refused: As for :func:`evaluate`.
     """
-    if len(text) > _MAX_QUICK:
+    if len(text) > _MAX_QUICK or GLUED.search(text):
         return None
     try:
         return _quick(python.parse(text, mode="eval").body, names, version)

@@ -14,16 +14,16 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from openqasm3 import ast, parse
-from openqasm3.parser import QASM3ParsingError
+from openqasm3 import ast
 
 from ..circuits._gate import unitary_rows
 from ..errors import Message, must_be
-from ._expressions import CONSTANTS, Refused, evaluate, quick
+from ._expressions import CONSTANTS, GLUED, Refused, evaluate, quick
 from ._gates_of import Call, GateBook, angle_of
 from ._imported import MAX_QUBITS, Assembly, ImportedCircuit
 from ._linear import Linear, variable
 from ._operations import Operation, moved
+from ._parse import parsed
 from ._scan import Statement, at_line, statements
 
 # Statements that are executed at most, loops included; angles whose trees are kept.
@@ -150,7 +150,7 @@ class _Reader:
 
     def _modifiers(self, prefix: str) -> tuple[Any, ...]:
         if prefix not in self.trees:
-            (node,) = _parsed(f"{prefix} x q;", self.line)
+            (node,) = parsed(f"{prefix} x q;", self.line)
             self.trees[prefix] = tuple(node.modifiers)
         return self.trees[prefix]  # type: ignore[no-any-return]
 
@@ -177,7 +177,7 @@ class _Reader:
         if text not in self.trees:
             if len(self.trees) >= _MAX_KEPT:
                 self.trees.clear()
-            (node,) = _parsed(f"x({text}) q;", self.line)
+            (node,) = parsed(f"x({text}) q;", self.line)
             if not isinstance(node, ast.QuantumGate) or len(node.arguments) != 1:
                 raise at_line(self.line, "one angle", text)
             self.trees[text] = node.arguments[0]
@@ -200,7 +200,7 @@ class _Reader:
         elif re.match(r"opaque\b", text):
             raise Refused("an opaque gate")
         else:
-            for node in _parsed(text, line):
+            for node in parsed(text, line):
                 self.execute(node)
 
     def execute(self, node: Any) -> None:
@@ -455,10 +455,14 @@ class _Reader:
     def _pragma(self, text: str) -> None:
         matched = _UNITARY.fullmatch(text.strip())
         if matched is not None:
-            (node,) = _parsed(f"x {matched[2]};", self.line)
-            places = [self._operand(one)[0] for one in node.qubits]
+            found = parsed(f"x {matched[2]};", self.line)
+            if len(found) != 1 or not isinstance(found[0], ast.QuantumGate):
+                raise Refused(f"a matrix on {matched[2].strip()!r}")
+            places = [self._operand(one)[0] for one in found[0].qubits]
             qubits = tuple(place for own in places for place in own)
             matrix = re.sub(r"(?<=[\d.])\s*im\b", "j", matched[1])
+            if GLUED.search(matrix):
+                raise Refused("a matrix that cannot be read")
             try:
                 rows = unitary_rows(python.literal_eval(matrix))
             except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
@@ -488,15 +492,6 @@ class _Reader:
         if not program.n_qubits:
             raise ValueError(must_be("source", "a program that declares its qubits", "none"))
         return program.finish()
-
-
-def _parsed(text: str, line: int) -> list[Any]:
-    try:
-        return list(parse(text, permissive=False).statements)
-    except QASM3ParsingError as error:
-        raise at_line(line, "OpenQASM", text) from error
-    except Exception as error:  # the parser's own faults on what is no program
-        raise at_line(line, "OpenQASM that the parser reads", text) from error
 
 
 def _hint(feature: str) -> str:

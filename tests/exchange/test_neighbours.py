@@ -22,7 +22,7 @@ SCRIPT = Path(__file__).with_name("neighbours.py")
 TRIPS = os.environ.get("QTN_TRAIN_TRIPS", "10")
 CORPUS = os.environ.get("QTN_TRAIN_CORPUS")
 
-#: Angles of Cirq's text have ten digits of a half turn; all others are exact.
+#: Angles of Cirq's text have ten digits of a half turn (at most 8e-11); all others are exact.
 WITHIN = 1e-10
 
 neighbours = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-neighbours; make neighbours")
@@ -74,8 +74,7 @@ def test_the_corpus_gives_the_probabilities_of_aer() -> None:
             continue
         found = import_circuit(row["text"])
         probs = np.abs(oracle.amplitudes(found.circuit, found.angles())) ** 2
-        within = 1e-6 if row["name"].endswith("cirq") else WITHIN
-        assert np.abs(probs - row["probs"]).max() < within, row["name"]
+        assert np.abs(probs - row["probs"]).max() < WITHIN, row["name"]
         if row["measured"] is not None:
             assert list(found.measured) == row["measured"], row["name"]
         read += 1

@@ -162,3 +162,61 @@ def test_no_neighbour_is_imported_for_text() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+# An imported program goes out as it came
+
+
+def test_an_imported_program_keeps_its_inputs_constants_and_measurements() -> None:
+    text = (
+        "input float x; input float th; qubit[3] q; bit[2] c;"
+        "rx(2*x - th + 1) q[0]; cu3(th, 0.5, x) q[0], q[2]; u2(0.25, x) q[1];"
+        "c[0] = measure q[2]; c[1] = measure q[1];"
+    )
+    found, values = import_circuit(text), [0.4, -1.3]
+    expected = oracle.unitary(found.circuit, found.angles(values))
+    again = import_circuit(export_circuit(found))
+    assert (again.inputs, again.measured) == (("x_", "th"), (2, 1))
+    assert (
+        oracle.phase_distance(oracle.unitary(again.circuit, again.angles(values)), expected) < ATOL
+    )
+    for version in ("openqasm2", "openqasm3"):
+        bound = import_circuit(export_circuit(found, {"x": 0.4, "th": -1.3}, version))
+        assert (bound.inputs, bound.measured) == ((), (2, 1))
+        assert oracle.phase_distance(oracle.unitary(bound.circuit, bound.angles()), expected) < ATOL
+    free = import_circuit(export_circuit(found, to="braket"))
+    by_name = {"x": 0.4, "th": -1.3}
+    assert set(free.inputs) == set(by_name)
+    difference = oracle.unitary(free.circuit, free.angles(by_name))
+    assert oracle.phase_distance(difference, expected) < 1e-10  # its text has 15 digits
+    with pytest.raises(ValueError, match=r"`values` must be of the inputs x, th; got \['x'\]"):
+        export_circuit(found, {"x": 1.0})
+    with pytest.raises(TypeError, match=r"`angles` must be numbers for a Circuit; got dict"):
+        export_circuit(found.circuit, {"x": 1.0})
+
+
+def test_a_program_that_measures_nothing_goes_out_so() -> None:
+    found = import_circuit("qubit[2] q; h q[0]; rz(pi/2) q[1];")
+    for version in ("openqasm2", "openqasm3"):
+        text = export_circuit(found, to=version)
+        assert "measure" not in text
+        assert import_circuit(text).measured == ()
+        assert import_circuit(text).inputs == ()
+
+
+def test_names_of_inputs_that_openqasm_takes_itself() -> None:
+    from dataclasses import replace
+
+    names = ("θ[0]", "pi", "pi_", "cx", "q", "c", "gate", "9a", "θ[0] ", "good")
+    text = "".join(f"input float p{k};" for k in range(len(names))) + "qubit[1] q;"
+    text += "".join(f"rx({k + 1}*p{k}) q[0];" for k in range(len(names)))
+    found = replace(import_circuit(text), inputs=names)
+    again = import_circuit(export_circuit(found))
+    assert len(set(again.inputs)) == len(names)
+    assert again.inputs[-1] == "good"
+    assert again.inputs[2] == "pi_"
+    values = [0.1 * k for k in range(len(names))]
+    expected = oracle.unitary(found.circuit, found.angles(values))
+    assert (
+        oracle.phase_distance(oracle.unitary(again.circuit, again.angles(values)), expected) < ATOL
+    )

@@ -495,6 +495,25 @@ def mutant(rng: random.Random) -> str:
     return text
 
 
+@pytest.mark.parametrize("operands", ["+ $1", "-$1", "$0; x $1", "** $1", "<<$1"])
+def test_a_matrix_on_what_are_no_qubits(operands: str) -> None:
+    text = f"x $0;\nx $1;\n#pragma braket unitary([[0, 1], [1, 0]]) {operands}\n"
+    with pytest.raises(ValueError, match=r"^`line 3` must be "):
+        import_circuit(text)
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    for call in (
+        'h q[0"];',
+        "rx(1in 2) q[0];",
+        "gate q[0] gate;",
+        "#pragma braket unitary([[1in]]) q",
+    ):
+        with pytest.raises(ValueError, match=r"^`line 2` must be "):
+            import_circuit(f"qubit[1] q;\n{call}\n")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_mutants_are_read_or_refused_in_one_line() -> None:
     rng = random.Random(0)
     refusals: list[tuple[str, str]] = []
