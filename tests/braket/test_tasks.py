@@ -731,8 +731,10 @@ def test_collect(service: Any, start: Start, expected: Any) -> None:
     assert len(service.ledger()) == 2
 
 
-def test_cancel(service: Any, start: Start) -> None:
+def test_cancel(service: Any, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of six tasks five wait; one came to an end meanwhile, which is no error."""
+    # A price is known, so that all of them go at once.
+    monkeypatch.setattr(Journal, "dearest", lambda journal: Decimal("0.01"))
     service.fault("queued", times=5, value=None)
     engine = start("SV1", timeout_seconds=0)
     with pytest.raises(TasksPending):

@@ -455,7 +455,8 @@ def test_resume_with_another_option_is_refused(
     option: str, value: str, own: str, fails: Callable[..., str], folder: Path
 ) -> None:
     message = fails("train", "iris", "--out", folder, "--resume", f"--{option}", value)
-    assert re.match(rf"`--{option}` must be {own} as in .*; got {value}\. Resume with", message)
+    what = "To train longer" if option == "epochs" else "Resume with"
+    assert re.match(rf"`--{option}` must be {own} as in .*; got {value}\. {what}", message)
 
 
 def test_resume_with_other_shots_is_refused(

@@ -284,7 +284,7 @@ def test_other_options_are_refused(
 
 def test_messages_of_folders(straight: tuple[Comparison, Path], tmp_path: Path) -> None:
     with pytest.raises(
-        RunError, match=r"`out` must be an empty folder; got .*, which holds a comp"
+        RunError, match=r"`folder` must be an empty folder; got .*, which holds a comp"
     ):
         quiet(make_model, DATA, PAIR, folder=straight[1])
     with pytest.raises(RunError, match=r"must be a folder or file of `qtn-train compare`; got not"):

@@ -329,7 +329,7 @@ def build(**options: Any) -> CircuitGenerator:
         (
             {"measurement": Expectation(["ZIII", "IZII"])},
             ValueError,
-            "`measurement` must be one of at least 11 values, for 11 weights; got 2 values. Take",
+            "`measurement` must be one of at least 11 values, for 11 weights; got Expectation",
         ),
         (
             {"measurement": Expectation(["ZIIII"] * 11)},
