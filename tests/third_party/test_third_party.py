@@ -261,3 +261,11 @@ def test_what_is_no_measurement_cannot_be_registered() -> None:
     wrong: Any = 5
     with pytest.raises(TypeError, match="`cls` must be a subclass of Measurement; got 5"):
         qt.register_measurement(wrong)
+
+
+def test_a_counting_engine_refuses_a_measurement_that_it_cannot_estimate_before_it_runs() -> None:
+    engine = qt.SampledEngine(qt.StatevectorEngine(), shots=5)
+    circuit = qt.Circuit.builder(2).h(0).build()
+    with pytest.raises(qt.errors.UnsupportedByEngine, match=r"`reads` must be Probabilities, Exp"):
+        engine.prepare(circuit, torch.zeros(0), Magnetization())
+    assert engine.position == 0, "nothing was executed"

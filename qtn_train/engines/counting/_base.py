@@ -384,6 +384,10 @@ class CountingEngine(Engine):
             and angles.requires_grad
             and torch.is_grad_enabled()
         )
+        if not isinstance(reads, Probabilities | Expectation | PauliCorrelators):
+            expected = "Probabilities, Expectation or PauliCorrelators for an engine that counts"
+            hint = "Read others on an exact state."
+            raise UnsupportedByEngine(must_be("reads", expected, repr(reads), hint))
         if wants_gradient:
             n_circuits(circuit, self.gradient, self.n_shifts)
         if self.mitigate_readout:
