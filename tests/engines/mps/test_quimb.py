@@ -88,13 +88,11 @@ def test_without_it_quimb_has_no_gradient():
         return qtn.CircuitMPS(n_qubits, max_bond=8, cutoff=0.0, **options)
 
     circuit = ansatz.u3_cu3_chain(6, 3)
-    # NaN, or torch's word on phases: which of the two depends on rounding.
     try:
         found = quimb_gradient(make, circuit, torch.zeros(99, dtype=torch.float64), "complex128")
-    except RuntimeError as error:
-        assert "svd_backward" in str(error)
-    else:
-        assert not torch.isfinite(found).all()
+    except RuntimeError:  # torch's word on the phases of singular vectors, by chance of rounding
+        found = torch.full((1,), torch.nan)
+    assert not torch.isfinite(found).all()
 
 
 @pytest.mark.parametrize(("value", "lost"), [("identity", 8e-2), ("all zero", None)])
