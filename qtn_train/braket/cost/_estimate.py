@@ -40,7 +40,7 @@ _DOUBT = 3.0
 
 @dataclass(frozen=True)
 class Bill:
-    """What some executions cost.
+    """Tasks, shots and cost in USD of a number of circuit executions.
 
     Attributes:
         circuits: Circuits with inputs, calibration included.
@@ -73,7 +73,7 @@ def _fields(bill: Bill) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would cost, and what it could show.
+    """The expected cost of a run in USD, and how far its counts can be trusted.
 
     Attributes:
         device: The device's name.
@@ -102,14 +102,14 @@ class Estimate:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same as JSON data; amounts of money are strings."""
+        """Return the estimate as JSON data; amounts in USD are strings."""
         data = asdict(self) | {"warnings": list(self.warnings)}
         for name in ("step", "run"):
             data[name] |= {key: f"{data[name][key]:f}" for key in ("usd_low", "usd_high")}
         return data
 
     def lines(self) -> Iterator[str]:
-        """Yield the estimate for people, line by line."""
+        """Yield the estimate as lines of text for the terminal."""
         yield f"device             {self.device}"
         if self.steps:
             yield f"a gradient step    {_told(self.step)}"
@@ -148,7 +148,7 @@ def estimate(
     mitigate_readout: bool = False,
     prices: Prices | None = None,
 ) -> Estimate:
-    """Say what a run would cost and whether it can work; nothing is sent to the device.
+    """Estimate a run's cost in USD and check that the device can run it; nothing is sent.
 
     Args:
         circuit: The circuit.
@@ -210,7 +210,7 @@ def _bill(
     seconds: tuple[Decimal, Decimal],
     prices: Prices | None,
 ) -> Bill:
-    """The bill of one batch of at least and at most so many circuits."""
+    """Return the bill in USD of one batch, from its least and its largest number of circuits."""
     parts = [split(number, shots, target.program_sets) for number in circuits]
     low, high = (
         cost_of(target, len(part), number * shots, prices=prices, seconds=time)
@@ -221,7 +221,7 @@ def _bill(
 
 
 def task_seconds(circuit: Circuit, target: Target, shots: int) -> tuple[Decimal, Decimal]:
-    """Return how long one of Amazon's simulators is billed for one circuit, low and high.
+    """Return the least and the most seconds that an Amazon simulator bills for one circuit.
 
     Args:
         circuit: The circuit.
@@ -247,7 +247,7 @@ def task_seconds(circuit: Circuit, target: Target, shots: int) -> tuple[Decimal,
 
 @lru_cache(maxsize=256)
 def gate_counts(circuit: Circuit, target: Target) -> tuple[int, int]:
-    """Return how many gates on two qubits and on one a device executes.
+    """Return the numbers of two-qubit and of one-qubit gates that a device executes.
 
     Args:
         circuit: The circuit.
@@ -316,7 +316,7 @@ class Suggestion:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of a run that takes it, by name; without those that are as by default."""
+        """The run options that select this ansatz and size, by name; defaults are left out."""
         chosen = {"ansatz": self.ansatz, "n_qubits": self.n_qubits, "n_layers": self.n_layers}
         if self.weights_per_outcome == 1:
             return chosen
@@ -361,7 +361,7 @@ def suggest(target: Target, n_weights: int, *, shots: int) -> list[Suggestion]:
 
 
 def _layers(name: str, target: Target, n_qubits: int) -> int:
-    """The most layers at which an ansatz fits; 0: none. Gates are counted, not built, beyond 2."""
+    """Return the most layers of an ansatz that fit a device, 0: none; beyond 2 by gate counts."""
     one, two = (ANSATZE[name](n_qubits, n_layers) for n_layers in (1, 2))
     if target.edges is not None and not fits(target, one):
         return 0

@@ -56,7 +56,7 @@ _Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices in USD, without discounts, credits and taxes.
+    """Prices of tasks, shots and minutes in USD, without discounts, credits and taxes.
 
     Attributes:
         date: When they were published, as in "2026-11-24".
@@ -74,12 +74,12 @@ class Prices:
 
     @property
     def current(self) -> bool:
-        """Whether they were read from the price list, and not from this package."""
+        """Whether the prices were read from Amazon's price list, not from this package's table."""
         return self.source == _LIST
 
     @classmethod
     def builtin(cls) -> Prices:
-        """Return this package's own table, which is of :data:`BUILTIN_DATE`.
+        """Return this package's own table of prices in USD, as of :data:`BUILTIN_DATE`.
 
         Example:
             >>> Prices.builtin().shot("arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet")
@@ -92,7 +92,7 @@ class Prices:
 
     @classmethod
     def from_csv(cls, text: str) -> Prices:
-        """Read Amazon's price list.
+        """Read prices in USD from the text of Amazon's price list.
 
         Args:
             text: Five lines of metadata, then a table with a header.
@@ -121,7 +121,7 @@ class Prices:
 
     @classmethod
     def fetch(cls, url: str | None = None) -> Prices:
-        """Read the price list from the net.
+        """Download Amazon's price list and read its prices in USD.
 
         Args:
             url: Where it is; by default ``BRAKET_PRICE_OFFERS_URL`` or Amazon's own address.
@@ -146,7 +146,7 @@ class Prices:
         return cls.from_csv(answer.data.decode("utf-8", "replace"))
 
     def task(self, arn: str) -> Decimal:
-        """Return the price of a task or a program set on a QPU.
+        """Return the price in USD of a task or a program set on a QPU.
 
         Args:
             arn: The device.
@@ -157,7 +157,7 @@ class Prices:
         return self._price(self.tasks, arn)
 
     def shot(self, arn: str) -> Decimal:
-        """Return the price of a shot on a QPU.
+        """Return the price in USD of a shot on a QPU.
 
         Args:
             arn: The device.
@@ -168,7 +168,7 @@ class Prices:
         return self._price(self.shots, arn)
 
     def minute(self, arn: str, region: str = "") -> Decimal:
-        """Return the price of a minute on one of Amazon's simulators.
+        """Return the price in USD of a minute on one of Amazon's simulators.
 
         Args:
             arn: The simulator; its ARN names no region.
@@ -189,7 +189,7 @@ class Prices:
 
 
 def _http(address: str) -> Any:
-    """Return a pool that goes through the environment's proxy, where it names one."""
+    """Return a pool of HTTP connections, through the proxy that the environment names, if any."""
     from urllib.parse import urlparse
     from urllib.request import getproxies, proxy_bypass
 
@@ -210,7 +210,7 @@ def _date(text: str) -> str:
 
 
 def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the table's rows with their line numbers."""
+    """Yield the rows of a price list, each with its line number."""
     table = csv.DictReader(io.StringIO("\n".join(text.splitlines()[_METADATA:])))
     missing = [name for name in _COLUMNS if name not in (table.fieldnames or ())]
     if missing:
@@ -223,7 +223,7 @@ def _rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _products(row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what a row prices: a task or a shot of a QPU, or a minute of a simulator."""
+    """Yield the keys of a price row: a task or a shot of a QPU, or a minute of a simulator."""
     family = row["Product Family"]
     if family == "Quantum Task":
         yield "task", row["DeviceName"]
@@ -251,7 +251,7 @@ def _usd(line: int, row: Mapping[str, str]) -> Decimal:
 
 
 def current_prices() -> Prices:
-    """Return the price list, or this package's own table where it cannot be read.
+    """Return Amazon's prices in USD, or this package's table where their list cannot be read.
 
     It is fetched once in a process.
 
@@ -272,7 +272,7 @@ def _fetched(url: str) -> Prices:
 
 
 def split(n_circuits: int, shots: int, limits: ProgramSetLimits | None) -> list[range]:
-    """Put the circuits of one batch into as few tasks as the device allows.
+    """Divide the circuits of one batch into as few tasks as the device allows.
 
     Args:
         n_circuits: Circuits with inputs in the batch.
@@ -303,7 +303,7 @@ def cost_of(
     prices: Prices | None = None,
     seconds: Decimal = LEAST_SECONDS,
 ) -> Decimal:
-    """Return what tasks cost.
+    """Return the cost of tasks in USD.
 
     Args:
         target: Where they run.
@@ -328,7 +328,7 @@ def cost_of(
 
 
 def set_spending_limit(target: Target, usd: Decimal) -> str:
-    """Set the service's own cap on a QPU, which holds whatever program spends there.
+    """Set Amazon's own spending limit for a QPU in USD; it binds every program of the account.
 
     Args:
         target: A QPU.
@@ -369,7 +369,7 @@ def set_spending_limit(target: Target, usd: Decimal) -> str:
 
 
 def show_usd(usd: Decimal) -> str:
-    """Return an amount for people: cents, and as many digits more as there are.
+    """Return an amount of USD as text: two decimals, and further ones where they are not zero.
 
     Args:
         usd: The amount.
@@ -384,7 +384,7 @@ def show_usd(usd: Decimal) -> str:
 
 
 def count(number: int, thing: str) -> str:
-    """Return a number of things for people.
+    """Return a number and its noun as text, such as "1 task" and "2 tasks".
 
     Args:
         number: How many.

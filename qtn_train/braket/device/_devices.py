@@ -41,7 +41,7 @@ _NO_RIGHTS = ("AccessDenied", "ExpiredToken", "InvalidSignature", "UnrecognizedC
 
 
 def resolve(device: object, *, session: Any = None, anyway: bool = False) -> Target:
-    """Find a device and read what it can do.
+    """Find a device by name, ARN or object, and read its gates, qubits and limits.
 
     Args:
         device: A string (see the module's drawing), or any Braket ``Device`` object.
@@ -141,7 +141,7 @@ def _no_credentials() -> str:
 
 @contextmanager
 def asking(what: str) -> Iterator[None]:
-    """Turn what boto3 raises inside into one line each."""
+    """Turn each boto3 exception raised inside the block into an error of one line."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
@@ -163,7 +163,7 @@ def asking(what: str) -> Iterator[None]:
 
 
 def _find(name: str, session: Any) -> Any:
-    """Return the ``AwsDevice`` of a name or an ARN; a name is looked for in every region."""
+    """Return the ``AwsDevice`` of a name or an ARN; a name is searched for in every region."""
     from braket.aws import AwsDevice
 
     session = session or open_session()

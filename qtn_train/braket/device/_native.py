@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Native:
-    """A circuit in one family's gates.
+    """A circuit lowered to the native gates of one family of devices.
 
     Attributes:
         gates: Their names are Braket's; the angles are rows of ``A`` and ``b``.
@@ -135,7 +135,7 @@ class _Row(dict[int, float]):
 
 
 class _Framer:
-    """Replaces rz by frames, and rx, ry, cz by the gates of the family."""
+    """Builder of a native circuit: rz become frames; rx, ry and cz become gates of the family."""
 
     def __init__(self, lowered: Lowered, family: Family) -> None:
         self.lowered = lowered
@@ -158,7 +158,7 @@ class _Framer:
         return self.result()
 
     def row(self, gate: Gate) -> _Row:
-        """Return a gate's angle; one that does not depend on the circuit's is its constant."""
+        """Return a gate's angle as a combination of the circuit's angles, or as a constant."""
         if not gate.angles:
             return _Row()
         index = gate.angles[0]
@@ -167,7 +167,7 @@ class _Framer:
         return _Row({index: 1.0})
 
     def turn(self, qubit: int, angle: _Row, axis: float) -> None:
-        """Turn about the axis at ``axis`` in the plane of x and y, as seen from the frame."""
+        """Add a qubit's turn about the axis at ``axis`` in the plane of x and y of its frame."""
         phase = _Row({-1: axis} if axis else {}).plus(self.frames[qubit], -1.0)
         if self.family == "ionq":
             quarter = round(angle[-1] / (pi / 2))
@@ -192,7 +192,7 @@ class _Framer:
             self.frames[qubit] = self.frames[qubit].plus({-1: -pi / 2})
 
     def flush(self, qubits: Iterable[int]) -> None:
-        """Write the turns that wait for another one about the same axis."""
+        """Write the pending turns of some qubits, held back to be joined with later ones."""
         for qubit in qubits:
             angle, phase = self.waiting.pop(qubit, (_Row(), _Row()))
             if angle:

@@ -89,7 +89,7 @@ def _graph(nodes: Iterable[int], edges: Iterable[Edge]) -> _Graph:
 
 
 def _order(wanted: _Graph) -> list[int]:
-    """Qubits so that each has as many neighbors before it as can be; ends of chains first."""
+    """Return the qubits in an order that places neighbors early; ends of chains come first."""
     order: list[int] = []
     while len(order) < len(wanted):
         left = [qubit for qubit in wanted if qubit not in order]

@@ -36,7 +36,7 @@ _BENCHMARKS = ("RANDOMIZED_BENCHMARKING", "SIMULTANEOUS_RANDOMIZED_BENCHMARKING"
 
 @dataclass(frozen=True)
 class ProgramSetLimits:
-    """What one program set may hold.
+    """Limits of one program set: the executables and the shots that it may hold.
 
     Attributes:
         max_executables: Circuits with inputs, at most.
@@ -49,7 +49,7 @@ class ProgramSetLimits:
 
 @dataclass(frozen=True)
 class Fidelities:
-    """Means over a device's last calibration.
+    """Mean fidelities of gates and readout in a device's last calibration.
 
     Attributes:
         one_qubit: Of a gate on one qubit.
@@ -66,7 +66,7 @@ class Fidelities:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A device as this package sees it.
+    """A device's gates, qubits, limits and calibration, as read from its properties.
 
     Attributes:
         device: The Braket ``Device`` that runs circuits.
@@ -98,7 +98,7 @@ class Target:
 
     @property
     def billed(self) -> bool:
-        """Whether running on it costs money."""
+        """Whether running a circuit on this device costs money."""
         return self.kind in ("simulator", "qpu")
 
 
@@ -116,7 +116,7 @@ def kind_of(arn: str) -> Kind:
 
 
 def plain_name(name: str) -> str:
-    """Return a device's name without what its spellings differ in: "Forte 1" is "Forte-1".
+    """Return a device's name without case and separators, so that "Forte 1" equals "Forte-1".
 
     Args:
         name: Any spelling.
@@ -129,7 +129,7 @@ def plain_name(name: str) -> str:
 
 
 def read_target(device: Any, name: str, kind: Kind, properties: Any = None) -> Target:
-    """Read a device's properties.
+    """Read a device's gates, qubits, limits and calibration from its properties.
 
     Args:
         device: The Braket ``Device``.
@@ -200,7 +200,7 @@ def _family(gates: Sequence[str]) -> Family | None:
 def _connectivity(
     paradigm: Mapping[str, Any], standardized: Mapping[str, Any]
 ) -> tuple[tuple[int, ...] | None, frozenset[Edge] | None]:
-    """Return the labels, and the pairs that are joined (None: all of them)."""
+    """Return a device's qubit labels, and the connected pairs (None: all pairs)."""
     connectivity = paradigm.get("connectivity")
     if connectivity is None:
         return None, None
@@ -219,7 +219,7 @@ def _pair(a: int, b: int) -> Edge:
 
 
 def _fidelities(data: Mapping[str, Any], native: Family | None) -> Fidelities | None:
-    """Read the calibration, in whichever of the service's forms it comes."""
+    """Read the mean fidelities from a device's properties, in each of the service's formats."""
     standardized = data.get("standardized") or {}
     provider = (data.get("provider") or {}).get("fidelity") or {}
     one, read = _one_qubit(standardized)
@@ -237,7 +237,7 @@ def _fidelities(data: Mapping[str, Any], native: Family | None) -> Fidelities | 
 
 
 def _listed(entries: Any) -> list[float]:
-    """The fidelities of a list of entries, or the mean in a mapping."""
+    """Return the fidelities in a list of calibration entries, or the mean fidelity in a mapping."""
     if isinstance(entries, Mapping):
         return [float(entries["mean"])] if "mean" in entries else []
     return [float(entry["fidelity"]) for entry in entries or ()]
@@ -256,7 +256,7 @@ def _one_qubit(standardized: Mapping[str, Any]) -> tuple[list[float], list[float
 
 
 def _two_qubit(pairs: Mapping[str, Any], native: Family | None) -> dict[Edge, float]:
-    """The fidelity of the native gate on each pair, or of the best one where none is known."""
+    """Return the native gate's fidelity on each pair, or the best gate's where none is known."""
     wanted = _FAMILIES[native][1] if native else None
     edges = {}
     for name, properties in pairs.items():
@@ -271,7 +271,7 @@ def _two_qubit(pairs: Mapping[str, Any], native: Family | None) -> dict[Edge, fl
 def check(
     target: Target, circuit: Circuit, shots: int, placement: Sequence[int] | None = None
 ) -> None:
-    """Refuse what the device cannot run, before anything is sent.
+    """Check that a device can run a circuit with these shots, before anything is sent.
 
     Args:
         target: The device.

@@ -60,7 +60,7 @@ class Batch:
 
     @cached_property
     def bounds(self) -> list[Bound]:
-        """The programs as the device takes them, all on the same physical qubits."""
+        """The programs written for the device, all on the same physical qubits."""
         options: dict[str, Any] = {"native": self.native, "placement": self.placement}
         first = bind(self.programs[0], self.target, shots=self.shots, **options)
         if first.plan.family is not None and self.target.labels is not None:
@@ -70,7 +70,7 @@ class Batch:
 
     @property
     def evaluation(self) -> Evaluation:
-        """What identifies this batch in the journal."""
+        """The batch's journal entry: its position, circuits (as a hash), shots and angles."""
         options: dict[str, Any] = {"native": self.native, "placement": self.placement}
         circuits = [[canonical_hash(p.circuit, **options), len(p.angles)] for p in self.programs]
         digest = hashlib.sha256(json.dumps(circuits).encode()).hexdigest()
@@ -78,7 +78,7 @@ class Batch:
         return Evaluation(self.position, digest, self.shots, angles)
 
     def recall(self, recorded: Evaluation) -> None:
-        """Take the recorded angles for this batch's own: they are what was sent.
+        """Replace this batch's angles by the angles that the journal recorded and that were sent.
 
         Raises:
             JournalError: They are not the same up to rounding.
@@ -92,11 +92,11 @@ class Batch:
         ]
 
     def parts(self) -> list[range]:
-        """Return which executables go into one task, by the device's limits."""
+        """Return the numbers of the executables in each task, by the device's limits."""
         return split(len(self.members), self.shots, self.target.program_sets)
 
     def request(self, members: Sequence[int], bucket: str, prefix: str) -> str:
-        """Return what is sent to the service for some executables, as JSON.
+        """Return the request that creates a task for some executables, as JSON.
 
         Args:
             members: The executables' numbers.
@@ -123,7 +123,7 @@ class Batch:
         return [_ordered(bound.circuit.to_ir(IRType.OPENQASM).source) for bound in self.bounds]
 
     def _texts(self, members: Sequence[int]) -> Iterator[Any]:
-        """Yield OpenQASM programs; one that holds several executables has a list of each input."""
+        """Yield each circuit's OpenQASM program and its inputs, a list of values for each name."""
         from braket.ir.openqasm import Program as OpenQASM
 
         for number, group in groupby(members, key=lambda member: self.members[member][0]):
@@ -144,7 +144,7 @@ class Batch:
 
 
 def _ordered(source: str) -> str:
-    """Return OpenQASM whose inputs are declared in order.
+    """Return an OpenQASM text with its input declarations sorted by name.
 
     Braket's own order changes from process to process, and the service takes a client token a
     second time only with the same bytes.
@@ -159,7 +159,7 @@ def _ordered(source: str) -> str:
 def counted(
     tasks: Sequence[Task],
 ) -> tuple[dict[int, Counts], list[tuple[Task, dict[int, str]]], list[Task]]:
-    """Say what an evaluation's tasks gave, and what they did not.
+    """Return an evaluation's counts, the tasks that failed to give some, and the unfinished tasks.
 
     Args:
         tasks: All its tasks, with their results, by part and attempt.
@@ -203,7 +203,7 @@ class Execution:
         self._ended = journal.ended() if resend_failed else frozenset()
 
     def run(self, batch: Batch) -> list[list[Counts]]:
-        """Execute a batch, or read from the journal what it gave.
+        """Return the counts of a batch: read from the journal, or executed and paid for now.
 
         Args:
             batch: The circuits.
@@ -242,7 +242,7 @@ class Execution:
             self.journal.plan(None, self._again(batch, failed))
 
     def _check_budget(self, tasks: Sequence[Task], dearer: bool = False) -> None:
-        """Refuse a batch that the budget holds in part only: half a gradient is worth nothing."""
+        """Raise unless the budget covers all tasks of a batch: half a gradient is worth nothing."""
         cost = sum((task.usd for task in tasks if task.state == "planned"), Decimal(0))
         if cost or dearer:
             check_budget(self.journal.spending().spent, cost, self.service.budget)
@@ -256,7 +256,7 @@ class Execution:
         return task if usd == task.usd else self.journal.reprice(task, usd)
 
     def _again(self, batch: Batch, failed: Sequence[tuple[Task, dict[int, str]]]) -> list[Task]:
-        """Return a further attempt at each failed part, where the user lets it be paid."""
+        """Return a further attempt at each failed task, if the user allows paying for it again."""
         for task, why in failed:
             if (task.position, task.part, task.attempt) not in self._ended:
                 usd = sum((self._cost(batch, list(one)) for _, one in failed), Decimal(0))
@@ -267,7 +267,7 @@ class Execution:
         return tasks
 
     def _cost(self, batch: Batch, members: Sequence[int]) -> Decimal:
-        """What a task costs; on a simulator, by the estimate or by the longest task of the run."""
+        """Return a task's cost in USD; on a simulator, at least that of the run's dearest task."""
         circuits = {batch.programs[batch.members[member][0]].circuit for member in members}
         seconds = max(task_seconds(one, batch.target, batch.shots)[1] for one in circuits)
         usd = self.service.cost(1, batch.shots * len(members), seconds)
@@ -293,7 +293,7 @@ def no_counts(task: Task, why: Mapping[int, str], hint: str = "") -> str:
 
 
 def unread(tasks: Sequence[Task]) -> str:
-    """Return the line that says whose results are not here, and that this costs nothing.
+    """Return the line that names the tasks whose results are not here yet; waiting costs nothing.
 
     Args:
         tasks: The tasks; at least one.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def copy_of(path: Path) -> Path:
-    """Return where a journal's copy lies unless somebody says otherwise.
+    """Return the default path of a journal's copy.
 
     Args:
         path: The journal.
@@ -19,7 +19,7 @@ def copy_of(path: Path) -> Path:
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a database that is not to be changed.
+    """Open a journal's database for reading only.
 
     Args:
         path: The file.
@@ -28,7 +28,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
 
 def make_private(path: Path) -> None:
-    """Make a file that its owner alone may read; SQLite's files beside it become like it.
+    """Create a file that only its owner may read; SQLite's files beside it get the same rights.
 
     Args:
         path: The file; one that exists stays as it is.

@@ -52,7 +52,7 @@ class HybridJob:
             log_metric(name, float(value), iteration_number=step)
 
     def save_checkpoint(self, data: dict[str, Any]) -> None:
-        """Write where the job stands as plain text: numbers, strings, lists; nothing is pickled.
+        """Write a checkpoint of the job as plain text: numbers, strings, lists; nothing is pickled.
 
         Args:
             data: JSON data; at least one key.
@@ -63,7 +63,7 @@ class HybridJob:
         save_job_checkpoint(data, data_format=PersistedJobDataFormat.PLAINTEXT)
 
     def save_result(self, data: dict[str, Any]) -> None:
-        """Write what the job gives back to ``job.result()``, as plain text.
+        """Write the data that ``job.result()`` returns, as plain text.
 
         Args:
             data: JSON data.

@@ -102,7 +102,7 @@ class Journal:
             raise
 
     def _begin(self, settings: Mapping[str, Any] | None) -> None:
-        """Make a new file's tables, or check that an old one's are this run's."""
+        """Create a new journal's tables, or check that an existing journal belongs to this run."""
         text = None if settings is None else json.dumps(settings, sort_keys=True)
         empty = not self._db.execute("SELECT 1 FROM sqlite_master").fetchone()
         self.fresh = empty and text is not None
@@ -148,7 +148,7 @@ class Journal:
                 raise JournalError(text) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the journal's file, after a last copy, so that another process may open it."""
         with self._mutex:
             if self._changed and hasattr(self, "_guard"):
                 with suppress(JournalError):
@@ -191,12 +191,12 @@ class Journal:
 
     @property
     def allowed(self) -> Decimal | None:
-        """USD that the user has allowed for the whole run; None before."""
+        """The budget in USD that the user allowed for the whole run; None before it is set."""
         text = self._meta("budget")
         return None if text is None else Decimal(text)
 
     def allow(self, budget: Decimal) -> None:
-        """Keep what the user allows for the whole run.
+        """Record the budget in USD that the user allows for the whole run.
 
         Args:
             budget: USD.
@@ -210,7 +210,7 @@ class Journal:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def evaluation(self, position: int) -> Evaluation | None:
-        """Return what was asked for at a position, if anything was."""
+        """Return the evaluation recorded at a position, or None."""
         with self._transaction():
             row = self._db.execute(
                 "SELECT circuits, shots, angles FROM evaluations WHERE position = ?", (position,)
@@ -221,7 +221,7 @@ class Journal:
         return Evaluation(position, row[0], row[1], angles)
 
     def check_follows(self, position: int) -> None:
-        """Raise unless the journal holds everything before an evaluation that is new to it.
+        """Raise unless the journal holds the evaluation before a new one.
 
         Without the file that a run began with, nobody knows what was paid for.
 
@@ -246,7 +246,7 @@ class Journal:
             return read_tasks(self._db, [*COLUMNS], position)
 
     def open_tasks(self) -> list[Task]:
-        """Return the tasks whose end, or result, is not known here; results come with no other.
+        """Return the tasks whose end or whose result the journal does not know yet.
 
         A program set that failed without a result is one of them: it may come yet.
         """
@@ -262,7 +262,7 @@ class Journal:
         ]
 
     def reprice(self, task: Task, usd: Decimal) -> Task:
-        """Give a task that does not exist, as far as is known, another price.
+        """Change the price in USD of a task that is not known to exist; return the task.
 
         Args:
             task: The task.
@@ -272,7 +272,7 @@ class Journal:
             return self._set(task, ("planned", "sent"), usd=usd)
 
     def plan(self, evaluation: Evaluation | None, tasks: Sequence[Task]) -> None:
-        """Write down what is about to be asked for: all of it, or nothing.
+        """Record an evaluation and its tasks before any is created: all of them, or none.
 
         Args:
             evaluation: The evaluation, where its first tasks are planned.
@@ -332,7 +332,7 @@ class Journal:
             return self._set(task, ("sent",), state="planned")
 
     def created(self, task: Task, arn: str) -> Task:
-        """Keep the ARN of a task that exists."""
+        """Record the ARN of a task that the service has created."""
         with self._transaction():
             return self._set(task, ("planned", "sent", "created"), state="created", arn=arn)
 
@@ -343,7 +343,7 @@ class Journal:
         usd: Decimal | None = None,
         failures: Mapping[int, str] | None = None,
     ) -> Task:
-        """Keep a task's raw result.
+        """Record a task's raw result and its charge in USD.
 
         Args:
             task: The task.
@@ -369,7 +369,7 @@ class Journal:
         result: dict[str, str] | None = None,
         failures: Mapping[int, str] | None = None,
     ) -> Task:
-        """Keep that the service has ended a task as FAILED or CANCELLED.
+        """Record that the service has ended a task as FAILED or CANCELLED.
 
         Args:
             task: The task.
@@ -389,12 +389,12 @@ class Journal:
             return self._set(task, ("created", "failed"), **changes)
 
     def missing(self, task: Task, reason: str) -> Task:
-        """Keep why the result of a task that is at its end is not here; it may come yet."""
+        """Record why the result of an ended task is not here; the result may come yet."""
         with self._transaction():
             return self._set(task, ("created",), reason=reason)
 
     def _set(self, task: Task, before: Sequence[TaskState], **changes: Any) -> Task:
-        """Change a row, unless its state is beyond these; return the row as it stands now."""
+        """Change a task's row if its state is among ``before``; return the present task."""
         stored = {name: stored_as(name, value) for name, value in changes.items()}
         columns = ", ".join(f"{name} = ?" for name in stored)
         marks = ", ".join("?" for _ in before)
@@ -410,14 +410,14 @@ class Journal:
         return next(one for one in tasks if _key(one) == _key(task))
 
     def spending(self) -> Spending:
-        """Return what is charged, reserved and planned."""
+        """Return the amounts in USD that are charged, reserved and planned."""
         query = "SELECT state, usd, COUNT(*) FROM tasks GROUP BY state, usd"
         with self._transaction():
             rows = self._db.execute(query).fetchall()
         return Spending.of((state, Decimal(usd) * count) for state, usd, count in rows)
 
     def dearest(self) -> Decimal:
-        """Return what the dearest of the tasks that gave counts was charged, in USD."""
+        """Return the largest charge in USD among the tasks that gave counts."""
         query = "SELECT DISTINCT usd FROM tasks WHERE state = 'done'"
         with self._transaction():
             return max((Decimal(usd) for (usd,) in self._db.execute(query)), default=Decimal(0))
@@ -430,7 +430,7 @@ class Journal:
 
 
 def read_journal(path: str | Path) -> tuple[dict[str, Any], list[Task]]:
-    """Read a journal, also while a run is writing it.
+    """Read a journal's settings and tasks, also while a run is writing it.
 
     Args:
         path: The file.
@@ -447,7 +447,7 @@ def read_journal(path: str | Path) -> tuple[dict[str, Any], list[Task]]:
 
 
 def read_allowed(path: str | Path) -> Decimal | None:
-    """Read what the user has allowed for a run, in USD; None before.
+    """Read the budget in USD that a journal's user allowed for the run; None before it is set.
 
     Args:
         path: The journal; it may be in use.

@@ -24,7 +24,7 @@ RESULT = "counts.json"
 
 
 def draws_here(target: Target) -> bool:
-    """Whether a device's shots are drawn here, as a function of a seed."""
+    """Return whether a device's shots are drawn by this package, as a function of a seed."""
     from braket.devices import LocalSimulator
 
     if not isinstance(target.device, LocalSimulator):
@@ -64,7 +64,7 @@ def _counted(target: Target, bound: Bound, row: int, shots: int) -> Counts:
 
 
 def _sample(probs: Tensor, bits: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> Tensor:
-    """Return one outcome for each 64 random bits."""
+    """Return one outcome number for each word of 64 random bits."""
     cumulative = np.cumsum(np.clip(probs.numpy(), 0.0, None))
     uniform = (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53 * cumulative[-1]
     outcomes = np.searchsorted(cumulative, uniform, side="right")
@@ -73,14 +73,14 @@ def _sample(probs: Tensor, bits: np.ndarray[tuple[int], np.dtype[np.uint64]]) ->
 
 
 def to_json(counts: list[Counts]) -> str:
-    """Return counts as the journal keeps them."""
+    """Return counts as the JSON text that the journal keeps."""
     return json.dumps(
         [dict(zip(_strings(one), one.counts.tolist(), strict=True)) for one in counts]
     )
 
 
 def from_json(text: str) -> list[Counts]:
-    """Read what :func:`to_json` wrote."""
+    """Read counts from the JSON text that :func:`to_json` wrote."""
     return [
         Counts(
             torch.tensor([[int(bit) for bit in bits] for bits in one], dtype=torch.uint8),

@@ -148,7 +148,7 @@ def _service(
 
 
 def _target(settings: Mapping[str, Any], session: Any) -> Target:
-    """Return as much of a device as its tasks need, whether it is online or not."""
+    """Return the device that a journal's settings name, as far as its tasks need, online or not."""
     arn = settings["device"]
     if not arn.startswith("arn:"):
         hint = "What ran on this machine has no tasks."

@@ -57,7 +57,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def guard(path: Path) -> sqlite3.Connection:
-    """Hold the file beside the journal that says that somebody writes it.
+    """Take the lock file beside a journal, which keeps every other process from writing it.
 
     SQLite's own lock on a file beside: it ends with the process, however that ends, it works on
     every system, and the journal itself stays readable for others.

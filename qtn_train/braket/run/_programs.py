@@ -42,7 +42,7 @@ _IDLE: dict[Family | None, tuple[tuple[str, tuple[float, ...]], ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How one circuit is written for one device; it does not depend on the angles.
+    """The gates and qubit labels of one circuit on one device, whatever the angles.
 
     Attributes:
         gates: In Braket's names where native; angles are rows of ``A`` and ``b``.
@@ -113,11 +113,11 @@ class Bound:
         return self.plan.labels
 
     def input_sets(self) -> dict[str, list[float]]:
-        """Return name -> its value in each set, as Braket's ``CircuitBinding`` takes them."""
+        """Return each parameter's angles in all sets of inputs, for Braket's ``CircuitBinding``."""
         return dict(zip(self.names, self.inputs.T.tolist(), strict=True))
 
     def input_set(self, index: int) -> dict[str, float]:
-        """Return one set: name -> value.
+        """Return one set of inputs: parameter name -> angle in radians.
 
         Args:
             index: Which set.
@@ -222,7 +222,7 @@ def _plan(
 def canonical_hash(
     circuit: Circuit, *, native: bool = False, placement: Sequence[int] | None = None
 ) -> str:
-    """Return a name for what a device is asked to run, the same in every process.
+    """Return the hash of a circuit as a device runs it, the same in every process.
 
     Braket's own OpenQASM text is not: the order of its inputs changes from run to run.
 
@@ -244,7 +244,7 @@ def canonical_hash(
 
 
 def to_counts(measurement_counts: Mapping[str, int], n_qubits: int) -> Counts:
-    """Return Braket's counts as this package's.
+    """Convert Braket's measurement counts, by bit string, to this package's counts.
 
     Args:
         measurement_counts: Bit string -> how often; its leftmost bit is the first qubit measured.

@@ -50,7 +50,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Task:
-    """One task, or the intent of one.
+    """One task of the service, created or still planned.
 
     Attributes:
         position: The evaluation that it belongs to.
@@ -86,14 +86,14 @@ class Task:
 
     @property
     def name(self) -> str:
-        """What people read: ``3.0``, and ``3.0 (attempt 2)`` from the second attempt on."""
+        """The task's name in messages: ``3.0``, or ``3.0 (attempt 2)`` from its second attempt."""
         again = f" (attempt {self.attempt + 1})" if self.attempt else ""
         return f"{self.position}.{self.part}{again}"
 
 
 @dataclass(frozen=True)
 class Spending:
-    """What a run's tasks cost, in USD.
+    """Amounts in USD of a run's tasks: charged, reserved and planned.
 
     Attributes:
         charged: Tasks that are at an end.
@@ -107,7 +107,7 @@ class Spending:
 
     @classmethod
     def of(cls, amounts: Iterable[tuple[TaskState, Decimal]]) -> Spending:
-        """Add up amounts by the state of their tasks.
+        """Add up amounts in USD by the state of their tasks.
 
         Args:
             amounts: States and USD.
@@ -123,7 +123,7 @@ class Spending:
 
     @property
     def spent(self) -> Decimal:
-        """What counts against the budget: charged and reserved."""
+        """The amount in USD that counts against the budget: charged and reserved."""
         return self.charged + self.reserved
 
     def to_json(self) -> dict[str, str]:
@@ -144,7 +144,7 @@ _KINDS: dict[TaskState, str] = {
 
 
 def check_budget(spent: Decimal, cost: Decimal, budget: Decimal) -> None:
-    """Raise unless the budget holds what comes next.
+    """Raise unless the budget covers the cost, in USD, of the next tasks.
 
     Args:
         spent: USD spent so far.

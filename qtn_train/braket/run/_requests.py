@@ -33,7 +33,7 @@ _TRANSIENT = NOT_CREATED | frozenset(
 
 @final
 class Requests:
-    """Repeats requests that may be repeated.
+    """Sender of requests to the service, which repeats those that may be answered next time.
 
     Args:
         poll_seconds: First pause; later ones are longer.
@@ -52,7 +52,7 @@ class Requests:
         also: frozenset[str] = frozenset(),
         patience: Mapping[str, float] = MappingProxyType({}),
     ) -> Answer:
-        """Call, and call again after what may pass, with longer and longer pauses.
+        """Send a request, and repeat it after passing errors, with longer and longer pauses.
 
         Args:
             call: A request that may be repeated without cost.
@@ -81,7 +81,7 @@ class Requests:
 def each(
     stop: threading.Event, call: Callable[[Item], Answer], items: Sequence[Item]
 ) -> list[Answer]:
-    """Call for each item, some at once; after an error nothing new is begun.
+    """Call a function for each item, several at a time; after an error no further call begins.
 
     Args:
         stop: Set after an error.
@@ -108,7 +108,7 @@ def each(
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
-    """Let the first Ctrl-C end what is inside, and no further one break off its last writing."""
+    """Let the first Ctrl-C end the block; no further one breaks off the block's last writing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -144,7 +144,7 @@ def _finish(futures: Sequence[Future[Any]]) -> None:
 
 
 class Refused(TasksPending):
-    """The service said no, and would say it again until the user mends something."""
+    """The service refused a request, and will refuse it again until the user mends the cause."""
 
     def __init__(self, error: Any) -> None:
         super().__init__(must_be("request", "accepted by Amazon Braket", text_of(error), AGAIN))
@@ -161,7 +161,7 @@ def _refusal(error: Exception) -> Exception:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the same request may be answered next time."""
+    """Return whether a request that failed with this error may be answered next time."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError
 
     if isinstance(error, ClientError):
@@ -171,7 +171,7 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _answer(error: Exception) -> dict[str, Any]:
-    """What the service said; errors of the connection have no answer."""
+    """Return the service's answer in an error; empty for errors of the connection."""
     return getattr(error, "response", None) or {}
 
 

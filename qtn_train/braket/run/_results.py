@@ -27,13 +27,13 @@ ROOT = "results.json"
 
 
 class Failure(str):
-    """Why an executable has no counts and will have none, as the service said."""
+    """The service's reason why an executable has no counts and will have none."""
 
     __slots__ = ()
 
 
 class Unread(str):
-    """Why the counts of an executable are not here, as far as that is known; they may come yet."""
+    """The reason, where known, why an executable's counts are not here; they may come yet."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ Found = Counts | Failure | Unread
 def gather(
     read: Callable[[Sequence[str]], dict[str, str]], known: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Read a result's root file and every file that it names, as far as they are there.
+    """Read a result's root file and every file that it names, leaving out those that are missing.
 
     Args:
         read: Gives the contents of files by their names, relative to the task's folder; those
@@ -72,7 +72,7 @@ def gather(
 
 
 def _object(text: str | None) -> dict[str, Any]:
-    """Return a text's JSON object; an empty one where it is none."""
+    """Return the JSON object in a text; an empty one where the text holds none."""
     try:
         data = json.loads(text or "")
     except (ValueError, RecursionError):
@@ -86,7 +86,7 @@ def _names(values: Any) -> list[str]:
 
 
 def seconds_of(files: Mapping[str, str]) -> Decimal:
-    """Return how long one of Amazon's simulators took for a result; that is what it charges."""
+    """Return the seconds that an Amazon simulator took for a result, for which it charges."""
     metadata = json.loads(files[ROOT])["additionalMetadata"].get("simulatorMetadata") or {}
     return Decimal(metadata.get("executionDuration", 0)) / 1000
 
@@ -156,7 +156,7 @@ def _failure(note: Any) -> Failure | None:
 def _program(
     files: Mapping[str, str], program: Any, size: int, shots: int, labels: Sequence[int]
 ) -> list[Found]:
-    """Read one program's executables; each stands where its inputs stood."""
+    """Read the counts of one program's executables, in the order of its sets of inputs."""
     name = program if isinstance(program, str) else ""
     if name:
         if name not in files:
@@ -211,5 +211,5 @@ def _counts(
 
 
 def _beside(name: str, member: str) -> str:
-    """The name of a file that a program's file, ``<folder>/results.json``, names."""
+    """Return the path of a file named in a program's file, ``<folder>/results.json``."""
     return f"{name.removesuffix('/' + ROOT)}/{member}"

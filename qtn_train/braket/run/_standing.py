@@ -15,7 +15,7 @@ from ._records import Spending, Task
 
 
 def bill(path: str | Path) -> dict[str, Any]:
-    """Say what a run has asked for, and what it has paid so far.
+    """Return a run's tasks, shots and costs in USD so far, by its journal.
 
     Args:
         path: The journal; it may be in use.
@@ -45,7 +45,7 @@ def bill(path: str | Path) -> dict[str, Any]:
 
 
 def without_counts(path: str | Path) -> list[tuple[Task, dict[int, str]]]:
-    """Return what only the user's word pays again, by a run's journal.
+    """Return a journal's ended tasks that lack counts; only the user may have them paid again.
 
     Args:
         path: The journal; it may be in use.
@@ -63,7 +63,7 @@ def without_counts(path: str | Path) -> list[tuple[Task, dict[int, str]]]:
 
 
 def price_again(path: str | Path, target: Target) -> Decimal:
-    """Return what it costs to pay again for that, in USD.
+    """Return the cost in USD of sending again all executables that lack counts.
 
     Args:
         path: The journal; it may be in use.
@@ -79,7 +79,7 @@ def price_again(path: str | Path, target: Target) -> Decimal:
 
 
 def standing(path: str | Path) -> dict[str, Any]:
-    """Say the same, and which tasks have no counts.
+    """Return a run's tasks, shots and costs in USD as :func:`bill` does, and the failed tasks.
 
     Args:
         path: The journal; it may be in use.

@@ -59,7 +59,7 @@ _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
 
 def say_on_terminal(line: str) -> None:
-    """Show where waiting stands, on one line of standard error where that is a terminal."""
+    """Show the progress of waiting on one line of standard error, if that is a terminal."""
     if sys.stderr.isatty():
         print(f"\r{line:<100}", end="" if line else "\r", file=sys.stderr, flush=True)
 
@@ -80,7 +80,7 @@ def place_in_queue(answer: Mapping[str, Any]) -> str | None:
 
 @final
 class TaskService:
-    """The tasks of one device, as the journal knows them.
+    """Creates, watches and cancels a run's tasks on one device, all recorded in its journal.
 
     Args:
         target: A billed device.
@@ -120,7 +120,7 @@ class TaskService:
         self._said = False
 
     def cost(self, n_tasks: int, n_shots: int, seconds: Decimal = LEAST_SECONDS) -> Decimal:
-        """Return what tasks cost here, in USD.
+        """Return the cost of tasks on this device, in USD.
 
         Args:
             n_tasks: How many; a program set is one.
@@ -131,7 +131,7 @@ class TaskService:
 
     @cached_property
     def destination(self) -> tuple[str, str]:
-        """Where results go: a bucket and a folder in it.
+        """The bucket of the results, and the folder in it.
 
         Raises:
             ValueError: There is no bucket, and none can be made.
@@ -287,7 +287,7 @@ class TaskService:
         return found
 
     def _search(self, token: str) -> dict[str, Any]:
-        """Return a page of the device's tasks."""
+        """Return one page of the service's list of this device's tasks."""
         filters = [{"name": "deviceArn", "operator": "EQUAL", "values": [self.target.arn]}]
         options: dict[str, Any] = {"nextToken": token} if token else {}
         client = self._session.braket_client
@@ -296,7 +296,7 @@ class TaskService:
         )
 
     def _create(self, task: Task) -> Task:
-        """Create a task; it is written down before and after."""
+        """Create a task with the service; the journal records it before and after."""
         may_exist = task.state == "sent"
         task = self.journal.send(task, self.budget)
         if task.state != "sent":  # another process has found it
@@ -346,7 +346,7 @@ class TaskService:
     def _still_open(
         self, rows: dict[tuple[int, int, int], Task]
     ) -> list[tuple[Task, dict[str, Any]]]:
-        """Look once at the tasks, fetch what is there, and return those that are not at an end."""
+        """Look once at the tasks, fetch the results that are there, return the unfinished tasks."""
         created = [t for t in rows.values() if t.state == "created" and _key(t) not in self._looked]
         pairs = list(zip(created, each(self._stop, self._look, created), strict=True))
         ended = [pair for pair in pairs if pair[1]["status"] in _ENDED]
@@ -372,7 +372,7 @@ class TaskService:
         return self._end(task, self._look(task))
 
     def _end(self, task: Task, answer: dict[str, Any]) -> Task:
-        """Keep what a task that is at an end has given, or why nothing of it is here."""
+        """Record the result of an ended task, or the reason why the result is not here."""
         status = answer["status"]
         files, found = self._fetch(task, answer)
         pairs = list(zip(task.members, found, strict=True))
@@ -402,7 +402,7 @@ class TaskService:
         return self.journal.done(task, files, usd, failures)
 
     def _fetch(self, task: Task, answer: dict[str, Any]) -> tuple[dict[str, str], list[Found]]:
-        """Return a task's files and what they say of each executable, once all is there."""
+        """Return a task's result files and each executable's counts, once all files are there."""
         tries = 1 if task.state == "failed" else self._tries_for_files
         if answer["status"] != "COMPLETED":
             # The service keeps what a program set counted before it failed, and nothing else.
@@ -422,7 +422,7 @@ class TaskService:
         return files, found
 
     def _read(self, answer: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
-        """Return the texts of those of a task's files that are there."""
+        """Return the texts of a task's result files by name, without the missing ones."""
         bucket, folder = answer["outputS3Bucket"], answer["outputS3Directory"]
 
         def read(name: str) -> str | None:
@@ -443,7 +443,7 @@ class TaskService:
 
     @staticmethod
     def _report(task: Task, status: str, seconds: Decimal | None) -> None:
-        """Tell the SDK's own ``Tracker`` how a task has ended."""
+        """Report a task's end and its seconds to the SDK's own ``Tracker``."""
         from braket.tracking.tracking_context import broadcast_event
         from braket.tracking.tracking_events import _TaskCompletionEvent
 
@@ -459,7 +459,7 @@ class TaskService:
         return f"{self.target.name}: {done}; task {task.name} {answer['status']}{queue}; {spent}"
 
     def cancel(self, tasks: Sequence[Task]) -> list[str]:
-        """Cancel tasks that exist, or may; the service may still charge for what ran.
+        """Cancel tasks that exist or may exist; the service may still charge for shots that ran.
 
         Args:
             tasks: Rows of the journal.
@@ -487,14 +487,14 @@ def _key(task: Task) -> tuple[int, int, int]:
 
 
 def _content(task: Task) -> str:
-    """SHA-256 of what is asked for, wherever the result goes."""
+    """Return the SHA-256 of a task's request, without the place of its result."""
     request = json.loads(task.request)
     asked = [request["deviceArn"], request["shots"], request["action"]]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
 def _unread(task: Task) -> bool:
-    """Whether a program set has failed some of whose results may come yet."""
+    """Return whether a task is a failed program set some of whose results may come yet."""
     if task.state != "failed" or len(task.members) == 1:
         return False
     found = read_counts(task.result or {}, len(task.members), task.labels)

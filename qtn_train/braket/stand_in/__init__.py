@@ -85,7 +85,7 @@ __all__ = [
 
 
 class Control:
-    """What a test may ask of a running service."""
+    """Control of a running stand-in: its ledger, its faults, its devices and prices."""
 
     url: str
 
@@ -125,7 +125,7 @@ class Control:
         return [row | {k: Decimal(row[k]) for k in ("usd", "usd_created")} for row in rows]
 
     def spent(self) -> Decimal:
-        """Return what the ledger charges in all, in USD."""
+        """Return the sum of all charges in the ledger, in USD."""
         return sum((row["usd"] for row in self.ledger()), Decimal(0))
 
     def log(self) -> list[dict[str, Any]]:

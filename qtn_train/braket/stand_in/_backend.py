@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class ApiError(Exception):
-    """An answer that is an error, as the service gives it."""
+    """An error that the service answers: its HTTP status, code and text."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ def not_found(what: str) -> ApiError:
 
 @dataclass
 class Fault:
-    """What goes wrong, how often (``None``: always), and how badly."""
+    """A fault: its kind, how often it strikes (``None``: always), and how badly."""
 
     kind: str
     times: int | None = 1
@@ -94,7 +94,7 @@ ROOTS = ("{}", "null", "[]", "")
 
 
 class Backend:
-    """Everything that the service knows. Who uses it holds its lock."""
+    """The state of the service: devices, tasks, buckets, faults. Callers hold its lock."""
 
     def __init__(self, seed: int = 0) -> None:
         self.lock = threading.Lock()
@@ -102,7 +102,7 @@ class Backend:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget all tasks, buckets, faults and options."""
         self.devices: dict[str, Device] = dict(DEVICES)
         self.tasks: dict[str, Task] = {}
         self.tokens: dict[str, tuple[str, str]] = {}  # what was asked under it, and the task
@@ -174,7 +174,7 @@ class Backend:
         return {"quantumTaskArn": task.arn}
 
     def _asked(self, body: Json) -> str:
-        """Return what a request asks for, apart from its token."""
+        """Return the fields of a task's request, apart from its token."""
         body = {k: v for k, v in body.items() if k != "clientToken"}
         return json.dumps(body, sort_keys=True)
 
@@ -299,7 +299,7 @@ class Backend:
                 raise invalid("The estimated cost exceeds the remaining spending limit")
 
     def _spent(self, limit: Json) -> tuple[Decimal, Decimal]:
-        """Return what waits and what is spent under a limit."""
+        """Return the queued and the total spending under a limit, in USD."""
         totals = {True: Decimal(0), False: Decimal(0)}
         for task in self.tasks.values():
             if task.device.arn == limit["deviceArn"] and task.created >= limit["created"]:

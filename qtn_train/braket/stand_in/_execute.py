@@ -27,7 +27,7 @@ _CACHE: dict[bytes, np.ndarray] = {}  # exact probabilities, by program and inpu
 
 
 class _Context(ProgramContext):  # type: ignore[misc]
-    """Interprets as Braket does, and notes the name of each gate and whether it is verbatim."""
+    """Braket's interpreter, which also notes each gate's name and whether it is verbatim."""
 
     def __init__(self) -> None:
         super().__init__()
