@@ -225,11 +225,9 @@ def _written(found: ImportedCircuit, to: str, values: dict[str, float] | None) -
         made = export_circuit(found, values, to)  # type: ignore[arg-type]
     except ImportError as error:
         need = f"the target {to} needs"
-        text = (
-            needs_extra(need, "braket")
-            if to == "braket"
-            else f"{need} the package {to}: pip install {to}"
-        )
+        text = needs_extra(need, "braket")
+        if to != "braket":
+            text = f"{need} the package {to}: pip install {to}."
         raise MissingExtra(text) from error
     if isinstance(made, str):
         return made.encode()

@@ -20,7 +20,7 @@ class _Quiet(ErrorListener):  # type: ignore[misc]
     """Raises what the parser would print."""
 
     def syntaxError(self, *_: Any) -> None:
-        raise QASM3ParsingError
+        raise QASM3ParsingError("The text is not OpenQASM.")
 
 
 def parsed(text: str, line: int) -> list[Any]:
