@@ -32,7 +32,7 @@ _MOST_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one forward and backward pass is expected to cost.
+    """Expected seconds and bytes of one forward and backward pass.
 
     Attributes:
         seconds: Time; only good for a comparison.
@@ -160,7 +160,7 @@ def choose_engine(
 
 
 def _as_float(number: int) -> float:
-    """An integer as a float, infinity where no float holds it."""
+    """Return an integer as a float; infinity where no float holds it."""
     return float(number) if number.bit_length() <= 1023 else math.inf
 
 

@@ -29,7 +29,7 @@ from ._transforms import entered
 
 
 class Engine(ABC):
-    """Runs circuits.
+    """Base of all engines: runs a circuit and returns its state.
 
     An implementer defines ``kind``, the four capabilities, :meth:`_prepare`, and :meth:`_config`
     where the constructor takes more than ``dtype``.
@@ -79,16 +79,16 @@ class Engine(ABC):
     @property
     @abstractmethod
     def max_qubits(self) -> int:
-        """The largest circuit that this engine takes on this machine."""
+        """The largest circuit, in qubits, that this engine takes on this machine."""
 
     @property
     def batched(self) -> bool:
-        """Whether angles may be a batch, ``(batch, n_angles)``, and what is read has its axis."""
+        """Whether angles may be a batch, ``(batch, n_angles)``; results then have a batch axis."""
         return False
 
     @property
     def simulator(self) -> Engine:
-        """The engine for what must cost no shots: itself, unless it counts shots."""
+        """The engine for readings that must cost no shots: this one, unless it counts shots."""
         return self
 
     @property
@@ -98,12 +98,12 @@ class Engine(ABC):
 
     @property
     def position(self) -> int:
-        """Batches of counted executions so far, the state to save; 0 where none are counted."""
+        """Number of batches executed so far, to be saved with a model; 0 on simulators."""
         return 0
 
     @position.setter  # noqa: B027 - to do nothing is right for a simulator
     def position(self, value: int) -> None:
-        """Nothing to set: a simulator's results do not depend on how often it ran."""
+        """Ignore the number: a simulator's results do not depend on how often it ran."""
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""
@@ -131,7 +131,7 @@ class Engine(ABC):
 
     @classmethod
     def _built(cls, options: dict[str, Any]) -> Engine:
-        """Build an engine of this class from what :meth:`_config` gave."""
+        """Build an engine of this class from the options that :meth:`_config` returned."""
         return cls(**options)
 
     def prepare(
@@ -140,7 +140,7 @@ class Engine(ABC):
         angles: Float[Tensor, "*batch n_angles"],
         reads: Measurement | None = None,
     ) -> State:
-        """Run the circuit once.
+        """Run the circuit once and return its state.
 
         Args:
             circuit: The circuit.
@@ -193,7 +193,7 @@ ENGINES: Registry[Engine] = Registry("engine")
 
 
 def register_engine(cls: type[Engine]) -> type[Engine]:
-    """Make an engine of your own known, so that models with it can be loaded again.
+    """Register an engine class of your own, so that models with it can be loaded again.
 
     Args:
         cls: A subclass of :class:`Engine` with a ``kind`` of its own; it serves as a decorator.

@@ -254,7 +254,7 @@ class State(ABC):
         return torch.zeros(stop - start)
 
     def diagnostics(self) -> dict[str, float]:
-        """Return figures about this state's errors that a training history should keep."""
+        """Return error figures of this state, by name, for the training history."""
         return {}
 
     def __repr__(self) -> str:
@@ -277,7 +277,7 @@ class State(ABC):
         return html.bars(probs, f"probabilities of {outcomes}", names)
 
     def _range(self, start: int, stop: int) -> tuple[int, int]:
-        """Return a range of outcomes as plain integers, or raise."""
+        """Return the ends of a range of outcomes as plain integers, or raise."""
         start, stop = integers((start, stop), 2**self.n_qubits, f"2**{self.n_qubits}")
         if stop - start > MAX_BLOCK:
             hint = "Ask for the numbers in blocks."
@@ -326,7 +326,7 @@ class State(ABC):
 
 
 def integers(ends: tuple[int, int], total: int, shown: str = "") -> tuple[int, int]:
-    """Return the ends of a range as plain integers.
+    """Return the ends of a range as plain integers, checked against the total.
 
     Args:
         ends: First number, and one past the last.
@@ -349,7 +349,7 @@ def integers(ends: tuple[int, int], total: int, shown: str = "") -> tuple[int, i
 
 
 def generator(rng: torch.Generator | None, seed: int | None) -> torch.Generator:
-    """Return the generator given, or one of its own for a seed.
+    """Return the given random generator, or a new one for the seed.
 
     Args:
         rng: A generator.
@@ -374,7 +374,7 @@ def generator(rng: torch.Generator | None, seed: int | None) -> torch.Generator:
 def draw(
     probs: Float[Tensor, " outcomes"], shots: int, rng: torch.Generator
 ) -> Int[Tensor, " shots"]:
-    """Return outcome numbers drawn from all probabilities.
+    """Return ``shots`` outcome numbers drawn from the probabilities of all outcomes.
 
     Args:
         probs: The probabilities, normalized up to rounding.

@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 def make_circuit(settings: Row) -> Circuit:
-    """Return the circuit of a point."""
+    """Return the circuit of one point of a study."""
     return ANSATZE[settings["ansatz"]](settings["n_qubits"], settings["n_layers"])
 
 
@@ -37,7 +37,7 @@ def make_angles(settings: Row, circuit: Circuit, seed: int) -> Tensor:
 
 
 def bond_count(circuit: Circuit) -> int:
-    """Return the largest bond that an uncut matrix product state can need.
+    """Return the largest bond dimension that the circuit's exact matrix product state can need.
 
     Args:
         circuit: The circuit.
@@ -82,7 +82,7 @@ def expectation_z(state: State, qubit: int) -> Tensor:
 
 
 def gradient_variance(settings: Row, seed: int) -> Row:
-    """Return one draw of the two derivatives, whose variance over the repeats is looked for."""
+    """Return the derivatives of ⟨Z⟩ and of p₀ by one angle, for one draw of all angles."""
     circuit = make_circuit(settings)
     angles = make_angles(settings, circuit, seed).requires_grad_()
     middle = circuit.n_qubits // 2
@@ -104,7 +104,7 @@ def gradient_variance(settings: Row, seed: int) -> Row:
 
 
 def _cut(state: State) -> Row:
-    """The errors of a truncated state; an exact one has none."""
+    """Return a state's truncation error and fidelity estimate; an exact state's are 0 and 1."""
     return {"truncation_error": 0.0, "fidelity_estimate": 1.0} | state.diagnostics()
 
 
@@ -119,7 +119,7 @@ def _chain(settings: Row, seed: int, max_bond: int | None, cutoff: float = 0.0) 
 
 @lru_cache(maxsize=1)
 def _reference(ansatz: str, n_qubits: int, n_layers: int, seed: int) -> State | None:
-    """The exact state, where it can be had; kept for the next ``max_bond`` of the same circuit."""
+    """Return the exact state of a circuit, or None where it is too large; the last one is kept."""
     settings = {"ansatz": ansatz, "n_qubits": n_qubits, "n_layers": n_layers}
     circuit = make_circuit(settings)
     if bond_count(circuit) <= _REFERENCE_BOND:
@@ -132,7 +132,7 @@ def _reference(ansatz: str, n_qubits: int, n_layers: int, seed: int) -> State | 
 
 
 def _overlap(exact: State, state: MPSState) -> complex:
-    """⟨exact|state⟩."""
+    """Return the overlap ⟨exact|state⟩."""
     if not isinstance(exact, MPSState):
         amplitudes = state.amplitudes()
         return complex(torch.vdot(exact.amplitudes(), amplitudes))
@@ -143,7 +143,7 @@ def _overlap(exact: State, state: MPSState) -> complex:
 
 
 def truncation(settings: Row, seed: int) -> Row:
-    """Return the errors of a state that is cut at ``max_bond``."""
+    """Return the bonds, error and infidelity of a matrix product state cut at ``max_bond``."""
     state = _chain(settings, seed, settings["max_bond"], settings["cutoff"])
     row: Row = {"largest_bond": max(state.bond_dims, default=1), **_cut(state)}
     exact = _reference(settings["ansatz"], settings["n_qubits"], settings["n_layers"], seed)
@@ -169,7 +169,7 @@ def entropy(settings: Row, seed: int) -> Row:
 
 
 def probabilities(settings: Row, seed: int) -> Row:
-    """Return figures of the distribution of 2ᴺ·p, which is exp(−x) for a random state."""
+    """Return figures of the outcome probabilities; 2ᴺ·p follows exp(−x) for a random state."""
     circuit = make_circuit(settings)
     engine = choose_engine(circuit, 2**circuit.n_qubits, dtype="complex128")[0]
     with torch.no_grad():
@@ -191,7 +191,7 @@ def probabilities(settings: Row, seed: int) -> Row:
 
 
 def cost(settings: Row, seed: int) -> Row:
-    """Return the fastest of three forward and backward passes, after one to warm up."""
+    """Return the seconds of the fastest forward and the fastest backward pass, out of three."""
     circuit = make_circuit(settings)
     engine: Engine
     if settings["engine"] == "mps":

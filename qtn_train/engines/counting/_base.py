@@ -45,7 +45,7 @@ _WHO = "an engine that counts shots"
 
 @final
 class EstimatedState(State):
-    """What the shots of a circuit showed, for the measurement that was declared.
+    """Counts of a circuit's shots, and the declared measurement's estimates by these counts.
 
     Attributes:
         reads: The measurement that was declared.
@@ -112,7 +112,7 @@ class EstimatedState(State):
 
     @cached_property
     def _declared(self) -> list[dict[PauliString, float]]:
-        """The sums that were declared: of each string its coefficient."""
+        """The declared sums of Pauli strings: the coefficient of each string."""
         if not isinstance(self.reads, Expectation):
             return []
         sums = (parse_terms(each, self.n_qubits) for each in self.reads.terms)
@@ -162,7 +162,7 @@ class EstimatedState(State):
 
 
 class _Pullback:
-    """Numbers read of a counted state, whose cotangents wait until all of them are there.
+    """Collector of cotangents: numbers read of a counted state leave theirs until all are there.
 
         angles ──► token ──► read(0, 8), read(8, 16), … ──► loss
         backward:  each reading leaves its cotangent here; then the token's turn comes, once
@@ -185,11 +185,11 @@ class _Pullback:
         return read
 
     def leave(self, start: int, cotangent: Tensor) -> None:
-        """Keep the cotangent of one reading."""
+        """Keep the cotangent of one range of numbers that were read."""
         self._waiting.append((_backward_pass(), start, cotangent))
 
     def take(self) -> list[Cotangent]:
-        """Return what this backward pass left; what is of one that failed is dropped."""
+        """Return the cotangents of this backward pass; those of a failed one are dropped."""
         now = _backward_pass()
         taken = [(start, cotangent) for number, start, cotangent in self._waiting if number == now]
         self._waiting.clear()
@@ -197,12 +197,12 @@ class _Pullback:
 
 
 def _backward_pass() -> int:
-    """The number of the backward pass that runs in this thread."""
+    """Return the number of the backward pass that runs in this thread."""
     return torch._C._current_graph_task_id()
 
 
 class _Token(torch.autograd.Function):
-    """The node at which all cotangents have come: it asks for an estimate of Jᵀv."""
+    """Node of autograd that runs once all cotangents have come, and asks to estimate Jᵀv."""
 
     @staticmethod
     def forward(angles: Tensor, pullback: _Pullback) -> Tensor:
@@ -330,22 +330,22 @@ class CountingEngine(Engine):
 
     @property
     def exact(self) -> bool:
-        """False: probabilities are estimates."""
+        """False: counted probabilities are estimates."""
         return False
 
     @property
     def differentiable(self) -> bool:
-        """Whether a gradient estimator was chosen."""
+        """Whether gradients reach the angles: whether a gradient estimator was chosen."""
         return self.gradient is not None
 
     @property
     def needs_shots(self) -> bool:
-        """True."""
+        """True: every probability is estimated from a finite number of shots."""
         return True
 
     @property
     def position(self) -> int:
-        """Batches executed so far; with the seed, it decides all that is random in the next one."""
+        """Number of batches executed so far; with the seed, it fixes the next batch's draws."""
         return self._position
 
     @position.setter
@@ -361,7 +361,7 @@ class CountingEngine(Engine):
 
     @abstractmethod
     def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:
-        """Execute a batch: for each program, for each row of its angles, the counts.
+        """Execute a batch; return the counts for each program and each row of its angles.
 
         Args:
             programs: What to execute, all with ``self.shots`` shots.
@@ -410,7 +410,7 @@ class CountingEngine(Engine):
     def _execute(
         self, circuit: Circuit, reads: Measurement, angles: Tensor
     ) -> tuple[Tensor, list[Counts], Readout | None]:
-        """Execute one batch; return the angles, float64 on the CPU, counts, and calibration."""
+        """Execute one batch; return angles (float64, CPU), counts and readout calibration."""
         row = angles.to("cpu", torch.float64)
         programs = [Program(each, row[None]) for each in reads.programs(circuit)]
         calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
@@ -454,7 +454,7 @@ class CountingEngine(Engine):
 @register_engine
 @final
 class SampledEngine(CountingEngine):
-    """Another engine's circuit, seen through a finite number of shots.
+    """Engine that draws a finite number of shots from another engine's probabilities.
 
     Args:
         engine: The simulator to draw from.
@@ -499,12 +499,12 @@ class SampledEngine(CountingEngine):
 
     @property
     def simulator(self) -> Engine:
-        """The engine that it draws from."""
+        """The engine whose probabilities the shots are drawn from."""
         return self.engine
 
     @property
     def max_qubits(self) -> int:
-        """As for the engine that it draws from."""
+        """The largest circuit, in qubits, of the engine that shots are drawn from."""
         return self.engine.max_qubits
 
     def _measure(self, programs: Sequence[Program], position: int) -> list[list[Counts]]:

@@ -154,12 +154,12 @@ class BraketEngine(CountingEngine):
 
     @property
     def exact(self) -> bool:
-        """Whether it gives probabilities in place of counts: with 0 shots."""
+        """Whether the engine gives exact probabilities in place of counts: with 0 shots."""
         return self.shots == 0
 
     @property
     def needs_shots(self) -> bool:
-        """Whether it counts shots."""
+        """Whether probabilities are estimated from shots: with 1 shot or more."""
         return self.shots > 0
 
     @property
@@ -169,21 +169,21 @@ class BraketEngine(CountingEngine):
 
     @property
     def max_qubits(self) -> int:
-        """The device's qubits."""
+        """The device's number of qubits."""
         return self.target.n_qubits
 
     @cached_property
     def simulator(self) -> StatevectorEngine:
-        """An exact simulator of this machine."""
+        """An exact simulator on this machine, for what must cost no shots."""
         return StatevectorEngine(dtype=self.dtype)
 
     @property
     def spent_usd(self) -> Decimal:
-        """What the run has cost so far, by its journal."""
+        """The run's cost so far in USD, by its journal."""
         return Decimal(0) if self.journal is None else self.journal.spending().spent
 
     def close(self) -> None:
-        """Let go of the journal, so that another engine may open it."""
+        """Close the journal, so that another engine may open it."""
         if self.journal is not None:
             self.journal.close()
 
@@ -192,13 +192,13 @@ class BraketEngine(CountingEngine):
         return {**self._settings(), "dtype": self.dtype}
 
     def _settings(self) -> dict[str, Any]:
-        """Return what must stay the same as long as a run goes on."""
+        """Return the settings that must stay the same as long as a run goes on."""
         placement = None if self.placement is None else list(self.placement)
         own = {"device": self._device_name(), "native": self.native, "placement": placement}
         return own | self.options()
 
     def _payer(self) -> dict[str, str]:
-        """Return whose tasks they are, and where: tokens and tags count there alone."""
+        """Return the tasks' region and account: client tokens and tags hold there alone."""
         if not self.billed:
             return {}
         session = self.target.device.aws_session
@@ -228,7 +228,7 @@ class BraketEngine(CountingEngine):
         return batch.regroup(execute(batch, self.shots, self.seed))
 
     def _recorded(self, batch: Batch, journal: Journal) -> list[Counts]:
-        """Execute a batch on this machine, or read from the journal what it gave."""
+        """Return the counts of a batch: read from the journal, or executed on this machine now."""
         recorded = journal.evaluation(batch.position)
         if recorded is None:
             members = tuple(range(len(batch.members)))
@@ -252,7 +252,7 @@ class BraketEngine(CountingEngine):
 def _check_money(
     target: Target, journal: str | Path | None, budget_usd: Decimal | float | str | None
 ) -> Decimal:
-    """Refuse to spend without a limit, or without writing it down."""
+    """Check that a device that costs money has a budget in USD and a journal; return the budget."""
     name = f"{target.name}, which costs money"
     if budget_usd is None:
         hint = "Give the USD that the whole run may cost."

@@ -31,7 +31,7 @@ _MAX_QUBITS = 24
 
 @lru_cache(maxsize=64)
 def n_two_qubit_gates(circuit: Circuit) -> int:
-    """Return how many two-qubit gates a device executes: those of ``portable()``, a swap as three.
+    """Return the number of two-qubit gates on a device: those of ``portable()``, a swap as three.
 
     Args:
         circuit: Any circuit.
@@ -49,7 +49,7 @@ def n_two_qubit_gates(circuit: Circuit) -> int:
 @register_engine
 @final
 class NoisyEngine(CountingEngine):
-    """Another engine's circuit as a noisy device would count it.
+    """Engine that counts another engine's circuits as a noisy device would.
 
     The noise is *global*: whatever the gate, its error replaces the whole state by the completely
     mixed one. That is exact for errors that the rest of the circuit scrambles over all qubits, and
@@ -114,16 +114,16 @@ class NoisyEngine(CountingEngine):
 
     @property
     def simulator(self) -> Engine:
-        """The engine that it draws from."""
+        """The engine whose probabilities the noise is applied to."""
         return self.engine
 
     @property
     def max_qubits(self) -> int:
-        """As for the engine that it draws from, and no more than 24."""
+        """The largest circuit, in qubits, of the noise-free engine, and no more than 24."""
         return min(self.engine.max_qubits, _MAX_QUBITS)
 
     def options(self) -> dict[str, Any]:
-        """Return all options but the engine, as JSON data."""
+        """Return the options of shots and noise, without the engine, as JSON data."""
         noise = {
             "two_qubit_error": self.two_qubit_error,
             "readout_error": list(self.readout_error),
@@ -143,7 +143,7 @@ class NoisyEngine(CountingEngine):
         return cls(**options | built)
 
     def noisy_probs(self, circuit: Circuit, angles: Tensor) -> Tensor:
-        """Return the probabilities that shots are drawn from.
+        """Return the noisy probabilities of all outcomes, from which shots are drawn.
 
         Args:
             circuit: The circuit.

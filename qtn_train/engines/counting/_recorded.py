@@ -29,7 +29,7 @@ from ._base import CountingEngine
 
 @final
 class RecordedEngine(CountingEngine):
-    """Gives the counts that a journal holds: nothing is executed, and nobody is asked.
+    """Engine that reads its counts from a journal: nothing is executed or sent.
 
     Args:
         path: The journal of a run on a device or an emulator.
@@ -64,12 +64,12 @@ class RecordedEngine(CountingEngine):
 
     @property
     def max_qubits(self) -> int:
-        """As many as an exact simulator of this machine has: what ran there has run."""
+        """The largest circuit, in qubits, of an exact simulator on this machine."""
         return self.simulator.max_qubits
 
     @cached_property
     def simulator(self) -> StatevectorEngine:
-        """An exact simulator of this machine."""
+        """An exact simulator on this machine, for what must cost no shots."""
         return StatevectorEngine(dtype=self.dtype)
 
     def _config(self) -> dict[str, Any]:
@@ -108,7 +108,7 @@ _NOWHERE = Target(device=None, name="journal", arn=None, kind="local")
 
 
 def _check_ended(tasks: Sequence[Task]) -> None:
-    """Refuse an evaluation some of whose tasks do not exist yet, or have no result yet."""
+    """Raise if some tasks of an evaluation do not exist yet, or have no result yet."""
     left = [task for task in tasks if task.state not in ("done", "failed")]
     if left:
         reason = f" ({left[0].reason})" if left[0].reason else ""
