@@ -54,3 +54,25 @@ UNSEEDED_P_VALUE = 1e-9
 #: which AdamW divides by gradients as small as its epsilon, 1e-8; 3e-7 was seen. A batch's weight
 #: that is wrong shows at 1e-2.
 PROCESSES = 1e-5
+
+#: Readings of a matrix product state in double precision against quimb's own operators on the same
+#: tensors, or against the state vector: sums of up to some hundred products, each exact to 1e-16.
+EXCHANGED = 1e-12
+
+#: Amplitudes and expectations of contracted networks in double precision against other exact
+#: engines: 1.1e-16·√250 ≈ 2e-15 for up to some 250 gates, and sums in another order.
+CONTRACTED = 1e-14
+
+#: Factors of small matrices of order 1 in double precision, multiplied with each other again.
+FACTORS = 1e-12
+
+#: Gradients of order 1 in double precision by two exact paths: rounding of sums in another order.
+DOUBLE_GRADIENT = 1e-12
+
+#: Losses of a few training steps in single precision, relative: the same operations, whose sums are
+#: in another order.
+SINGLE_LOSS = 1e-6
+
+#: Angles read from decimal text and combined in a few operations, in double precision: some units
+#: of the last digit of numbers of order 1.
+DECIMAL_ANGLE = 1e-15

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
+import tolerances
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -186,10 +187,10 @@ def test_statements(text: str, equal: str) -> None:
 )
 def test_arithmetic_of_each_version(version: str, angle: str, value: float) -> None:
     text = f"OPENQASM {version}; qreg q[1]; rx({angle}) q[0];"
-    assert import_circuit(text).b.tolist() == pytest.approx([value], abs=1e-15)
+    assert import_circuit(text).b.tolist() == pytest.approx([value], abs=tolerances.DECIMAL_ANGLE)
     # The same in a gate's body, and where the statement takes the slow way.
     inside = f"OPENQASM {version}; gate g a {{ rx({angle}) a; }} qreg q[1]; g q;"
-    assert import_circuit(inside).b.tolist() == pytest.approx([value], abs=1e-15)
+    assert import_circuit(inside).b.tolist() == pytest.approx([value], abs=tolerances.DECIMAL_ANGLE)
 
 
 def test_parameters_of_a_gate_are_real_numbers() -> None:
@@ -253,12 +254,12 @@ def test_inputs_keep_names_and_stay_linear() -> None:
     ]  # fmt: skip
     values = {"theta": 0.5, "phi": -0.3, "unused": 9.0}
     expected = [0.5, -0.3, 9.0, 1.0 + 0.1 + math.pi, 0.25, 0.7, 0.3]
-    np.testing.assert_allclose(found.angles(values), expected, atol=1e-15)
+    np.testing.assert_allclose(found.angles(values), expected, atol=tolerances.DECIMAL_ANGLE)
     leaf = torch.tensor([0.5, -0.3, 9.0], dtype=torch.float64, requires_grad=True)
     angles = found.angles(leaf)
-    np.testing.assert_allclose(angles.detach().numpy(), expected, atol=1e-15)
+    np.testing.assert_allclose(angles.detach().numpy(), expected, atol=tolerances.DECIMAL_ANGLE)
     (grad,) = torch.autograd.grad(angles[3] + angles[5], leaf)
-    np.testing.assert_allclose(grad.numpy(), [2.0, 1.0 - 1 / 3, 0.0], atol=1e-15)
+    np.testing.assert_allclose(grad.numpy(), [2.0, 1.0 - 1 / 3, 0.0], atol=tolerances.DECIMAL_ANGLE)
 
 
 def test_angles_messages() -> None:
@@ -459,7 +460,9 @@ def test_many_gates_stay_what_they_are() -> None:
     lines = [f"rx({k}*pi/7) q[{k % 5}];\ncx q[{k % 5}], q[{(k + 1) % 5}];" for k in range(5000)]
     found = import_circuit("\n".join(["OPENQASM 2.0;", "qreg q[5];", *lines]))
     assert len(found.circuit) == 10_000
-    np.testing.assert_allclose(found.b, np.arange(5000) * math.pi / 7, rtol=1e-15)
+    np.testing.assert_allclose(
+        found.b, np.arange(5000) * math.pi / 7, rtol=tolerances.DECIMAL_ANGLE
+    )
 
 
 # Mutants

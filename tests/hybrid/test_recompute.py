@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tolerances
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
@@ -80,7 +81,7 @@ def losses(model: QuantumTrain, batches: int = 1, steps: int = 4) -> list[float]
 @pytest.mark.parametrize("call", [again, nested])
 def test_recomputed_layers_train_as_others_do(call: Call, batches: int) -> None:
     expected = losses(model_of(plain), batches)
-    assert losses(model_of(call), batches) == pytest.approx(expected, rel=1e-6)
+    assert losses(model_of(call), batches) == pytest.approx(expected, rel=tolerances.SINGLE_LOSS)
     assert expected[-1] < expected[0]
 
 
@@ -92,7 +93,9 @@ def test_weights_made_once_for_several_recomputed_batches() -> None:
             sum(model(factor * X).square().sum() for factor in (1, 2)).backward()
         gradients.append([p.grad for p in model.parameters()])
     for mine, others in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine, others, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            mine, others, atol=tolerances.SINGLE_GRADIENT, rtol=tolerances.SINGLE_GRADIENT
+        )
 
 
 def test_sequences_of_torch_are_recomputed() -> None:
@@ -111,8 +114,8 @@ def test_sequences_of_torch_are_recomputed() -> None:
             return out
 
     found = [losses(QuantumTrain(Sequence(n), circuit=ansatz.ry_cx_chain(8, 3))) for n in (0, 2, 3)]
-    assert found[1] == pytest.approx(found[0], rel=1e-6)
-    assert found[2] == pytest.approx(found[0], rel=1e-6)
+    assert found[1] == pytest.approx(found[0], rel=tolerances.SINGLE_LOSS)
+    assert found[2] == pytest.approx(found[0], rel=tolerances.SINGLE_LOSS)
 
 
 def test_a_checkpoint_around_the_whole_model() -> None:
@@ -123,7 +126,12 @@ def test_a_checkpoint_around_the_whole_model() -> None:
         inputs = X.clone().requires_grad_()
         checkpoint(twin, inputs, use_reentrant=use_reentrant).square().sum().backward()
         for mine, others in zip(model.parameters(), twin.parameters(), strict=True):
-            torch.testing.assert_close(mine.grad, others.grad, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(
+                mine.grad,
+                others.grad,
+                atol=tolerances.SINGLE_GRADIENT,
+                rtol=tolerances.SINGLE_GRADIENT,
+            )
 
 
 def test_weights_that_are_not_trained_are_recomputed_too() -> None:
@@ -137,7 +145,9 @@ def test_weights_that_are_not_trained_are_recomputed_too() -> None:
         model(X).square().sum().backward()
         gradients.append([p.grad for p in model.target.parameters()])
     for mine, others in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine, others, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            mine, others, atol=tolerances.SINGLE_GRADIENT, rtol=tolerances.SINGLE_GRADIENT
+        )
 
 
 def test_counted_weights_are_those_of_the_forward_pass() -> None:
@@ -148,7 +158,9 @@ def test_counted_weights_are_those_of_the_forward_pass() -> None:
         model(X).square().sum().backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     for mine, others in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine, others, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            mine, others, atol=tolerances.SINGLE_GRADIENT, rtol=tolerances.SINGLE_GRADIENT
+        )
 
 
 def test_passes_with_different_weights_are_refused_together() -> None:

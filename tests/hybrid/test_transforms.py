@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tolerances
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jvp, stack_module_state, vmap
@@ -73,7 +74,7 @@ def test_gradients_by_other_values_than_the_models_own(chunk_size: int) -> None:
     first, second = (fresh(each, shift=0.1) for each in (net, plain))
     found = torch.autograd.grad(loss(net, first, X, Y), list(first.values()))
     expected = torch.autograd.grad(loss(plain, second, X, Y), list(second.values()))
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found, expected, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
 
 
 @both_chunks
@@ -84,13 +85,15 @@ def test_functions_of_torch_func(chunk_size: int) -> None:
     values = torch.autograd.grad(loss(net, parameters, X, Y), list(parameters.values()))
     expected = dict(zip(parameters, values, strict=True))
     found = grad(lambda p: loss(net, p, X, Y))(plain)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(found, expected, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
     each = vmap(grad(lambda p, x, y: loss(net, p, x, y)), (None, 0, 0))(plain, X, Y)
     mean = {name: g.mean(0) for name, g in each.items()}
-    torch.testing.assert_close(mean, expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(mean, expected, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
     _, slope = jvp(lambda p: loss(net, p, X, Y), (plain,), (plain,))
     sums = [(expected[name] * plain[name]).sum() for name in plain]
-    torch.testing.assert_close(slope, torch.stack(sums).sum(), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        slope, torch.stack(sums).sum(), atol=tolerances.DOUBLE_GRADIENT, rtol=0
+    )
 
 
 @both_chunks
@@ -109,7 +112,9 @@ def test_an_ensemble_is_its_models(chunk_size: int, training: bool) -> None:
     leaf = parameters["generator.angles"]
     (together,) = torch.autograd.grad(vmap(call)(parameters, buffers).square().sum(), leaf)
     alone = [torch.autograd.grad(net(X).square().sum(), net.generator.angles)[0] for net in nets]
-    torch.testing.assert_close(together, torch.stack(alone), atol=1e-12, rtol=0)
+    torch.testing.assert_close(
+        together, torch.stack(alone), atol=tolerances.DOUBLE_GRADIENT, rtol=0
+    )
 
 
 @both_chunks

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 from shapes import heavy_hexagon_edges
 from torch import Tensor
@@ -64,10 +65,10 @@ def test_an_expectation_in_the_middle_of_49_qubits_and_its_gradient():
     largest = found.abs().argsort()[-3:].tolist()
     for index in [*largest, *rng.permutation(circuit.n_angles)[:3].tolist()]:
         step = torch.zeros_like(angles)
-        step[index] = 1e-5
+        step[index] = tolerances.STEP
         with torch.no_grad():
-            slope = float(value(angles + step) - value(angles - step)) / 2e-5
-        assert float(found[index]) == pytest.approx(slope, abs=1e-8)
+            slope = float(value(angles + step) - value(angles - step)) / (2 * tolerances.STEP)
+        assert float(found[index]) == pytest.approx(slope, abs=tolerances.FINITE_DIFFERENCE)
     assert found.abs().max() > 0.1
 
 
@@ -86,9 +87,9 @@ def test_correlators_of_a_device_of_127_qubits():
         place = {qubit: number for number, qubit in enumerate(qubits)}
         small = StatevectorEngine(dtype="complex128").prepare(part, angles[numbers])
         expected = small.expectation(f"Z{place[pair[0]]} Z{place[pair[1]]}")
-        assert value.item() == pytest.approx(expected.item(), abs=1e-12)
+        assert value.item() == pytest.approx(expected.item(), abs=tolerances.CORRELATOR)
         grads = [torch.autograd.grad(v, angles, retain_graph=True)[0] for v in (value, expected)]
-        assert torch.allclose(*grads, atol=1e-12)
+        assert torch.allclose(*grads, atol=tolerances.DOUBLE_GRADIENT)
 
 
 def cone(circuit: Circuit, pair: tuple[int, int]) -> tuple[Circuit, list[int], list[int]]:
@@ -117,8 +118,10 @@ def test_swaps_cost_nothing_and_controls_keep_their_index():
     angles = random_angles(circuit)
     exact = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
     state = ContractionEngine(dtype="complex128").prepare(circuit, angles)
-    assert torch.allclose(state.amplitudes(), exact.amplitudes(), atol=1e-14)
-    assert torch.allclose(state.expectation("XZIY"), exact.expectation("XZIY"), atol=1e-14)
+    assert torch.allclose(state.amplitudes(), exact.amplitudes(), atol=tolerances.CONTRACTED)
+    assert torch.allclose(
+        state.expectation("XZIY"), exact.expectation("XZIY"), atol=tolerances.CONTRACTED
+    )
 
 
 def test_a_hundred_qubits_in_a_ring_by_blocks():
@@ -129,7 +132,7 @@ def test_a_hundred_qubits_in_a_ring_by_blocks():
     chain = MPSEngine(dtype="complex128").prepare(circuit, angles)
     start = 2**59 + 2**30 + 11
     found, expected = (each.amplitudes(start, start + 50) for each in (state, chain))
-    assert torch.allclose(found, expected, atol=1e-14, rtol=1e-8)
+    assert torch.allclose(found, expected, atol=tolerances.CONTRACTED, rtol=1e-8)
     assert float(found.abs().max()) > 0
 
 
@@ -151,7 +154,7 @@ def test_numpy_arrays_are_contracted_by_the_same_lines_without_torch():
             plan, [fixed[t] if isinstance(t, str) else arrays[t] for t in block.tensors]
         )
     assert isinstance(found, np.ndarray)
-    assert np.abs(found.reshape(-1) - exact).max() <= 1e-14
+    assert np.abs(found.reshape(-1) - exact).max() <= tolerances.CONTRACTED
 
 
 def test_the_network_is_quimbs():
@@ -159,9 +162,9 @@ def test_the_network_is_quimbs():
     state = ContractionEngine(dtype="complex128").prepare(circuit, random_angles(circuit))
     network = state.network()
     dense = network.contract(output_inds=[f"k{qubit}" for qubit in range(4)]).data.reshape(-1)
-    assert torch.allclose(dense, state.amplitudes(), atol=1e-14)
+    assert torch.allclose(dense, state.amplitudes(), atol=tolerances.CONTRACTED)
     network.multiply_(2.0)
-    assert float(state.probs(0, 16).sum()) == pytest.approx(1, abs=1e-12)
+    assert float(state.probs(0, 16).sum()) == pytest.approx(1, abs=tolerances.TOTAL["complex128"])
 
 
 # Trees

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import quimb as qu
 import quimb.tensor as qtn
+import tolerances
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -39,17 +40,21 @@ def test_quimbs_own_operators_work():
     for site, direction in [(0, "Z"), (3, "X"), (5, "Y")]:
         found = mps.magnetization(site, direction).real
         assert found.item() == pytest.approx(
-            state.expectation(f"{direction}{site}").item() / 2, abs=1e-12
+            state.expectation(f"{direction}{site}").item() / 2, abs=tolerances.EXCHANGED
         )
     z, x = (state.expectation(terms).item() for terms in ("Z1", "X4"))
     found = mps.correlation(qu.pauli("Z"), 1, 4, B=qu.pauli("X")).real.item()
-    assert found == pytest.approx(state.expectation("Z1 X4").item() - z * x, abs=1e-12)
+    assert found == pytest.approx(
+        state.expectation("Z1 X4").item() - z * x, abs=tolerances.EXCHANGED
+    )
     local = mps.local_expectation_canonical(qu.pauli("Z"), 1).real.item()
-    assert local == pytest.approx(z, abs=1e-12)
+    assert local == pytest.approx(z, abs=tolerances.EXCHANGED)
     density = mps.partial_trace_to_dense_canonical([1, 4])
     operator = torch.from_numpy(np.array(qu.pauli("Z") & qu.pauli("X")))
     expected = state.expectation("Z1 X4").item()
-    assert (density @ operator).trace().real.item() == pytest.approx(expected, abs=1e-12)
+    assert (density @ operator).trace().real.item() == pytest.approx(
+        expected, abs=tolerances.EXCHANGED
+    )
     schmidt = mps.schmidt_values(3)
     entropy = -sum(p * math.log2(p) for p in schmidt if p > 0)
     assert entropy == pytest.approx(state.entropy(3), abs=1e-9)
@@ -60,7 +65,7 @@ def test_gradients_pass_through_quimbs_object(state):
     prepared = MPSEngine(dtype="complex128").prepare(ansatz.u3_cu3_chain(6, 3), angles)
     found = torch.autograd.grad(prepared.mps.magnetization(2).real, angles, retain_graph=True)[0]
     expected = torch.autograd.grad(prepared.expectation("Z2") / 2, angles)[0]
-    assert torch.allclose(found, expected, atol=1e-12)
+    assert torch.allclose(found, expected, atol=tolerances.EXCHANGED)
 
 
 def test_quimb_changes_its_own_object_only(state):
@@ -93,7 +98,7 @@ def test_a_circuit_goes_on_from_a_state(max_bond):
     for initial in (begun, begun.mps, begun.mps * 5.0):
         engine = MPSEngine(max_bond, dtype="complex128", initial=initial)
         found = engine.prepare(second, b).amplitudes()
-        assert torch.allclose(found, exact.amplitudes(), atol=1e-12)
+        assert torch.allclose(found, exact.amplitudes(), atol=tolerances.EXCHANGED)
 
 
 def test_gradients_reach_the_initial_state():
@@ -188,7 +193,7 @@ def test_zeros_are_dropped_where_no_gradient_is_asked():
     circuit, angles = fourier(14)
     exact = StatevectorEngine(dtype="complex128").prepare(circuit, angles)
     state = MPSEngine(dtype="complex128").prepare(circuit, angles)
-    assert torch.allclose(state.amplitudes(), exact.amplitudes(), atol=1e-12)
+    assert torch.allclose(state.amplitudes(), exact.amplitudes(), atol=tolerances.EXCHANGED)
     assert max(state.bond_dims) <= 32
     full = MPSEngine(dtype="complex128").prepare(circuit, angles.requires_grad_())
     assert max(full.bond_dims) == 128
@@ -207,7 +212,7 @@ def test_with_a_gradient_zeros_stay_and_it_is_exact():
         for engine in (MPSEngine(dtype="complex128"), StatevectorEngine(dtype="complex128"))
     ]
     grads = [torch.autograd.grad(value, leaf)[0] for value in values]
-    assert torch.allclose(*grads, atol=1e-12)
+    assert torch.allclose(*grads, atol=tolerances.DOUBLE_GRADIENT)
 
 
 def test_cuts_of_rank_are_counted_where_a_gradient_is_asked():
