@@ -76,3 +76,11 @@ SINGLE_LOSS = 1e-6
 #: Angles read from decimal text and combined in a few operations, in double precision: some units
 #: of the last digit of numbers of order 1.
 DECIMAL_ANGLE = 1e-15
+
+#: Unitaries, amplitudes and probabilities in double precision against another program, or of
+#: another text of the same circuit: products of at most some hundred matrices.
+MATRICES = 1e-12
+
+#: The same after a way through another package's text: angles of Cirq's text have ten digits of a
+#: half turn (wrong by at most 8e-11); those of all others have at least 15.
+WRITTEN = 1e-10

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
+import tolerances
 
 from qtn_train.cli._app import main
 from qtn_train.exchange import import_circuit
@@ -101,7 +102,7 @@ def same(text: str, values: Any) -> Any:
     of_first = oracle.amplitudes(first.circuit, first.angles([0.3]))
     of_again = oracle.amplitudes(again.circuit, again.angles(values))
     probs = [np.abs(one) ** 2 for one in (of_first, of_again)]
-    assert np.abs(probs[0] - probs[1]).max() < 1e-12  # double precision, five gates
+    assert np.abs(probs[0] - probs[1]).max() < tolerances.MATRICES
     assert again.measured == first.measured
     return again
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import oracle  # noqa: E402
+import tolerances  # noqa: E402
 
 from qtn_train.circuits import GATES  # noqa: E402
 from qtn_train.exchange import ImportedCircuit, export_circuit, import_circuit  # noqa: E402
@@ -290,9 +291,9 @@ def gates() -> dict[str, Any]:
             part = slice(0, size) if modifier == "negctrl" else slice(size, None)
             expected[part, part] = inner
             error = oracle.phase_distance(got, expected)
-            assert error < 1e-10, (name, modifier, error)
+            assert error < tolerances.WRITTEN, (name, modifier, error)
         checked.append(name)
-    assert worst < 1e-12, worst
+    assert worst < tolerances.MATRICES, worst
     return {"checked": checked, "worst": worst}
 
 
@@ -346,9 +347,9 @@ def trips(name: str, number: str) -> dict[str, Any]:
         assert back.circuit.n_qubits == n
         got = oracle.unitary(back.circuit, back.angles(values))
         error = oracle.phase_distance(got, expected)
-        assert error < 1e-10, (name, seed, error, circuit)
+        assert error < tolerances.WRITTEN, (name, seed, error, circuit)
         worst = max(worst, error)
-    assert worst < 1e-10, worst
+    assert worst < tolerances.WRITTEN, worst
     return {"neighbour": name, "circuits": int(number), "worst": worst}
 
 
@@ -458,7 +459,7 @@ def gradients() -> dict[str, Any]:
         ]
         worst = max(worst, float(np.abs(np.array(mine) - theirs).max()))
         number += 1
-    assert worst < 1e-8, worst
+    assert worst < tolerances.FINITE_DIFFERENCE, worst
     return {"circuits": number, "worst": worst}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
+import tolerances
 
 from qtn_train.exchange import import_circuit
 
@@ -21,9 +22,6 @@ PYTHON = ROOT / ".venv-neighbours" / "bin" / "python"
 SCRIPT = Path(__file__).with_name("neighbours.py")
 TRIPS = os.environ.get("QTN_TRAIN_TRIPS", "10")
 CORPUS = os.environ.get("QTN_TRAIN_CORPUS")
-
-#: Angles of Cirq's text have ten digits of a half turn (at most 8e-11); all others are exact.
-WITHIN = 1e-10
 
 neighbours = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-neighbours; make neighbours")
 pytestmark = pytest.mark.slow
@@ -41,13 +39,13 @@ def run(*words: str) -> dict[str, Any]:
 def test_every_gate_definition_is_that_of_qiskit() -> None:
     seen = run("gates")
     assert len(seen["checked"]) >= 54
-    assert seen["worst"] < 1e-12
+    assert seen["worst"] < tolerances.MATRICES
 
 
 @neighbours
 @pytest.mark.parametrize("name", ["qiskit", "pennylane", "cirq"])
 def test_circuits_there_and_back(name: str) -> None:
-    assert run("trips", name, TRIPS)["worst"] < WITHIN
+    assert run("trips", name, TRIPS)["worst"] < tolerances.WRITTEN
 
 
 @neighbours
@@ -58,7 +56,7 @@ def test_neighbours_read_our_text() -> None:
 
 @neighbours
 def test_gradients_of_pennylane() -> None:
-    assert run("gradients")["worst"] < 1e-8
+    assert run("gradients")["worst"] < tolerances.FINITE_DIFFERENCE
 
 
 @pytest.mark.skipif(CORPUS is None, reason="QTN_TRAIN_CORPUS names no corpus; make neighbours")
@@ -74,7 +72,7 @@ def test_the_corpus_gives_the_probabilities_of_aer() -> None:
             continue
         found = import_circuit(row["text"])
         probs = np.abs(oracle.amplitudes(found.circuit, found.angles())) ** 2
-        assert np.abs(probs - row["probs"]).max() < WITHIN, row["name"]
+        assert np.abs(probs - row["probs"]).max() < tolerances.WRITTEN, row["name"]
         if row["measured"] is not None:
             assert list(found.measured) == row["measured"], row["name"]
         read += 1

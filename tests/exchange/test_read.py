@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from qtn_train.circuits import GATES, Circuit, Gate, gate_matrix
 from qtn_train.exchange import ImportedCircuit, export_circuit, import_circuit
 
-ATOL = 1e-12  # products of at most some hundred matrices in double precision
 seeds = st.integers(0, 2**32)
 
 
@@ -27,7 +26,7 @@ def unitary(text: str, values: Any = ()) -> np.ndarray:
 
 
 def same(text: str, other: str) -> None:
-    assert oracle.phase_distance(unitary(text), unitary(other)) < ATOL
+    assert oracle.phase_distance(unitary(text), unitary(other)) < tolerances.MATRICES
 
 
 def controlled(matrix: np.ndarray, count: int = 1) -> np.ndarray:
@@ -75,10 +74,13 @@ def test_round_trip_of_any_gate_keeps_the_unitary(version: Any, seed: int) -> No
     circuit = oracle.random_circuit(rng, 3, 8, (*GATES, "unitary"), share=0.3)
     angles = rng.uniform(-4, 4, circuit.n_angles)
     expected = oracle.unitary(circuit, angles)
-    assert oracle.phase_distance(unitary(export_circuit(circuit, angles, version)), expected) < ATOL
+    assert (
+        oracle.phase_distance(unitary(export_circuit(circuit, angles, version)), expected)
+        < tolerances.MATRICES
+    )
     if version == "openqasm3":
         text = export_circuit(circuit)
-        assert oracle.phase_distance(unitary(text, angles), expected) < ATOL
+        assert oracle.phase_distance(unitary(text, angles), expected) < tolerances.MATRICES
 
 
 @pytest.mark.parametrize("value", [5e-324, 1e300, -1e-17, math.pi, 0.1 + 0.2])
@@ -214,7 +216,7 @@ def test_controls_of_every_gate(name: str, count: int) -> None:
         (f"inv @ ctrl({count}) @ pow(2) @", (matrix @ matrix).conj().T),
     ):
         got = unitary(f"qubit[{n}] q; {prefix} {name}{inside} {operands};")
-        assert oracle.phase_distance(got, controlled(expected, count)) < ATOL
+        assert oracle.phase_distance(got, controlled(expected, count)) < tolerances.MATRICES
 
 
 @pytest.mark.parametrize("name", [name for name in GATES if GATES[name].n_angles < 2])
@@ -228,7 +230,7 @@ def test_fractional_powers(name: str) -> None:
     text = f"qubit[{n}] q; ctrl @ pow(1/3.) @ {name}{inside} {operands};"
     root = unitary(text)[2 ** (n - 1) :, 2 ** (n - 1) :]
     matrix = gate_matrix(name, angles)
-    np.testing.assert_allclose(np.linalg.matrix_power(root, 3), matrix, atol=1e-12)
+    np.testing.assert_allclose(np.linalg.matrix_power(root, 3), matrix, atol=tolerances.MATRICES)
     assert np.abs(np.angle(np.linalg.eigvals(root))).max() <= np.pi / 3 + 1e-9
 
 
@@ -236,9 +238,9 @@ def test_negative_controls_and_the_order_of_modifiers() -> None:
     x = gate_matrix("x")
     got = unitary("qubit[3] q; negctrl @ ctrl @ x q[2], q[0], q[1];")
     permuted = unitary("qubit[3] q; x q[2]; ccx q[2], q[0], q[1]; x q[2];")
-    assert oracle.phase_distance(got, permuted) < ATOL
+    assert oracle.phase_distance(got, permuted) < tolerances.MATRICES
     got = unitary("qubit[2] q; negctrl @ x q[0], q[1];")
-    np.testing.assert_allclose(np.abs(got[:2, :2]), np.abs(x), atol=1e-12)
+    np.testing.assert_allclose(np.abs(got[:2, :2]), np.abs(x), atol=tolerances.MATRICES)
 
 
 def test_inputs_keep_names_and_stay_linear() -> None:
