@@ -54,7 +54,8 @@ Settings = dict[str, Any]
 
 #: Each setting with its choices, or with the limits of a logarithmic scale.
 SPACE: dict[str, tuple[Any, ...]] = {
-    "ansatz": tuple(ANSATZE),
+    # Those that there were when the stored search was made.
+    "ansatz": ("u3-cu3-ring", "u3-cu3-chain", "ry-cx-chain", "brickwork", "hardware-efficient"),
     "mapping": ("4", "none", "8", "4-20-4", "tensor-train 2", "tensor-train 4"),
     "activation": ("tanh", "relu", "gelu"),
     "feature": ("amplitude", "published"),

@@ -304,8 +304,9 @@ class RunOptions:
         n_qubits = self.n_qubits or self._fewest_qubits
         if self.n_layers is not None:
             return ansatz, n_qubits, self.n_layers
-        n_angles = defaults.n_layers * _angles_of_a_layer(defaults.ansatz, n_qubits)
-        return ansatz, n_qubits, max(1, n_angles // _angles_of_a_layer(ansatz, n_qubits))
+        n_angles = ANSATZE[defaults.ansatz](n_qubits, defaults.n_layers).n_angles
+        first, second = _angles_of_layers(ansatz, n_qubits)
+        return ansatz, n_qubits, max(1, 1 + (n_angles - first) // second)
 
     def target(self) -> nn.Module:
         """Return a fresh target network."""
@@ -492,8 +493,10 @@ def _needs(name: str, other: str, only: str, actual: str) -> str:
 
 
 @lru_cache
-def _angles_of_a_layer(ansatz: str, n_qubits: int) -> int:
-    return ANSATZE[ansatz](n_qubits, 1).n_angles
+def _angles_of_layers(ansatz: str, n_qubits: int) -> tuple[int, int]:
+    """Angles of a circuit of one layer, and those that one more layer adds."""
+    one, two = (ANSATZE[ansatz](n_qubits, n_layers).n_angles for n_layers in (1, 2))
+    return one, two - one
 
 
 def _torch_device(name: str) -> torch.device:
