@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -19,7 +19,6 @@ from qtn_train.circuits import Gate
 from qtn_train.data import Dataset
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import CONTROLS, CircuitGenerator, WeightGenerator, control
-from qtn_train.mapping import MappingModel
 from qtn_train.recipes import RunOptions
 
 CPU = torch.device("cpu")
@@ -131,14 +130,13 @@ def test_the_search_begins_at_the_default_recipe() -> None:
 def test_two_bases_are_two_measurements_of_one_state() -> None:
     circuit = qt.ansatz.u3_cu3_chain(12, 1)
 
-    class Probabilities(MappingModel):
-        def forward(self, start: int, probs: torch.Tensor) -> torch.Tensor:
-            return probs[:, None]
+    class Plain:
+        """Probabilities as they are, in place of their features."""
 
-        def config(self) -> dict[str, Any]:
-            return {}
+        def standardized(self, scaled: torch.Tensor, n_qubits: int) -> torch.Tensor:
+            return scaled / 2**n_qubits
 
-    generator = search.TwoBases(circuit, Probabilities(13))
+    generator = search.TwoBases(circuit, qt.IdentityMapping(2**13), cast(Any, Plain()))
     generator.n_weights = 2**13
     in_z, in_x = 2 * generator().view(2, -1)
     # RY(-π/2) turns |+⟩ into |0⟩ and |-⟩ into |1⟩, as H does.

@@ -635,6 +635,34 @@ def test_a_task_that_was_planned_at_another_price(
     assert engine.spent_usd == service.spent() == Decimal("1.5")
 
 
+def test_a_price_that_fell_is_no_less_than_was_written_down(
+    service: Any, start: Start, tmp_path: Path
+) -> None:
+    """A copy of the journal does not know what was sent after it was made."""
+
+    def stop(*_: object) -> None:
+        raise RuntimeError("stopped")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "send", stop)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run(start())
+    engine = start()
+    path = engine.journal.path  # type: ignore[union-attr]
+    engine.close()
+    copy = shutil.copy(path, tmp_path / "kept")
+    engine = start()
+    run(engine)
+    engine.close()
+    paid = service.spent()
+    shutil.copy(copy, path)
+    service.set_price("Garnet", shot="0.0001")
+    engine = start(prices=Prices.fetch())
+    run(engine)
+    assert service.spent() == paid, "the same task"
+    assert engine.spent_usd == paid
+
+
 def test_a_device_that_went_offline(service: Any, start: Start) -> None:
     engine = start()
     service.set_status("Garnet", "OFFLINE")

@@ -250,9 +250,9 @@ class Execution:
     def _at_todays_price(self, batch: Batch, task: Task) -> Task:
         if task.state not in ("planned", "sent"):
             return task
-        usd = self._cost(batch, task.members)
-        if task.state == "sent":  # it may have been created at the price of before
-            usd = max(usd, task.usd)
+        # Never less than was written down: a task that was sent, or that a copy of the journal does
+        # not know to have been sent, may have been created at the price of before.
+        usd = max(self._cost(batch, task.members), task.usd)
         return task if usd == task.usd else self.journal.reprice(task, usd)
 
     def _again(self, batch: Batch, failed: Sequence[tuple[Task, dict[int, str]]]) -> list[Task]:
