@@ -54,7 +54,8 @@ _RESULTS = "AMZN_BRAKET_TASK_RESULTS_S3_URI"
 _MISSING = frozenset({"NoSuchKey", "404"})
 #: Beginnings of errors after which the account must get a right first, or the device be there.
 _DENIED = ("AccessDenied", "UnauthorizedOperation")
-_LATER = (*_DENIED, "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "DeviceOffline")
+_STALE = ("ExpiredToken", "UnrecognizedClient", "InvalidSignature")
+_LATER = (*_DENIED, *_STALE, "DeviceOffline")
 _ENDED = ("COMPLETED", "FAILED", "CANCELLED")
 
 
@@ -142,6 +143,8 @@ class TaskService:
         try:
             return self._requests.patiently(self._session.default_bucket), "tasks"
         except (Refused, ValueError) as error:
+            if isinstance(error, Refused) and error.code.startswith(_STALE):
+                raise  # no bucket is to blame for credentials that have run out
             hint = "Name one (bucket), or give AwsSession(default_bucket=...)."
             text = must_be("bucket", "one that results can be written to", text_of(error), hint)
             raise ValueError(text) from error

@@ -22,7 +22,7 @@ from qtn_train.circuits import ANSATZE, Circuit, ansatz
 from qtn_train.engines import Engine, MPSEngine, SampledEngine, StatevectorEngine
 from qtn_train.engines.counting._braket import BraketEngine
 from qtn_train.engines.counting._recorded import RecordedEngine
-from qtn_train.errors import JournalError, UnsupportedByEngine
+from qtn_train.errors import JournalError, TasksPending, UnsupportedByEngine
 from qtn_train.measurements import Expectation, Measurement, PauliCorrelators
 from qtn_train.measurements._counts import Counts, Program
 from tests.braket.sessions import aws_session
@@ -410,6 +410,18 @@ def test_no_bucket(service: Any, start: Start, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValueError, match=r"`bucket` must be one that .* another account\. Name"):
         start().prepare(CIRCUIT, ANGLES)
     assert service.ledger() == []
+
+
+def test_credentials_that_run_out_before_the_bucket(service: Any, start: Start) -> None:
+    """The bucket is not to blame, and the same command goes on."""
+    service.reset()  # the bucket does not exist yet
+    engine = start()
+    service.fault("s3-403", times=None)
+    with pytest.raises(TasksPending, match=r"token is expired.* run the same again"):
+        engine.prepare(CIRCUIT, ANGLES)
+    service.clear()
+    engine.prepare(CIRCUIT, ANGLES)
+    assert len(service.ledger()) == 1
 
 
 def test_a_bucket_that_is_not_there(service: Any, start: Start) -> None:
