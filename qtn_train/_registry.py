@@ -15,10 +15,11 @@ class Registry(Generic[T]):
 
     Args:
         noun: What the classes are, for messages: ``"engine"``.
+        base: The class that all of them are subclasses of.
     """
 
-    def __init__(self, noun: str) -> None:
-        self.noun = noun
+    def __init__(self, noun: str, base: type[Any]) -> None:
+        self.noun, self.base = noun, base
         self._classes: dict[str, type[T]] = {}
 
     def add(self, cls: type[T]) -> type[T]:
@@ -31,9 +32,11 @@ class Registry(Generic[T]):
             The class.
 
         Raises:
-            TypeError: It has no such string.
+            TypeError: It is not a subclass of the base, or has no such string.
             ValueError: Another class has the same one.
         """
+        if not isinstance(cls, type) or not issubclass(cls, self.base):
+            raise TypeError(must_be("cls", f"a subclass of {self.base.__name__}", repr(cls)))
         kind = getattr(cls, "kind", None)
         if not isinstance(kind, str) or not kind:
             name = getattr(cls, "__name__", repr(cls))

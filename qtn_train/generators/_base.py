@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._registry import Registry
-from ..errors import must_be
 
 
 class WeightGenerator(nn.Module, ABC):
@@ -127,7 +126,7 @@ def _contents(tensor: Tensor) -> tuple[object, ...]:
     return (tensor.dtype, tensor.device, values)
 
 
-GENERATORS: Registry[WeightGenerator] = Registry("generator")
+GENERATORS: Registry[WeightGenerator] = Registry("generator", WeightGenerator)
 
 
 def register_generator(cls: type[WeightGenerator]) -> type[WeightGenerator]:
@@ -149,6 +148,4 @@ def register_generator(cls: type[WeightGenerator]) -> type[WeightGenerator]:
         >>> register_generator(CircuitGenerator).kind
         'circuit'
     """
-    if not isinstance(cls, type) or not issubclass(cls, WeightGenerator):
-        raise TypeError(must_be("cls", "a subclass of WeightGenerator", repr(cls)))
     return GENERATORS.add(cls)

@@ -90,7 +90,7 @@ class MappingModel(nn.Module, ABC):
             raise ValueError(must_be("start, stop", expected, (start, start + count)))
 
 
-MAPPINGS: Registry[MappingModel] = Registry("mapping")
+MAPPINGS: Registry[MappingModel] = Registry("mapping", MappingModel)
 
 
 def register_mapping(cls: type[MappingModel]) -> type[MappingModel]:
@@ -112,8 +112,6 @@ def register_mapping(cls: type[MappingModel]) -> type[MappingModel]:
         >>> register_mapping(IdentityMapping).kind
         'identity'
     """
-    if not isinstance(cls, type) or not issubclass(cls, MappingModel):
-        raise TypeError(must_be("cls", "a subclass of MappingModel", repr(cls)))
     return MAPPINGS.add(cls)
 
 
