@@ -132,6 +132,7 @@ class State(ABC):
                 were not declared.
 
         Example:
+            >>> from qtn_train.circuits import Circuit
             >>> from qtn_train.engines import StatevectorEngine
             >>> flipped = Circuit.builder(2).x(0).build()
             >>> state = StatevectorEngine().prepare(flipped, torch.zeros(0))
@@ -179,6 +180,7 @@ class State(ABC):
                 not declared.
 
         Example:
+            >>> from qtn_train.circuits import Circuit
             >>> from qtn_train.engines import MPSEngine
             >>> ghz = Circuit.builder(3).h(0).cx(0, 1).cx(1, 2).build()
             >>> state = MPSEngine().prepare(ghz, torch.zeros(0))
@@ -232,6 +234,7 @@ class State(ABC):
             ValueError: ``shots`` is below 1.
 
         Example:
+            >>> from qtn_train.circuits import Circuit
             >>> from qtn_train.engines import MPSEngine
             >>> ghz = Circuit.builder(3).h(0).cx(0, 1).cx(1, 2).build()
             >>> bits = MPSEngine().prepare(ghz, torch.zeros(0)).sample_bits(100, seed=0)

@@ -290,7 +290,9 @@ def test_messages_of_folders(straight: tuple[Comparison, Path], tmp_path: Path) 
     with pytest.raises(RunError, match=r"must be a folder or file of `qtn-train compare`; got not"):
         read_comparison(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match=r"`out` must be a folder that can be written; got .*file"):
+    with pytest.raises(
+        RunError, match=r"`folder` must be a folder that can be written; got .*file"
+    ):
         quiet(make_model, DATA, PAIR, folder=tmp_path / "file")
 
 
