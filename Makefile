@@ -10,7 +10,7 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check test lint types docs tutorials refresh-tutorials faults fuzz neighbours bench lab clean
+.PHONY: help demo check test lint types docs tutorials refresh-tutorials faults fuzz neighbours dist bench lab clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,19 @@ neighbours: .venv-neighbours/.installed  ## Check circuits against Qiskit, Penny
 	@.venv-neighbours/bin/python -m pip --quiet --disable-pip-version-check install \
 	    -r tests/exchange/requirements.txt
 	@touch $@
+
+# The wheel alone, in an environment and a folder of its own, must do what the README shows.
+dist: .venv/.all-installed  ## Build the release's files into dist/, and try the wheel without the checkout
+	rm -rf dist build/dist
+	$(BIN)/python -m build --quiet --outdir dist .
+	$(PYTHON) -m venv build/dist/venv
+	build/dist/venv/bin/python -m pip --quiet --disable-pip-version-check install -c constraints.txt \
+	    "$$(echo "$(CURDIR)"/dist/*.whl)" nbval ipykernel
+	cd build/dist && venv/bin/python -m qtn_train.demo demo && venv/bin/qtn-train train iris --out iris \
+	    && venv/bin/qtn-train evaluate iris && venv/bin/qtn-train tutorials tutorials \
+	    && venv/bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
+	        tutorials/00_start_here.ipynb tutorials/02_mnist.ipynb
+	@ls -l dist
 
 bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	@for n in 13 16 19; do \

@@ -1,25 +1,34 @@
 """The package's metadata, the pinned versions and the conda environment say the same thing."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import yaml
+from build import ProjectBuilder
+from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import qtn_train
+from qtn_train.data import stored_result
+from qtn_train.errors import DataError
 
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 #: Names that conda-forge gives to packages of another name.
-CONDA_NAMES = {"pytorch": "torch"}
+CONDA_NAMES = {"pytorch": "torch", "python-build": "build"}
 
 #: What constraints.txt leaves open: the installer's own, and what torch brings for CUDA.
 UNPINNED = re.compile(r"setuptools|pip|triton|nvidia-.*|cuda-.*")
@@ -140,3 +149,57 @@ def test_citation_is_of_this_version_and_license() -> None:
 @pytest.mark.parametrize("name", ["py.typed", "_data/mnist_mini.bz2"])
 def test_files_that_are_not_code_are_in_the_package(name: str) -> None:
     assert (ROOT / "qtn_train" / name).is_file()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this tree without the network."""
+    out = tmp_path_factory.mktemp("dist")
+    return Path(ProjectBuilder(ROOT).build("wheel", out))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_code_results_and_tutorials(wheel: Path, tmp_path: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(tmp_path)
+        (described,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata_of_it = Metadata.from_email(archive.read(described), validate=True)
+    assert metadata_of_it.description_content_type == "text/markdown"
+    tracked = [path for path in (ROOT / "qtn_train").rglob("*.py") if "_pycache_" not in str(path)]
+    assert {str(path.relative_to(ROOT)) for path in tracked} <= names
+    folders = (("tutorials", "tutorials", "ipynb"), ("results", "docs/results", "json"))
+    for kind, folder, ending in folders:
+        wanted = {f"qtn_train/_data/{kind}/{p.name}" for p in (ROOT / folder).glob(f"*.{ending}")}
+        assert wanted
+        assert wanted <= names
+    # Imported from there, not from the checkout: the command line copies what it holds.
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-m", "qtn_train", "tutorials", "copied", "--json"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(ran.stdout)["tutorials"] == sorted(
+        path.name for path in (ROOT / "tutorials").glob("*.ipynb")
+    )
+    told = "import qtn_train.data as d; print(d.shipped('results'))"
+    ran = subprocess.run(
+        [sys.executable, "-c", told], cwd=tmp_path, env=environment,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert Path(ran.stdout.strip()) == tmp_path / "qtn_train" / "_data" / "results"
+
+
+def test_what_ships_is_found_and_what_does_not_is_told() -> None:
+    assert stored_result("iris")["rows"]
+    with pytest.raises(DataError, match=r"^`name` must be one of accuracy, .*; got 'iri'\."):
+        stored_result("iri")
+
+
+def test_every_stored_result_names_a_command_that_exists() -> None:
+    for path in sorted((ROOT / "docs" / "results").glob("*.json")):
+        words = json.loads(path.read_text())["command"].split()
+        if words[:2] == ["python", "-m"]:
+            assert (ROOT / (words[2].replace(".", "/") + ".py")).is_file(), f"{path.name}: {words}"
+        else:
+            assert words[0] == "qtn-train", f"{path.name}: {words}"

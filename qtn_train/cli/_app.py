@@ -26,6 +26,7 @@ from . import _device as _device
 from . import _failure as _failure
 from . import _run as _run
 from . import _study as _study
+from . import _tutorials as _tutorials
 from ._device import Account
 from ._folder import RunFolder, command_line
 from ._help import CONTEXT, Command, examples
@@ -44,6 +45,7 @@ app.add_typer(_braket.app, name="braket")
 app.add_typer(_circuit.app, name="circuit")
 app.add_typer(_study.app, name="study")
 app.command("compare", cls=Command, epilog=_compare.EXAMPLES)(_compare.command)
+app.command("tutorials", cls=Command, epilog=_tutorials.EXAMPLES)(_tutorials.command)
 
 #: Flags that may stand anywhere in the line.
 _GLOBAL = ("--debug", "--quiet")

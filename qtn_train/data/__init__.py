@@ -1,4 +1,4 @@
-"""Data sets: built-in ones by name, and one's own from arrays, tables and folders of images."""
+"""Data sets: built-in ones by name, and own arrays, tables and images; stored results."""
 
 from ._dataset import Dataset
 from ._sets import (
@@ -13,6 +13,7 @@ from ._sets import (
     idx_arrays,
     load,
 )
+from ._shipped import shipped, stored_result
 
 __all__ = [
     "DATASETS",
@@ -26,4 +27,6 @@ __all__ = [
     "evenly_spaced",
     "idx_arrays",
     "load",
+    "shipped",
+    "stored_result",
 ]
