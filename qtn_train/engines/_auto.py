@@ -159,6 +159,29 @@ def choose_engine(
     return engine, reason
 
 
+def wide_simulator(circuit: Circuit, simulator: Engine) -> Engine:
+    """Return a simulator, or another exact one for a circuit that is too wide for it.
+
+    Args:
+        circuit: The circuit.
+        simulator: The one to take if it can.
+
+    Returns:
+        The simulator.
+
+    Raises:
+        UnsupportedByEngine: No exact engine fits this machine's memory.
+
+    Example:
+        >>> from qtn_train.circuits import ansatz
+        >>> type(wide_simulator(ansatz.cz_chain(68, 6), StatevectorEngine())).__name__
+        'MPSEngine'
+    """
+    if circuit.n_qubits <= simulator.max_qubits:
+        return simulator
+    return choose_engine(circuit, 1, dtype=simulator.dtype)[0]
+
+
 def _as_float(number: int) -> float:
     """Return an integer as a float; infinity where no float holds it."""
     return float(number) if number.bit_length() <= 1023 else math.inf

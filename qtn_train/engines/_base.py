@@ -91,6 +91,20 @@ class Engine(ABC):
         """The engine for readings that must cost no shots: this one, unless it counts shots."""
         return self
 
+    def simulator_for(self, circuit: Circuit) -> Engine:
+        """Return the engine for readings of a circuit that must cost no shots.
+
+        Args:
+            circuit: The circuit.
+
+        Returns:
+            :attr:`simulator`, or where that takes fewer qubits another exact engine.
+
+        Raises:
+            UnsupportedByEngine: No exact engine fits this machine's memory.
+        """
+        return self.simulator
+
     @property
     def billed(self) -> bool:
         """Whether each execution costs money."""

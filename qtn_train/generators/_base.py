@@ -114,6 +114,10 @@ class WeightGenerator(nn.Module, ABC):
         """Return a line that says what this generator is."""
         return type(self).__name__
 
+    def describe_values(self) -> str:
+        """Return a line about the numbers behind the weights at present; "" where none is known."""
+        return ""
+
 
 def places(tensor: Tensor) -> tuple[object, ...]:
     """Return a key of a tensor that changes when torch writes to it, moves or replaces it."""

@@ -133,7 +133,7 @@ class CircuitGenerator(WeightGenerator):
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return the weights at the initial parameters, without spending a shot."""
         with torch.no_grad():
-            return self._weights(self.engine.simulator)
+            return self._weights(self.engine.simulator_for(self.circuit))
 
     def version(self) -> tuple[object, ...]:
         """Return a cache key of parameters and engine: equal keys mean unchanged weights."""
@@ -164,7 +164,8 @@ class CircuitGenerator(WeightGenerator):
 
     def in_double(self) -> CircuitGenerator:
         """Return a copy that computes in double precision and without shots, for checks."""
-        config = {**self.engine.simulator.config(), "dtype": "complex128"}
+        simulator = self.engine.simulator_for(self.circuit)
+        config = {**simulator.config(), "dtype": "complex128"}
         # The engine is not copied: it may hold files or connections.
         twin = copy.deepcopy(self, {id(self.engine): self.engine}).double()
         twin.engine = Engine.from_config(config)
@@ -197,6 +198,15 @@ class CircuitGenerator(WeightGenerator):
             f"{self.n_values:,} of {_size(self.measurement.n_values(self.circuit.n_qubits))} "
             f"values of {self.measurement!r}; {type(self.mapping).__name__}"
         )
+
+    def describe_values(self) -> str:
+        """Return a line about the values at the present angles, without spending a shot."""
+        if not self.measurement.described:
+            return ""
+        with torch.no_grad():
+            simulator = self.engine.simulator_for(self.circuit)
+            state = simulator.prepare(self.circuit, self.angles, self.measurement)
+            return self.measurement.describe(state, self.n_values)
 
 
 def arguments(config: dict[str, Any]) -> dict[str, Any]:

@@ -144,7 +144,8 @@ class FixedProbabilities(WeightGenerator):
             expected = "Probabilities() with probs='porter-thomas'"
             raise ValueError(must_be("measurement", expected, repr(reads)))
         self.n_weights, self.chunk_size, self.seed = like.n_weights, like.chunk_size, seed
-        self.circuit, self.engine, self.probs = circuit, like.engine.simulator, probs
+        self.engine = like.engine.simulator_for(circuit)
+        self.circuit, self.probs = circuit, probs
         self.mapping, self.measurement = mapping, reads
         if isinstance(reads, Probabilities) and probs == "porter-thomas":
             shares = 0.5 + 0.5 * uniform(seed, "control/porter-thomas", like.n_values)

@@ -396,12 +396,18 @@ class QuantumTrain(nn.Module):
         return {**ranks, "other": ranks.get("other", 0) + self._n_direct}
 
     def summary(self) -> str:
-        """Return lines of text: which weights come from which trained numbers, and how many."""
+        """Return lines of text: which weights come from which trained numbers, and how many.
+
+        Of Pauli correlators also how many are live at the present angles, and which share of their
+        sum of squares is connected; that takes one exact run of the circuit.
+        """
         parts = ", ".join(f"{n:,} {role}" for role, n in self.n_trainable_by_part.items() if n)
+        values = self.generator.describe_values()
         return "\n".join(
             (
                 f"QuantumTrain of {type(self.target).__name__}, seed {self.seed}",
                 f"  generator   {self.generator.describe()}",
+                *([f"  values      {values}"] if values else []),
                 f"  layout      start {self.layout.start}, scale {self.layout.scale} × "
                 f"{self.layout.gain:g}, signed shuffle {'on' if self.layout.shuffle else 'off'}, "
                 f"centered {'on' if self.layout.center else 'off'}",

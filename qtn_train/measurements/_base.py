@@ -201,6 +201,20 @@ class Measurement(ABC):
         options = {name: value for name, value in config.items() if name != "kind"}
         return MEASUREMENTS.find(config)(**options)
 
+    @property
+    def described(self) -> bool:
+        """Whether :meth:`describe` has something to tell of a state."""
+        return False
+
+    def describe(self, state: Readable, n_values: int) -> str:
+        """Return a line about the first values of an exact state; "" by default.
+
+        Args:
+            state: The state.
+            n_values: How many values are used.
+        """
+        return ""
+
     def check_live(self, circuit: Circuit) -> None:  # noqa: B027 - most values depend on angles
         """Raise where some values of a circuit are constant in all angles; by default none are."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,27 @@ from ._readout import Readout
 #: Correlators are divided by this: about the deviation over uniform angles of a shallow circuit of
 #: 25 to 68 qubits (0.18 to 0.26, 0.07 to 0.10, 0.016 to 0.03).
 SCALES = {1: 0.2, 2: 0.1, 3: 0.03}
+
+#: A correlator below this is not live: no device would tell it from 0.
+LIVE = 1e-4
+
+#: Correlators that a description looks at, at most.
+_DESCRIBED = 2**16
+
+
+class Portrait(NamedTuple):
+    """Live values and connected share of some correlators.
+
+    Attributes:
+        looked_at: How many correlators.
+        live: How many of them are larger than :data:`LIVE`, of either sign.
+        connected: Σ (c − ⟨Pᵢ⟩⟨Pⱼ⟩…)² / Σ c²: the share of the sum of squares that products of
+            one-body values do not make; 0 for one body.
+    """
+
+    looked_at: int
+    live: int
+    connected: float
 
 
 @final
@@ -125,6 +146,53 @@ class PauliCorrelators(Measurement):
             Non-negative floats without gradient; zeros on an exact state.
         """
         return state.standard_errors(start, stop) / SCALES[self.order]
+
+    def portrait(self, state: Readable, n_values: int) -> Portrait:
+        """Return how many correlators are live, and which share of them is connected.
+
+        Args:
+            state: An exact state.
+            n_values: How many correlators are used, from the first on; 65,536 of them at most are
+                looked at.
+
+        Returns:
+            The figures.
+
+        Example:
+            >>> import torch
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import StatevectorEngine
+            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+            >>> PauliCorrelators(2).portrait(StatevectorEngine().prepare(bell, torch.zeros(0)), 3)
+            Portrait(looked_at=3, live=3, connected=1.0)
+        """
+        n_qubits, looked_at = state.n_qubits, min(n_values, _DESCRIBED)
+        values = state.correlators(self.order, self.bases_read, 0, looked_at).double()
+        single = state.correlators(1, self.bases_read, 0, len(self.bases_read) * n_qubits).double()
+        tuples = itertools.islice(_tuples(n_qubits, self.order, len(self.bases_read)), looked_at)
+        products = single[torch.tensor(list(tuples), device=single.device)].prod(1)
+        total, rest = float(values.square().sum()), float((values - products).square().sum())
+        live = int((values.abs() > LIVE).sum())
+        return Portrait(looked_at, live, rest / total if total else 0.0)
+
+    @property
+    def described(self) -> bool:
+        """True."""
+        return True
+
+    def describe(self, state: Readable, n_values: int) -> str:
+        """Return a line: the live values of an exact state, and their connected share.
+
+        Args:
+            state: The state.
+            n_values: How many values are used.
+        """
+        looked_at, live, connected = self.portrait(state, n_values)
+        first = "" if looked_at == n_values else f"the first {looked_at:,} of "
+        text = f"{live:,} of {first}{n_values:,} are live (above {LIVE:g})"
+        if self.order == 1:
+            return text
+        return f"{text}; {100 * connected:.0f} % of their sum of squares is connected"
 
     def estimates(
         self, counts: Sequence[Counts], start: int, stop: int, readout: Readout | None = None
@@ -313,6 +381,12 @@ def correlator_terms(
     """
     strings = _strings(n_qubits, order, bases)
     return [[(1.0, string)] for string in itertools.islice(strings, start, stop)]
+
+
+def _tuples(n_qubits: int, order: int, n_letters: int) -> Iterator[tuple[int, ...]]:
+    """Yield for each correlator the numbers of its one-body values."""
+    for first in range(0, n_letters * n_qubits, n_qubits):
+        yield from itertools.combinations(range(first, first + n_qubits), order)
 
 
 def _strings(n_qubits: int, order: int, bases: str) -> Iterator[PauliString]:

@@ -208,12 +208,12 @@ def test_counts_depend_on_program_inputs_and_shots_only() -> None:
     assert other != text
     one, two = (_execute.parse(_execute.canonical(t)) for t in (text, other))
     close = {k: v + 1e-15 for k, v in SETS[0].items()}
-    first = _execute.outcomes(one, SETS[0], 500, 0)
-    assert (first == _execute.outcomes(two, close, 500, 0)).all()
+    first = _execute.bits(one, SETS[0], 500, 0)
+    assert (first == _execute.bits(two, close, 500, 0)).all()
     for changed in (
-        _execute.outcomes(one, SETS[1], 500, 0),
-        _execute.outcomes(one, SETS[0], 501, 0)[:500],
-        _execute.outcomes(one, SETS[0], 500, 1),
+        _execute.bits(one, SETS[1], 500, 0),
+        _execute.bits(one, SETS[0], 501, 0)[:500],
+        _execute.bits(one, SETS[0], 500, 1),
     ):
         assert (first != changed).any()
 

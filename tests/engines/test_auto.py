@@ -6,8 +6,10 @@ import torch
 from qtn_train import QuantumTrain
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import (
+    BraketEngine,
     ContractionEngine,
     MPSEngine,
+    SampledEngine,
     StatevectorEngine,
     _auto,
     choose_engine,
@@ -83,3 +85,15 @@ def test_the_model_decides_once_and_tells() -> None:
 def test_another_word_than_auto_is_refused() -> None:
     with pytest.raises(ValueError, match="`engine` must be an Engine or 'auto'; got 'fast'"):
         CircuitGenerator(ansatz.ry_cx_chain(3, 1), "fast", MLPMapping(2**3), n_weights=5)  # type: ignore[arg-type]
+
+
+def test_wide_circuits_have_a_simulator_beside_a_device() -> None:
+    engine = BraketEngine("local:sv", shots=10, dtype="complex128")
+    assert engine.simulator_for(ansatz.cz_chain(10, 2)) is engine.simulator
+    wide = engine.simulator_for(ansatz.cz_chain(68, 2))
+    assert isinstance(wide, MPSEngine)
+    assert (wide.dtype, wide.max_bond) == ("complex128", None)
+    sampled = SampledEngine(MPSEngine(8), 10)
+    assert sampled.simulator_for(ansatz.cz_chain(68, 2)) is sampled.engine
+    with pytest.raises(UnsupportedByEngine, match="`circuit` must be one whose exact state fits"):
+        engine.simulator_for(ansatz.u3_cu3_ring(100, 100))

@@ -1,6 +1,8 @@
 """Pauli correlators as a measurement: how many, how scaled, which are dead, and models of them."""
 
+import itertools
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import qtn_train as qt
 from qtn_train.circuits import ANSATZE, ansatz
 from qtn_train.engines import MPSEngine, StatevectorEngine
 from qtn_train.generators import qubits_needed
-from qtn_train.measurements import Measurement, PauliCorrelators
+from qtn_train.measurements import Measurement, PauliCorrelators, _correlators
 from qtn_train.measurements._correlators import SCALES, correlator_terms
 
 
@@ -75,6 +77,63 @@ def test_what_is_dead_is_known_from_the_gates(name: str) -> None:
     for order in (1, 3):
         alive = state.correlators(order, "y").abs().max() > tolerances.CORRELATOR
         assert bool(alive) != circuit.is_real
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_live_values_and_connected_share_are_those_of_the_definition(order: int) -> None:
+    circuit = ansatz.u3_cu3_ring(5, 2)
+    angles = torch.from_numpy(np.random.default_rng(4).uniform(-3, 3, circuit.n_angles))
+    state = MPSEngine(dtype="complex128").prepare(circuit, angles)
+    reads = PauliCorrelators(order, "zy")
+    n_values = reads.n_values(5) - 1
+    strings = [
+        [f"{letter}{qubit}" for qubit in qubits]
+        for letter in "ZY"
+        for qubits in itertools.combinations(range(5), order)
+    ][:n_values]
+    whole = np.array([float(state.expectation(" ".join(each))) for each in strings])
+    single = np.array([math.prod(float(state.expectation(s)) for s in each) for each in strings])
+    expected = ((whole - single) ** 2).sum() / (whole**2).sum()
+    found = reads.portrait(state, n_values)
+    assert found.looked_at == found.live == n_values
+    assert found.connected == pytest.approx(expected, abs=tolerances.CORRELATOR)
+
+
+def test_dead_values_are_not_live() -> None:
+    circuit = ansatz.ry_cx_chain(4, 1)
+    angles = torch.from_numpy(np.random.default_rng(5).uniform(1, 2, circuit.n_angles))
+    state = MPSEngine().prepare(circuit, angles)
+    assert PauliCorrelators(1, "xyz").portrait(state, 12).live <= 8
+    flat = MPSEngine().prepare(qt.Circuit.builder(3).x(0).build(), torch.zeros(0))
+    assert PauliCorrelators(2, "zx").portrait(flat, 6) == (6, 3, 0.0)
+    assert PauliCorrelators(2, "x").portrait(flat, 3) == (3, 0, 0.0)
+
+
+def test_no_more_than_the_first_values_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_correlators, "_DESCRIBED", 4)
+    ghz = qt.Circuit.builder(3).h(0).cx(0, 1).cx(1, 2).build()
+    state = MPSEngine().prepare(ghz, torch.zeros(0))
+    reads = PauliCorrelators(2, "zx")
+    assert reads.portrait(state, 6) == (4, 3, pytest.approx(1))
+    expected = "3 of the first 4 of 6 are live (above 0.0001); 100 % of their sum of squares"
+    assert reads.describe(state, 6) == f"{expected} is connected"
+    assert PauliCorrelators(1, "z").describe(state, 2) == "0 of 2 are live (above 0.0001)"
+
+
+@pytest.mark.parametrize("shots", [None, 50])
+def test_the_summary_tells_live_values_without_a_shot(shots: int | None) -> None:
+    engine = StatevectorEngine() if shots is None else qt.SampledEngine(StatevectorEngine(), shots)
+    made = qt.QuantumTrain(
+        torch.nn.Linear(4, 3),
+        circuit=ansatz.cz_chain(4, 2),
+        engine=engine,
+        measurement=PauliCorrelators(2),
+        mapping=qt.IdentityMapping(15),
+    )
+    text = made.summary()
+    assert re.search(r"values +15 of 15 are live .* % of their sum of squares is connected", text)
+    assert engine.position == 0
+    assert "  values " not in qt.QuantumTrain(torch.nn.Linear(4, 3)).summary()
 
 
 def test_a_model_of_correlators_learns_and_is_loaded_again(tmp_path: Path) -> None:

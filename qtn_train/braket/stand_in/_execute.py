@@ -1,5 +1,7 @@
 """What a program gives: exact probabilities from Braket's own simulator, then seeded counts.
 
+Circuits of more than 20 qubits are drawn bit by bit from quimb's ``CircuitMPS`` instead.
+
 A program is parsed once (ANTLR takes most of the time of a run); each set of inputs is put into
 the parsed gates. Nothing here knows of tasks, HTTP or money.
 """
@@ -21,8 +23,10 @@ from braket.default_simulator.openqasm.program_context import ProgramContext
 from braket.default_simulator.operation import KrausOperation
 from braket.default_simulator.state_vector_simulation import StateVectorSimulation
 
+from . import _wide
+
 Inputs = Mapping[str, float]
-MAX_QUBITS = 22  # what this process simulates, whatever the device claims
+MAX_QUBITS = 20  # of a state vector here; wider circuits are matrix product states
 _CACHE: dict[bytes, np.ndarray] = {}  # exact probabilities, by program and inputs
 
 
@@ -109,9 +113,6 @@ def _bind(operation: Any, inputs: Inputs) -> Any:
 
 def probabilities(parsed: Parsed, inputs: Inputs) -> np.ndarray:
     """Return the exact probabilities of the measured bits, first bit most significant."""
-    missing = parsed.symbols - set(inputs)
-    if missing:
-        raise ValueError(f"Missing input variable {min(missing)!r}.")
     key = hashlib.sha256(f"{parsed.text}\n{sorted(inputs.items())}".encode()).digest()
     found = _CACHE.get(key)
     if found is None:
@@ -121,12 +122,21 @@ def probabilities(parsed: Parsed, inputs: Inputs) -> np.ndarray:
     return found
 
 
+def _bound(parsed: Parsed, inputs: Inputs) -> list[Any]:
+    """Return the gates with the inputs put into them."""
+    missing = parsed.symbols - set(inputs)
+    if missing:
+        raise ValueError(f"Missing input variable {min(missing)!r}.")
+    return [_bind(operation, inputs) for operation in parsed.operations]
+
+
+def _noisy(operations: list[Any]) -> bool:
+    return any(isinstance(operation, KrausOperation) for operation in operations)
+
+
 def _simulate(parsed: Parsed, inputs: Inputs) -> np.ndarray:
-    n = len(parsed.qubits)
-    if n > MAX_QUBITS:
-        raise ValueError(f"The loopback service simulates {MAX_QUBITS} qubits at most, not {n}.")
-    operations = [_bind(operation, inputs) for operation in parsed.operations]
-    noisy = any(isinstance(operation, KrausOperation) for operation in operations)
+    n, operations = len(parsed.qubits), _bound(parsed, inputs)
+    noisy = _noisy(operations)
     simulation = DensityMatrixSimulation(n, 0) if noisy else StateVectorSimulation(n, 0, 1)
     simulation.evolve(operations)
     table = np.asarray(simulation.probabilities, dtype=float).reshape([2] * n)
@@ -136,21 +146,34 @@ def _simulate(parsed: Parsed, inputs: Inputs) -> np.ndarray:
     return marginal
 
 
-def outcomes(parsed: Parsed, inputs: Inputs, shots: int, seed: int) -> np.ndarray:
-    """Return ``shots`` outcome numbers, the same in any process for the same program.
+def bits(parsed: Parsed, inputs: Inputs, shots: int, seed: int) -> np.ndarray:
+    """Return ``shots`` rows of measured bits, the same in any process for the same program.
 
     The seed is a hash of the canonical text, the inputs to nine decimals, the shots and ``seed``.
-    One uniform number a shot goes through the cumulative distribution, so that inputs that
-    differ in their last bits give the same outcomes.
+    Uniform numbers go through the cumulative distribution, so that inputs that differ in their
+    last bits give the same outcomes.
     """
     rounded = {k: round(float(v), 9) + 0.0 for k, v in inputs.items()}
     text = json.dumps([parsed.text, rounded, shots, seed], sort_keys=True)
     key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+    rng = np.random.Generator(np.random.Philox(key=key))
+    if len(parsed.qubits) > MAX_QUBITS:
+        return _wide_bits(parsed, inputs, shots, rng)
     cumulative = np.cumsum(probabilities(parsed, inputs))
-    uniform = np.random.Generator(np.random.Philox(key=key)).random(shots) * cumulative[-1]
+    uniform = rng.random(shots) * cumulative[-1]
     found = np.searchsorted(cumulative, uniform, side="right")
-    drawn: np.ndarray = np.minimum(found, np.flatnonzero(np.diff(cumulative, prepend=0.0))[-1])
-    return drawn
+    numbers = np.minimum(found, np.flatnonzero(np.diff(cumulative, prepend=0.0))[-1])
+    shown: np.ndarray = (numbers[:, None] >> np.arange(len(parsed.measured) - 1, -1, -1)) & 1
+    return shown
+
+
+def _wide_bits(parsed: Parsed, inputs: Inputs, shots: int, rng: np.random.Generator) -> np.ndarray:
+    n, operations = len(parsed.qubits), _bound(parsed, inputs)
+    if _noisy(operations):
+        raise ValueError(f"The loopback service simulates noise on {MAX_QUBITS} qubits at most.")
+    state, order = _wide.sites(operations, n)
+    drawn: np.ndarray = _wide.drawn(state, order, rng.random((shots, n)))
+    return drawn[:, [parsed.qubits.index(qubit) for qubit in parsed.measured]]
 
 
 def input_sets(inputs: Mapping[str, Any] | None) -> Iterator[dict[str, float]]:

@@ -152,7 +152,7 @@ def results(task: Task, seed: int, failing: set[int], split: bool) -> dict[str, 
     """Execute a task and return its objects, by their names in its directory of the bucket."""
     each = task.shots // task.executables
     drawn = [
-        [_execute.outcomes(parsed, inputs, each, seed) for inputs in sets]
+        [_execute.bits(parsed, inputs, each, seed) for inputs in sets]
         for parsed, sets in task.programs
     ]
     if not task.is_set:
@@ -179,16 +179,14 @@ def _common(task: Task) -> dict[str, Any]:
 
 
 def _measured(task: Task, parsed: _execute.Parsed, drawn: np.ndarray) -> dict[str, Any]:
-    """Return outcomes as the schemas want them: IonQ gives frequencies, the others single shots."""
-    width = len(parsed.measured)
+    """Return bits as the schemas want them: IonQ gives frequencies, the others single shots."""
     qubits = {"measuredQubits": list(parsed.measured)}
     if "/ionq/" in task.device.arn:
-        numbers, counts = np.unique(drawn, return_counts=True)
-        keys = [format(int(number), f"0{width}b") for number in numbers]
+        rows, counts = np.unique(drawn, axis=0, return_counts=True)
+        keys = ["".join(map(str, row)) for row in rows.tolist()]
         shares = (counts / len(drawn)).tolist()
         return qubits | {"measurementProbabilities": dict(zip(keys, shares, strict=True))}
-    bits = (drawn[:, None] >> np.arange(width - 1, -1, -1)) & 1
-    return qubits | {"measurements": bits.tolist()}
+    return qubits | {"measurements": drawn.tolist()}
 
 
 def _plain(task: Task, drawn: np.ndarray) -> dict[str, Any]:
@@ -212,12 +210,12 @@ def _program_set(
     programs, notes = [], []
     for k, (parsed, _) in enumerate(task.programs):
         parts: list[dict[str, Any]] = []
-        for index, outcomes in enumerate(drawn[k]):
+        for index, bits in enumerate(drawn[k]):
             kind, content = "result", {}
             if next(number) in failing:
                 kind, content = "failure", {"failureMetadata": FAILURE}
             else:
-                content = _measured(task, parsed, outcomes)
+                content = _measured(task, parsed, bits)
             head = _header(f"program_set_executable_{kind}")
             parts.append(head | {"inputsIndex": index} | content)
         notes.append({"executables": [part.get("failureMetadata", {}) for part in parts]})

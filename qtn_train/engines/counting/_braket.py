@@ -33,7 +33,8 @@ from ...braket.run import (
 from ...circuits import Circuit
 from ...errors import must_be
 from ...measurements._counts import Counts, Program
-from .._base import register_engine
+from .._auto import wide_simulator
+from .._base import Engine, register_engine
 from ..statevector._engine import StatevectorEngine
 from ._base import CountingEngine, CountingOptions
 
@@ -176,6 +177,20 @@ class BraketEngine(CountingEngine):
     def simulator(self) -> StatevectorEngine:
         """An exact simulator on this machine, for what must cost no shots."""
         return StatevectorEngine(dtype=self.dtype)
+
+    def simulator_for(self, circuit: Circuit) -> Engine:
+        """Return a state vector, or for more qubits another exact simulator.
+
+        Args:
+            circuit: The circuit.
+
+        Returns:
+            The simulator.
+
+        Raises:
+            UnsupportedByEngine: No exact engine fits this machine's memory.
+        """
+        return wide_simulator(circuit, self.simulator)
 
     @property
     def spent_usd(self) -> Decimal:
