@@ -63,7 +63,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 _OF_AN_ESTIMATE = (
     "ansatz", "n_layers", "n_qubits", "weights_per_outcome", "recipe", "shots", "gradient",
-    "n_shifts", "mitigate_readout", "device",
+    "n_shifts", "mitigate_readout", "device", "native", "placement",
 )  # fmt: skip
 
 
@@ -96,10 +96,12 @@ def estimate(
         steps=steps,
         evaluations=1,
         **{name: counting[name] for name in PRICED},
+        **run.on_device(),
     )
     fitting: list[Any] = []
     if told.warnings:
-        fitting = suggest(target, run.n_weights, shots=counting["shots"])[:_FITTING]
+        fitting = suggest(target, run.n_weights, shots=counting["shots"], native=run.native)
+        del fitting[_FITTING:]
     if as_json:
         result = told.to_json() | {"suggestions": [asdict(one) for one in fitting]}
         print(json.dumps(result, sort_keys=True))

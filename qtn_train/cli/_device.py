@@ -157,11 +157,15 @@ def open_engine(
     circuit, counting = options.circuit(), options.counting()
     target = account.find(options.device, anyway=journal.exists())
     check(target, circuit, counting["shots"], options.placement)
-    priced = {
-        name: counting[name] for name in ("shots", "gradient", "n_shifts", "mitigate_readout")
-    }
+    priced = {name: counting[name] for name in PRICED}
     told = estimate(
-        circuit, target, n_outcomes=options.n_weights, steps=steps, evaluations=1, **priced
+        circuit,
+        target,
+        n_outcomes=options.n_weights,
+        steps=steps,
+        evaluations=1,
+        **priced,
+        **options.on_device(),
     )
     paid = bill(journal) if journal.exists() else None
     budget, cap = account.budget_usd, Decimal(0)

@@ -16,12 +16,12 @@ from qtn_train.braket.cost._estimate import (
     LEAST_FIDELITY,
     Bill,
     estimate,
-    gate_counts,
     suggest,
     task_seconds,
 )
 from qtn_train.braket.cost._money import Prices, split
 from qtn_train.braket.device._devices import Fidelities, Target, resolve
+from qtn_train.braket.device._fidelity import gate_counts
 from qtn_train.braket.device._placement import fits
 from qtn_train.braket.run._programs import bind
 from qtn_train.braket.stand_in import BraketService

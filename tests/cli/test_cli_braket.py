@@ -161,7 +161,7 @@ def test_an_estimate_says_what_does_not_fit_and_what_does(service: Any, cli: Cli
         "braket", "estimate", *published, "--device", "Garnet", "--shots", "1000"
     )
     assert (status, err) == (0, "")
-    assert "warning: the expected fidelity is 1.4 %, below 10 %" in out
+    assert "warning: the expected fidelity is 0.79 %, below 10 %" in out
     assert re.search(r"^fits +--ansatz u3-cu3-chain --qubits 9 --layers \d+", out, re.M)
     told = done(cli("braket", "estimate", "--device", "Garnet", "--shots", "100", "--json"))
     (warning,) = told["warnings"]

@@ -1,26 +1,21 @@
 """What a run would cost, and whether it can work at all, before anything is sent.
 
-The share of shots without any error is expected to be
-
-    fidelity = f₂^(gates on two qubits) · f₁^(gates on one qubit) · f_readout^(qubits)
-
-with the means of the device's last calibration.
+Cost comes from the numbers of circuits and shots, the expected fidelity from the calibration of
+the qubits that the circuit will run on (``device/_fidelity.py``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from ...circuits import ANSATZE, Circuit
-from ...circuits._shape import two_qubit_cost
 from ...errors import positive_int
 from ...measurements._estimators import GradientMethod, n_circuits
-from ..device._native import lower_native
+from ..device._fidelity import executed_gates, expected_fidelity, gate_counts, settled_placement
 from ..device._placement import fits
 from ..device._target import Target, check
 from ._money import LEAST_SECONDS, Prices, cost_of, count, current_prices, show_usd, split
@@ -85,6 +80,8 @@ class Estimate:
         two_qubit_gates: Gates on two qubits in one circuit, once lowered.
         one_qubit_gates: Gates on one qubit, without those about z, which take no time.
         fidelity: Expected share of shots without any error; None without calibration.
+        placement: The labels whose calibration that is; None: the medians over the device, since
+            the service chooses the labels.
         shots_per_outcome: Shots / 2**n_qubits.
         warnings: One sentence or two each.
     """
@@ -98,6 +95,7 @@ class Estimate:
     two_qubit_gates: int
     one_qubit_gates: int
     fidelity: float | None
+    placement: tuple[int, ...] | None
     shots_per_outcome: float
     warnings: tuple[str, ...]
 
@@ -121,9 +119,16 @@ class Estimate:
         gates = f"{self.two_qubit_gates:,} on two qubits, {self.one_qubit_gates:,} on one"
         yield f"gates              {gates}"
         if self.fidelity is not None:
-            yield f"expected fidelity  {self.fidelity:.2g}"
+            yield f"expected fidelity  {self.fidelity:.2g}, {_whose(self.placement)}"
         yield f"shots per outcome  {self.shots_per_outcome:.3g}"
         yield from (f"warning: {text}" for text in self.warnings)
+
+
+def _whose(placement: tuple[int, ...] | None) -> str:
+    """Return whose calibration an expected fidelity comes from, for people."""
+    if placement is None:
+        return "by the device's medians"
+    return f"on qubits {', '.join(map(str, placement))}"
 
 
 def _told(bill: Bill) -> str:
@@ -146,6 +151,8 @@ def estimate(
     evaluations: int = 0,
     n_shifts: int | None = None,
     mitigate_readout: bool = False,
+    native: bool = False,
+    placement: Sequence[int] | None = None,
     prices: Prices | None = None,
 ) -> Estimate:
     """Estimate a run's cost in USD and check that the device can run it; nothing is sent.
@@ -161,6 +168,8 @@ def estimate(
         evaluations: Forward passes beside those of the steps.
         n_shifts: As for the engine.
         mitigate_readout: As for the engine.
+        native: As for the engine.
+        placement: As for the engine.
         prices: By default :func:`current_prices`; not read where nothing is paid.
 
     Returns:
@@ -172,7 +181,7 @@ def estimate(
             not known.
         UnsupportedByEngine: The circuit is too large for the device.
     """
-    check(target, circuit, shots)
+    check(target, circuit, shots, placement)
     for name, number in (("steps", steps), ("evaluations", evaluations)):
         if number != 0:
             positive_int(name, number)
@@ -184,7 +193,10 @@ def estimate(
     forward = _bill(target, (count.forward, count.forward), shots, seconds, prices)
     backward = _bill(target, (count.backward_low, count.backward_high), shots, seconds, prices)
     step = forward + backward
-    warnings = list(_warnings(circuit, target, shots, n_outcomes or 2**circuit.n_qubits))
+    labels = settled_placement(circuit, target, native=native, placement=placement)
+    fidelity = _fidelity(circuit, target, labels)
+    needed = n_outcomes or 2**circuit.n_qubits
+    warnings = list(_warnings(circuit, target, shots, needed, fidelity, native))
     if target.billed and prices is not None and not prices.current:
         text = f"the price list could not be read; prices may have changed since {prices.date}."
         warnings.append(text)
@@ -197,7 +209,8 @@ def estimate(
         price_source=prices.source if prices and target.billed else "",
         two_qubit_gates=n_two,
         one_qubit_gates=n_one,
-        fidelity=_fidelity(target, circuit.n_qubits, n_two, n_one),
+        fidelity=fidelity,
+        placement=labels,
         shots_per_outcome=shots / 2**circuit.n_qubits,
         warnings=tuple(warnings),
     )
@@ -245,38 +258,21 @@ def task_seconds(circuit: Circuit, target: Target, shots: int) -> tuple[Decimal,
     return max(low, LEAST_SECONDS), max(high, LEAST_SECONDS)
 
 
-@lru_cache(maxsize=256)
-def gate_counts(circuit: Circuit, target: Target) -> tuple[int, int]:
-    """Return the numbers of two-qubit and of one-qubit gates that a device executes.
-
-    Args:
-        circuit: The circuit.
-        target: Its native gates are counted, where they are known here.
-
-    Returns:
-        The two numbers; gates about z alone are a matter of phases and take no time.
-    """
-    if target.native is not None:
-        gates = lower_native(circuit, target.native).gates
-    else:
-        gates = circuit.portable().circuit.gates
-    one = sum(len(gate.qubits) == 1 and gate.name not in _ABOUT_Z for gate in gates)
-    return two_qubit_cost(gates), one
+def _fidelity(circuit: Circuit, target: Target, placement: tuple[int, ...] | None) -> float | None:
+    """Return the expected share of a circuit's shots without any error, all qubits measured."""
+    gates = executed_gates(circuit, target)
+    return expected_fidelity(target, gates, range(circuit.n_qubits), placement)
 
 
-_ABOUT_Z = frozenset({"rz", "z", "s", "si", "t", "ti"})
-
-
-def _fidelity(target: Target, n_qubits: int, n_two: int, n_one: int) -> float | None:
-    one = target.fidelities
-    if one is None:
-        return None
-    return float(one.two_qubit**n_two * one.one_qubit**n_one * one.readout**n_qubits)
-
-
-def _warnings(circuit: Circuit, target: Target, shots: int, n_outcomes: int) -> Iterator[str]:
-    n_two, n_one = gate_counts(circuit, target)
-    fidelity = _fidelity(target, circuit.n_qubits, n_two, n_one)
+def _warnings(
+    circuit: Circuit,
+    target: Target,
+    shots: int,
+    n_outcomes: int,
+    fidelity: float | None,
+    native: bool,
+) -> Iterator[str]:
+    n_two, _ = gate_counts(circuit, target)
     found = []
     if fidelity is not None and fidelity < LEAST_FIDELITY:
         text = f"the expected fidelity is {100 * fidelity:.2g} %, below {100 * LEAST_FIDELITY:g} %"
@@ -284,7 +280,7 @@ def _warnings(circuit: Circuit, target: Target, shots: int, n_outcomes: int) -> 
     if 0 < shots < 2**circuit.n_qubits:
         found.append(f"{shots:,} shots are fewer than the {2**circuit.n_qubits:,} outcomes.")
     if found:
-        fitting = suggest(target, n_outcomes, shots=shots)
+        fitting = suggest(target, n_outcomes, shots=shots, native=native)
         hint = f"{fitting[0]} fits." if fitting else "No ansatz of this package fits the device."
         yield from (f"{text} {hint}" for text in found)
     if target.edges is not None and not fits(target, circuit):
@@ -329,7 +325,9 @@ class Suggestion:
         return f"{text} (weights_per_outcome={self.weights_per_outcome})"
 
 
-def suggest(target: Target, n_weights: int, *, shots: int) -> list[Suggestion]:
+def suggest(
+    target: Target, n_weights: int, *, shots: int, native: bool = False
+) -> list[Suggestion]:
     """Find the ansätze of this package, and their sizes, that fit a device.
 
     An ansatz fits that runs without exchanging qubits on the way, at an expected fidelity of at
@@ -339,6 +337,7 @@ def suggest(target: Target, n_weights: int, *, shots: int) -> list[Suggestion]:
         target: The device.
         n_weights: How many weights are to be generated.
         shots: Shots of each circuit; 0 (exact probabilities) sets no limit.
+        native: Whether the device's native gates are sent verbatim, to qubits found here.
 
     Returns:
         For each ansatz that fits the largest one: first as many qubits as serve, then as many
@@ -353,32 +352,40 @@ def suggest(target: Target, n_weights: int, *, shots: int) -> list[Suggestion]:
     found = []
     for name in ANSATZE:
         for n_qubits in range(most, 0, -1):
-            n_layers = _layers(name, target, n_qubits)
+            n_layers = _layers(name, target, n_qubits, native)
             if n_layers:
-                found.append(_suggestion(name, target, n_weights, n_qubits, n_layers))
+                found.append(_suggestion(name, target, n_weights, n_qubits, n_layers, native))
                 break
     return sorted(found, key=lambda one: -one.n_angles)
 
 
-def _layers(name: str, target: Target, n_qubits: int) -> int:
-    """Return the most layers of an ansatz that fit a device, 0: none; beyond 2 by gate counts."""
+def _layers(name: str, target: Target, n_qubits: int, native: bool) -> int:
+    """Return the most layers of an ansatz that fit a device, 0: none.
+
+    Beyond two layers each further one is taken to cost the factor that the second one does.
+    """
     one, two = (ANSATZE[name](n_qubits, n_layers) for n_layers in (1, 2))
     if target.edges is not None and not fits(target, one):
         return 0
-    first, second = gate_counts(one, target), gate_counts(two, target)
-    most = 0
-    for n_layers in range(1, _MOST_LAYERS + 1):
-        n_two, n_one = (a + (n_layers - 1) * (b - a) for a, b in zip(first, second, strict=True))
-        fidelity = _fidelity(target, n_qubits, n_two, n_one)
-        if fidelity is None or fidelity >= LEAST_FIDELITY:
-            most = n_layers
+    first, second = (
+        _fidelity(layers, target, settled_placement(layers, target, native=native))
+        for layers in (one, two)
+    )
+    if first is None or second is None:
+        return _MOST_LAYERS
+    if first < LEAST_FIDELITY:
+        return 0
+    factor, most = second / first, 1
+    while most < _MOST_LAYERS and first * factor**most >= LEAST_FIDELITY:
+        most += 1
     return most
 
 
 def _suggestion(
-    name: str, target: Target, n_weights: int, n_qubits: int, n_layers: int
+    name: str, target: Target, n_weights: int, n_qubits: int, n_layers: int, native: bool
 ) -> Suggestion:
     circuit = ANSATZE[name](n_qubits, n_layers)
-    fidelity = _fidelity(target, n_qubits, *gate_counts(circuit, target))
+    placement = settled_placement(circuit, target, native=native)
+    fidelity = _fidelity(circuit, target, placement)
     per_outcome = math.ceil(n_weights / 2**n_qubits)
     return Suggestion(name, n_qubits, n_layers, per_outcome, circuit.n_angles, fidelity)

@@ -59,7 +59,7 @@ def _search(target: Target, circuit: Circuit) -> tuple[int, ...] | None:
     labels = target.labels or tuple(range(target.n_qubits))
     if target.edges is None:
         return labels[: circuit.n_qubits]
-    quality = target.fidelities.edges if target.fidelities else {}
+    quality = _quality(target)
     ordered = sorted(target.edges, key=lambda edge: (-quality.get(edge, 0.0), edge))
     wanted = _graph(range(circuit.n_qubits), pairs_of(circuit))
     count = len(pairs_of(circuit)) if quality else len(ordered)
@@ -68,6 +68,19 @@ def _search(target: Target, circuit: Circuit) -> tuple[int, ...] | None:
         if found is not None or count >= len(ordered):
             return found
         count = math.ceil(_GROWTH * max(count, 1))
+
+
+def _quality(target: Target) -> dict[Edge, float]:
+    """Return how well each edge works: its gate, and the gates and the readout at its ends.
+
+    Qubits of a chain have two edges, so each end counts with the root of its fidelities.
+    """
+    known = target.fidelities
+    if known is None or target.edges is None or not known.edges:
+        return {}
+    ends = {label: known.of_gate(label) * known.of_readout(label) for label in target.labels or ()}
+    told = target.edges & known.edges.keys()
+    return {(a, b): known.edges[a, b] * math.sqrt(ends[a] * ends[b]) for a, b in told}
 
 
 def fits(target: Target, circuit: Circuit) -> bool:

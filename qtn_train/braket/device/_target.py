@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Literal
 
 from ...circuits import Circuit
@@ -31,6 +32,9 @@ _FAMILIES: dict[Family, tuple[frozenset[str], str]] = {
     "ionq": (frozenset({"gpi2", "zz"}), "zz"),
 }
 
+#: What providers write in place of a fidelity that they did not measure: 0.5, a coin's.
+_NOT_CALIBRATED = 0.5
+
 _BENCHMARKS = ("RANDOMIZED_BENCHMARKING", "SIMULTANEOUS_RANDOMIZED_BENCHMARKING")
 
 
@@ -49,19 +53,40 @@ class ProgramSetLimits:
 
 @dataclass(frozen=True)
 class Fidelities:
-    """Mean fidelities of gates and readout in a device's last calibration.
+    """Fidelities of gates and readout in a device's last calibration, from 0 to 1.
+
+    The first three are medians over the device. Values that providers write where nothing was
+    calibrated (0.5, or less) are not counted in them.
 
     Attributes:
         one_qubit: Of a gate on one qubit.
         two_qubit: Of the native gate on two qubits.
         readout: Of reading one qubit.
         edges: The two-qubit gate's on each pair of labels (smaller first), where it is told.
+        gates: The one-qubit gates' on each label, where it is told.
+        readouts: The readout's of each label, where it is told.
     """
 
     one_qubit: float
     two_qubit: float
     readout: float
     edges: Mapping[Edge, float] = field(default_factory=dict)
+    gates: Mapping[int, float] = field(default_factory=dict)
+    readouts: Mapping[int, float] = field(default_factory=dict)
+
+    def of_gate(self, label: int | None = None) -> float:
+        """Return the fidelity of a gate on one qubit: the label's, or else the median."""
+        return self.one_qubit if label is None else self.gates.get(label, self.one_qubit)
+
+    def of_pair(self, a: int | None = None, b: int | None = None) -> float:
+        """Return the fidelity of a gate on two qubits: the edge's, or else the median."""
+        if a is None or b is None:
+            return self.two_qubit
+        return self.edges.get(_pair(a, b), self.two_qubit)
+
+    def of_readout(self, label: int | None = None) -> float:
+        """Return the fidelity of reading a qubit: the label's, or else the median."""
+        return self.readout if label is None else self.readouts.get(label, self.readout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,21 +244,25 @@ def _pair(a: int, b: int) -> Edge:
 
 
 def _fidelities(data: Mapping[str, Any], native: Family | None) -> Fidelities | None:
-    """Read the mean fidelities from a device's properties, in each of the service's formats."""
+    """Read the fidelities from a device's properties, in each of the service's formats."""
     standardized = data.get("standardized") or {}
     provider = (data.get("provider") or {}).get("fidelity") or {}
-    one, read = _one_qubit(standardized)
+    gates, readouts = _one_qubit(standardized.get("oneQubitProperties") or {})
     edges = _two_qubit(standardized.get("twoQubitProperties") or {}, native)
-    two = list(edges.values())
     found = [
-        one or _listed(standardized.get("singleQubitFidelity")) or _listed(provider.get("1Q")),
-        two or _listed(standardized.get("twoQubitGateFidelity")) or _listed(provider.get("2Q")),
-        read or _listed(standardized.get("readoutFidelity")) or _listed(provider.get("spam")),
+        list(told.values()) or _listed(standardized.get(name)) or _listed(provider.get(short))
+        for told, name, short in (
+            (gates, "singleQubitFidelity", "1Q"),
+            (edges, "twoQubitGateFidelity", "2Q"),
+            (readouts, "readoutFidelity", "spam"),
+        )
     ]
     if not all(found):
         return None
-    means = [sum(values) / len(values) for values in found]
-    return Fidelities(means[0], means[1], means[2], edges)
+    one, two, read = (
+        median([value for value in values if value > _NOT_CALIBRATED] or values) for values in found
+    )
+    return Fidelities(one, two, read, edges, gates, readouts)
 
 
 def _listed(entries: Any) -> list[float]:
@@ -243,15 +272,18 @@ def _listed(entries: Any) -> list[float]:
     return [float(entry["fidelity"]) for entry in entries or ()]
 
 
-def _one_qubit(standardized: Mapping[str, Any]) -> tuple[list[float], list[float]]:
-    gates, readouts = [], []
-    for properties in (standardized.get("oneQubitProperties") or {}).values():
+def _one_qubit(qubits: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the fidelities of gates and of readout on each label."""
+    gates, readouts = {}, {}
+    for label, properties in qubits.items():
         found = {
             (entry.get("fidelityType") or {}).get("name"): float(entry["fidelity"])
             for entry in properties["oneQubitFidelity"]
         }
-        gates += [found[name] for name in _BENCHMARKS if name in found][:1]
-        readouts += [found["READOUT"]] if "READOUT" in found else []
+        if told := [found[name] for name in _BENCHMARKS if name in found]:
+            gates[int(label)] = told[0]
+        if "READOUT" in found:
+            readouts[int(label)] = found["READOUT"]
     return gates, readouts
 
 
