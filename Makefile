@@ -83,7 +83,7 @@ dist: .venv/.all-installed  ## Build the release's files into dist/, and try the
 	    "$$(echo "$(CURDIR)"/dist/*.whl)" nbval ipykernel
 	cd build/dist && venv/bin/python -m qtn_train.demo demo && venv/bin/qtn-train train iris --out iris \
 	    && venv/bin/qtn-train evaluate iris && venv/bin/qtn-train tutorials tutorials \
-	    && venv/bin/python -m pytest -q -p no:cacheprovider --nbval-lax --nbval-current-env \
+	    && venv/bin/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider --nbval-lax --nbval-current-env \
 	        tutorials/00_start_here.ipynb tutorials/02_mnist.ipynb
 	@ls -l dist
 
