@@ -20,6 +20,7 @@ extensions = [
     "sources",
     "references",
     "results",
+    "gallery",
     "mathml",
     "local_links",
 ]

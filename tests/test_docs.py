@@ -25,6 +25,7 @@ RESULTS = sorted((DOCS / "results").glob("*.json"))
 
 sys.path.insert(0, str(DOCS / "_ext"))
 
+import gallery  # noqa: E402
 import local_links  # noqa: E402
 import references  # noqa: E402
 import results  # noqa: E402
@@ -144,3 +145,12 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
 def test_kets_in_docstrings_stand_for_themselves() -> None:
     assert references.escape_kets("in |0⟩, ``|1⟩``") == r"in \|0⟩, ``|1⟩``"
     assert references.escape_kets("a | b") == "a | b"
+
+
+def test_the_gallery_finds_figures_and_their_headings() -> None:
+    for path in sorted((ROOT / "tutorials").glob("*.ipynb")):
+        for heading, picture in gallery.read(path):
+            assert heading
+            assert picture.startswith(b"\x89PNG")
+    first = gallery.read(ROOT / "tutorials" / "01_weights_from_a_circuit.ipynb")
+    assert len(first) >= 3
