@@ -39,6 +39,7 @@ html_show_sphinx = False
 html_show_copyright = False
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_search_scorer = str(DOCS / "_static" / "search_scorer.js")
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
