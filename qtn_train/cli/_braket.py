@@ -62,8 +62,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 
 _OF_AN_ESTIMATE = (
-    "ansatz", "n_layers", "n_qubits", "weights_per_outcome", "recipe", "shots", "gradient",
-    "n_shifts", "mitigate_readout", "device", "native", "placement",
+    "ansatz", "n_layers", "n_qubits", "circuit", "weights_per_outcome", "recipe", "shots",
+    "gradient", "n_shifts", "mitigate_readout", "device", "native", "placement",
 )  # fmt: skip
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 COMPARISON, FIGURE, TABLE = "compare.json", "compare.png", "table.json"
 
+#: The program of a circuit of the user's own, beside the table whose command names it.
+CIRCUIT = "circuit.qasm"
+
 # What is compared, where nothing is said.
 _BEGIN: dict[str, Any] = {
     "generators": "circuit,random-subspace,frozen,fixed-random",
@@ -39,9 +42,9 @@ _MORE = ("generators", "seeds", "layers", "effective")
 
 #: Options of a run that a comparison takes too; its seeds and layers are several.
 _LIKE_TRAIN = (
-    "ansatz", "n_qubits", "measurement", "mapping", "bond_dim", "weights_per_outcome", "recipe",
-    "engine", "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping", "batch_size",
-    "torch_device",
+    "ansatz", "n_qubits", "circuit", "measurement", "mapping", "bond_dim", "weights_per_outcome",
+    "recipe", "engine", "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping",
+    "batch_size", "torch_device",
 )  # fmt: skip
 
 
@@ -114,6 +117,8 @@ def command(
     save(comparison.figure(title), out / FIGURE)
     table = comparison.result(_command(plan), title)
     write_atomically(out / TABLE, f"{json.dumps(table, indent=1)}\n".encode())
+    if plan.options.circuit_text is not None:
+        write_atomically(out / CIRCUIT, plan.options.circuit_text.encode())
     if as_json:
         print(json.dumps(comparison.to_json(), indent=1, sort_keys=True))
     else:
@@ -160,7 +165,8 @@ def _plan(given: dict[str, Any], own: dict[str, Any], out: Path, resume: bool) -
         layers = asked.pop("layers", None)
         first = {} if layers is None else {"n_layers": layers[0]}
         options = RunOptions.from_json({**given, **first, "seed": 0}).complete()
-        layers = tuple(layers or [options.n_layers])
+        # A circuit of the user's own has one size, which is counted as one layer.
+        layers = tuple(layers or [options.n_layers or 1])
         threads = torch.get_num_threads()
         return _Plan(options, **(_BEGIN | asked), layers=layers, threads=threads)
     stored: Any = read_comparison(out).settings.get("run")
@@ -192,7 +198,8 @@ def _compare(plan: _Plan, data_dir: Path | None, out: Path, resume: bool) -> Com
     )
 
     def make_model(n_layers: int, seed: int) -> QuantumTrain:
-        return plan.options.but(n_layers=n_layers, seed=seed).model()
+        size = {} if plan.options.circuit_text is not None else {"n_layers": n_layers}
+        return plan.options.but(**size, seed=seed).model()
 
     data = load(plan.options.dataset, data_dir=data_dir)
     model = plan.options.model()
@@ -200,7 +207,8 @@ def _compare(plan: _Plan, data_dir: Path | None, out: Path, resume: bool) -> Com
     say(model.summary())
 
     def on_run(entry: dict[str, Any]) -> None:
-        what = f"{entry['generator']}, {entry['n_layers']} layers, seed {entry['seed']}: "
+        size = "" if plan.options.circuit_text is not None else f"{entry['n_layers']} layers, "
+        what = f"{entry['generator']}, {size}seed {entry['seed']}: "
         what += entry["failed"] or f"test accuracy {100 * entry['test_accuracy']:.2f} %"
         tqdm.write(f"{what} with {entry['n_trainable']:,} trained numbers", file=sys.stderr)
 
@@ -213,15 +221,18 @@ def _command(plan: _Plan) -> str:
     options = plan.options.to_json()
     told: dict[str, Any] = {name: options[name] for name in _LIKE_TRAIN}
     told |= {"generators": plan.generators, "layers": ",".join(map(str, plan.layers))}
+    if plan.options.circuit_text is not None:
+        told |= {"circuit": CIRCUIT, "layers": None}
     told |= {name: getattr(plan, name) for name in ("seeds", "tune", "effective")}
     return command_line(["qtn-train", "compare", plan.options.dataset], told)
 
 
 def _title(plan: _Plan, comparison: Comparison) -> str:
     n_weights = comparison.runs[0]["n_weights"]
-    layers = ", ".join(map(str, plan.layers))
-    options = plan.options
+    options, shape = plan.options, plan.options.shape
+    if options.circuit_text is None:
+        shape = f"{', '.join(map(str, plan.layers))} layers of {options.ansatz}"
     return (
-        f"{options.dataset}: {n_weights:,} weights, {options.n_qubits} qubits, {layers} layers of "
-        f"{options.ansatz}, {options.epochs} epochs, {plan.seeds} seeds"
+        f"{options.dataset}: {n_weights:,} weights, {options.n_qubits} qubits, {shape}, "
+        f"{options.epochs} epochs, {plan.seeds} seeds"
     )

@@ -153,10 +153,11 @@ def open_engine(
     from ..braket.run import bill
     from ..engines import BraketEngine
     from ..engines.counting._braket import _check_money
+    from ..exchange import gates_of
 
     circuit, counting = options.circuit(), options.counting()
     target = account.find(options.device, anyway=journal.exists())
-    check(target, circuit, counting["shots"], options.placement)
+    check(target, gates_of(circuit), counting["shots"], options.placement)
     priced = {name: counting[name] for name in PRICED}
     told = estimate(
         circuit,

@@ -116,8 +116,9 @@ class RunFolder:
             value = list(value) if isinstance(value, tuple) else value
             if value != stored[name]:
                 shown = name if name == "dataset" else option_of(name)
-                expected = f"{stored[name]} as in {self.path}"
-                hint = RESUME_HINT
+                expected, hint = f"{stored[name]} as in {self.path}", RESUME_HINT
+                if name == "circuit":  # a whole program
+                    expected, value = f"the circuit that is kept in {self.path}", "another"
                 if name == "epochs":
                     hint = f"To train longer, begin another run with --init-from {self.path}."
                 raise CheckpointError(must_be(shown, expected, value, hint))

@@ -24,6 +24,9 @@ _HELP: dict[str, tuple[str, type, str]] = {
     ),
     "n_layers": (CIRCUIT, int, "Layers of the circuit."),
     "n_qubits": (CIRCUIT, int, "Qubits; as few as the weights need by default."),
+    "circuit": (
+        CIRCUIT, str, "File of a program in OpenQASM, whose inputs are trained; no --ansatz then.",
+    ),
     "measurement": (CIRCUIT, str, "What is read: probabilities, pauli-1, pauli-2 or pauli-3."),
     "mapping": (CIRCUIT, str, "What turns values into weights: mlp, tensor-train or identity."),
     "bond_dim": (CIRCUIT, int, "Bond dimension of --mapping tensor-train; 4 by default."),
@@ -119,7 +122,9 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
-        if SETTINGS[name].choices and isinstance(value, str):
+        if SETTINGS[name].read is not None:
+            given[name] = SETTINGS[name].check(name, value)
+        elif SETTINGS[name].choices and isinstance(value, str):
             given[name] = value.lower().replace("_", "-")
     if str(given.get("device")).partition(":")[0] in ("cpu", "cuda"):
         hint = "Where torch computes is for --torch-device to say."

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: Options that begin as those of another run do, where --init-from names one.
 _OF_THE_MODEL = (
-    "ansatz", "n_layers", "n_qubits", "measurement", "mapping", "bond_dim", "weights_per_outcome",
-    "recipe", "seed",
+    "ansatz", "n_layers", "n_qubits", "circuit", "measurement", "mapping", "bond_dim",
+    "weights_per_outcome", "recipe", "seed",
 )  # fmt: skip
 
 
@@ -171,8 +171,7 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
         result["braket"] = bill(folder.journal)
     title = (
         f"{result['dataset']}: {result['n_weights']:,} weights from {result['n_trainable']:,} "
-        f"trained numbers, {result['n_qubits']} qubits, {result['n_layers']} layers of "
-        f"{result['ansatz']}"
+        f"trained numbers, {result['n_qubits']} qubits, {run.options.shape}"
     )
     save(curves(history.epochs, title), folder.curves)
     text = json.dumps(result, indent=2, sort_keys=True)

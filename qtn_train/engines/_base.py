@@ -22,6 +22,7 @@ from .._registry import Registry
 from .._types import COMPLEX, REAL, ComplexDtype
 from ..circuits import Circuit
 from ..errors import UnsupportedByEngine, must_be
+from ..exchange import ImportedCircuit, n_free
 from ..measurements._base import Measurement
 from ..measurements._probabilities import Probabilities
 from ._state import State
@@ -150,16 +151,16 @@ class Engine(ABC):
 
     def prepare(
         self,
-        circuit: Circuit,
+        circuit: Circuit | ImportedCircuit,
         angles: Float[Tensor, "*batch n_angles"],
         reads: Measurement | None = None,
     ) -> State:
         """Run the circuit once and return its state.
 
         Args:
-            circuit: The circuit.
-            angles: Its angles in radians; the state lives on their device. An engine that is
-                ``batched`` takes several rows of them.
+            circuit: The circuit, or an imported program.
+            angles: Its angles in radians, or the values of the program's inputs; the state lives on
+                their device. An engine that is ``batched`` takes several rows of them.
             reads: What will be read of the state, :class:`Probabilities` by default. A counting
                 engine executes the programs of this measurement, and can tell nothing else; an
                 exact state tells everything.
@@ -178,9 +179,10 @@ class Engine(ABC):
             raise TypeError(must_be("angles", "a floating-point tensor", actual))
         shape = tuple(angles.shape)
         is_long = len(shape) > (2 if self.batched else 1)
-        if shape[-1:] != (circuit.n_angles,) or is_long or 0 in shape[:-1]:
-            batch = f", or (batch, {circuit.n_angles})" if self.batched else ""
-            expected = f"of shape ({circuit.n_angles},){batch}"
+        n_angles = n_free(circuit)
+        if shape[-1:] != (n_angles,) or is_long or 0 in shape[:-1]:
+            batch = f", or (batch, {n_angles})" if self.batched else ""
+            expected = f"of shape ({n_angles},){batch}"
             raise ValueError(must_be("angles", expected, shape))
         angles = entered(angles, self)
         if circuit.n_qubits > self.max_qubits:
@@ -190,11 +192,18 @@ class Engine(ABC):
             expected = "a measurement, such as Probabilities() or Expectation(terms)"
             raise TypeError(must_be("reads", expected, repr(reads)))
         reads.check(circuit.n_qubits)
+        if isinstance(circuit, ImportedCircuit):
+            return self._prepare_imported(circuit, angles, reads)
         return self._prepare(circuit, angles, reads)
 
     def _too_large(self, n_qubits: int) -> str:
         expected = f"at most {self.max_qubits} for {type(self).__name__} on this machine"
         return must_be("n_qubits", expected, n_qubits, "Take MPSEngine(max_bond=...) instead.")
+
+    def _prepare_imported(
+        self, program: ImportedCircuit, values: Tensor, reads: Measurement
+    ) -> State:
+        return self._prepare(program.circuit, program.angles(values), reads)
 
     @abstractmethod
     def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> State: ...

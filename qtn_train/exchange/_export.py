@@ -119,6 +119,8 @@ def _given(circuit: Circuit | ImportedCircuit, angles: Any) -> NDArray[np.float6
     """Return the angles of a circuit's gates, or None where none are given."""
     if angles is None:
         return None
+    if hasattr(angles, "detach"):  # a tensor of torch, such as a model's angles
+        angles = angles.detach().cpu().double().numpy()
     if isinstance(circuit, Circuit):
         if isinstance(angles, Mapping):
             raise TypeError(must_be("angles", "numbers for a Circuit", type(angles).__name__))

@@ -61,11 +61,18 @@ def import_circuit(source: Any, *arguments: Any) -> ImportedCircuit:
         raise TypeError(must_be("arguments", "left out for other sources than a QNode", arguments))
     from ._read import read as read_text
 
-    return read_text(_text(source))
+    return read_text(source_text(source))
 
 
-def _text(source: Any) -> str:
-    if isinstance(source, os.PathLike) or (isinstance(source, str) and _is_path(source)):
+def source_text(source: Any) -> str:
+    """Return the text of a program: its own, or that of a path or an open file.
+
+    Raises:
+        TypeError: ``source`` is none of these.
+        ValueError: The file is too large, or not in UTF-8.
+        OSError: The path cannot be read.
+    """
+    if isinstance(source, os.PathLike) or (isinstance(source, str) and is_path(source)):
         path = Path(source)
         if path.is_file() and path.stat().st_size > MAX_TEXT:
             expected = f"a file of at most {MAX_TEXT} bytes"
@@ -83,6 +90,6 @@ def _text(source: Any) -> str:
     return content
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
     """Return whether a string is a path: every program has a semicolon, and a path has none."""
     return bool(text.strip()) and ";" not in text and "\n" not in text and len(text) < 4096

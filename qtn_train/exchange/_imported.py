@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..circuits import Circuit, Gate
+from ..circuits import Circuit, Gate, Lowered
 from ..errors import must_be
 from ._linear import Linear
 from ._operations import Operation
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
 #: More qubits or gates than this in one program are refused.
 MAX_QUBITS, MAX_GATES = 10_000, 2_000_000
 
+_JSON_FORMAT = 1
+
 
 @dataclass(frozen=True, eq=False)
 class ImportedCircuit:
     """A circuit from elsewhere, the program's inputs, and the qubits it measures.
 
     The circuit's angles are first the inputs that gates take as they are, in their order, then one
-    for every other expression and every constant.
+    for every other expression and every constant. Engines and generators take a program in place
+    of a circuit: the inputs are its angles then, and the constants stay what they are.
 
     Attributes:
         circuit: The gates; measurements are not part of it.
@@ -49,7 +54,8 @@ class ImportedCircuit:
 
         Args:
             values: The inputs' values, shape ``(n_inputs,)``: numbers, a NumPy array or a torch
-                tensor in the order of ``inputs``, or a dictionary of numbers by name.
+                tensor in the order of ``inputs``, or a dictionary of numbers by name. A tensor may
+                have several rows of them.
 
         Returns:
             ``A @ values + b``: a float64 array, or for a tensor a tensor of its type, through
@@ -72,18 +78,94 @@ class ImportedCircuit:
         torch = sys.modules.get("torch")
         is_tensor = torch is not None and isinstance(values, torch.Tensor)
         given = values if is_tensor else np.asarray(values, dtype=np.float64)
-        expected = (len(self.inputs),)
-        if tuple(given.shape) != expected:
-            raise ValueError(must_be("values", f"of shape {expected}", tuple(given.shape)))
+        expected, shape = (len(self.inputs),), tuple(given.shape)
+        if (shape[-1:] if is_tensor else shape) != expected:
+            raise ValueError(must_be("values", f"of shape {expected}", shape))
         if torch is None or not is_tensor:
             return self.A @ given + self.b
-        entries = self.A.tocoo()
-        rows, columns, numbers = (
-            torch.from_numpy(np.ascontiguousarray(part)).to(given.device)
-            for part in (entries.row.astype(np.int64), entries.col.astype(np.int64), entries.data)
-        )
-        start = torch.from_numpy(self.b).to(given)
-        return start.index_add(0, rows, given[columns] * numbers.to(given))
+        rows, columns, numbers = (torch.from_numpy(part).to(given.device) for part in self._entries)
+        start = torch.from_numpy(self.b).to(given).expand(*shape[:-1], -1)
+        return start.index_add(-1, rows, given[..., columns] * numbers.to(given))
+
+    @cached_property
+    def _entries(self) -> tuple[NDArray[Any], ...]:
+        """The rows, columns and values of A's entries."""
+        found = self.A.tocoo()
+        return found.row.astype(np.int64), found.col.astype(np.int64), found.data.astype(np.float64)
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """The circuit and the map from the inputs to its angles, without names."""
+        return Lowered(self.circuit, self.A, self.b)
+
+    @property
+    def n_qubits(self) -> int:
+        """The circuit's number of qubits."""
+        return self.circuit.n_qubits
+
+    def to_json(self) -> str:
+        """Return the canonical JSON text: sorted keys, no spaces, the same on every machine."""
+        rows, columns, numbers = (part.tolist() for part in self._entries)
+        data = {
+            "A": [rows, columns, numbers],
+            "b": self.b.tolist(),
+            "circuit": self.circuit.to_json(),
+            "format": _JSON_FORMAT,
+            "inputs": list(self.inputs),
+            "measured": list(self.measured),
+        }
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ImportedCircuit:
+        """Return the program of a JSON text that :meth:`to_json` wrote.
+
+        Args:
+            text: Canonical JSON.
+
+        Returns:
+            An equal program.
+
+        Raises:
+            ValueError: The text is not such JSON, or of a newer format.
+
+        Example:
+            >>> from qtn_train.exchange import import_circuit
+            >>> found = import_circuit("input float t; qubit[1] q; rx(2*t + pi) q[0];")
+            >>> ImportedCircuit.from_json(found.to_json()) == found
+            True
+        """
+        from scipy.sparse import csr_array
+
+        message = must_be("text", "canonical JSON of an imported circuit", repr(str(text)[:40]))
+        try:
+            data: dict[str, Any] = json.loads(text)
+            found = data["format"]
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ValueError(message) from error
+        if found != _JSON_FORMAT:
+            hint = "Update qtn_train to read this circuit."
+            raise ValueError(must_be("format", str(_JSON_FORMAT), found, hint))
+        try:
+            circuit = Circuit.from_json(data["circuit"])
+            inputs = tuple(str(name) for name in data["inputs"])
+            rows, columns, numbers = data["A"]
+            shape = (circuit.n_angles, len(inputs))
+            matrix = csr_array((np.array(numbers, dtype=np.float64), (rows, columns)), shape=shape)
+            constants = np.array(data["b"], dtype=np.float64)
+            measured = tuple(int(qubit) for qubit in data["measured"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(message) from error
+        is_finite = np.isfinite(matrix.data).all() and np.isfinite(constants).all()
+        if constants.shape != shape[:1] or not is_finite:
+            raise ValueError(message)
+        return cls(circuit, inputs, matrix, constants, measured)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImportedCircuit) and self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self.circuit, self.inputs, self.measured))
 
     def in_measured_order(self) -> ImportedCircuit:
         """Return the program with its qubits renumbered: those measured first, in their order.
@@ -252,6 +334,33 @@ class Assembly:
                 numbers.append(number)
             gates.append(Gate(one.name, one.qubits, tuple(numbers), one.matrix))
         return forms, gates
+
+
+def circuit_from_json(text: str) -> Circuit | ImportedCircuit:
+    """Return the circuit, or imported program, of its canonical JSON text.
+
+    Args:
+        text: What ``to_json`` of either wrote.
+
+    Returns:
+        An equal circuit or program.
+
+    Raises:
+        ValueError: The text is neither, or of a newer format.
+    """
+    # Sorted keys: a program's text begins with its matrix.
+    is_program = isinstance(text, str) and text.startswith('{"A"')
+    return ImportedCircuit.from_json(text) if is_program else Circuit.from_json(text)
+
+
+def gates_of(circuit: Circuit | ImportedCircuit) -> Circuit:
+    """Return a circuit, or the circuit of an imported program."""
+    return circuit.circuit if isinstance(circuit, ImportedCircuit) else circuit
+
+
+def n_free(circuit: Circuit | ImportedCircuit) -> int:
+    """Return how many numbers are free: a circuit's angles, or an imported program's inputs."""
+    return len(circuit.inputs) if isinstance(circuit, ImportedCircuit) else circuit.n_angles
 
 
 def constants(values: Sequence[float]) -> tuple[Linear, ...]:

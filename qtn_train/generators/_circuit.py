@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, final
 
@@ -19,6 +19,7 @@ from ..circuits import Circuit
 from ..engines import Engine, choose_engine
 from ..engines._transforms import inside_transform
 from ..errors import must_be, positive_int
+from ..exchange import ImportedCircuit, circuit_from_json, gates_of, n_free
 from ..mapping import MappingModel
 from ..measurements import Measurement, Probabilities
 from . import _shared
@@ -34,18 +35,20 @@ class CircuitGenerator(WeightGenerator):
 
     Args:
         circuit: The circuit; its state must give at least ``n_weights / weights_per_outcome``
-            values.
+            values. Of an imported program the inputs are trained, its constants are not; all qubits
+            are read, whatever the program itself measures.
         engine: What runs it; ``"auto"`` is the cheapest exact simulator that fits.
         mapping: What turns values into weights, made for at least as many values.
         measurement: What is read of the state, :class:`Probabilities` by default.
         n_weights: Length of the generated vector.
         chunk_size: Values of a chunk, a power of two.
-        seed: Seed of the initial angles, uniform in (−π, π).
+        seed: Seed of the initial angles, or inputs, uniform in (−π, π).
 
     Raises:
         TypeError: A number is not an integer.
-        ValueError: Too few qubits (the message says how many are needed) or values, a mapping for
-            fewer values, or a chunk size that is not a power of two.
+        ValueError: Too few qubits (the message says how many are needed) or values, an imported
+            program without inputs, a mapping for fewer values, or a chunk size that is not a power
+            of two.
 
     Source:
         arXiv 2402.16465, sections on the method; chunks and recomputation are ours.
@@ -64,7 +67,7 @@ class CircuitGenerator(WeightGenerator):
 
     def __init__(
         self,
-        circuit: Circuit,
+        circuit: Circuit | ImportedCircuit,
         engine: Engine | Literal["auto"],
         mapping: MappingModel,
         *,
@@ -86,13 +89,13 @@ class CircuitGenerator(WeightGenerator):
         if isinstance(engine, str):
             if engine != "auto":
                 raise ValueError(must_be("engine", "an Engine or 'auto'", repr(engine)))
-            engine, self._reason = choose_engine(circuit, self.n_values)
+            engine, self._reason = choose_engine(gates_of(circuit), self.n_values)
         self.engine = engine
         self._diagnostics: dict[str, float] = {}
         self._is_shared = False
         self.mapping = mapping
         self.seed = seed
-        start = (np.pi * uniform(seed, "angles", circuit.n_angles)).astype(np.float32)
+        start = (np.pi * uniform(seed, "angles", n_free(circuit))).astype(np.float32)
         self.angles = nn.Parameter(torch.from_numpy(start))
 
     def forward(self) -> Float[Tensor, " n_weights"]:
@@ -192,9 +195,12 @@ class CircuitGenerator(WeightGenerator):
     def describe(self) -> str:
         """Return a line that says what this generator is."""
         auto = f" ({self._reason})" if self._reason else ""
+        gates, free = gates_of(self.circuit), "angles"
+        if isinstance(self.circuit, ImportedCircuit):
+            free = f"inputs ({listed(self.circuit.inputs)})"
         return (
-            f"circuit of {self.circuit.n_qubits} qubits, {len(self.circuit)} gates and "
-            f"{self.circuit.n_angles} angles on {self.engine!r}{auto}; "
+            f"circuit of {gates.n_qubits} qubits, {len(gates)} gates and "
+            f"{n_free(self.circuit)} {free} on {self.engine!r}{auto}; "
             f"{self.n_values:,} of {_size(self.measurement.n_values(self.circuit.n_qubits))} "
             f"values of {self.measurement!r}; {type(self.mapping).__name__}"
         )
@@ -213,12 +219,23 @@ def arguments(config: dict[str, Any]) -> dict[str, Any]:
     """Return the constructor's arguments from the description of a generator with a circuit."""
     options = {key: value for key, value in config.items() if key != "kind"}
     built = {
-        "circuit": Circuit.from_json(options["circuit"]),
+        "circuit": circuit_from_json(options["circuit"]),
         "engine": Engine.from_config(options["engine"]),
         "mapping": MappingModel.from_config(options["mapping"]),
         "measurement": Measurement.from_config(options["measurement"]),
     }
     return options | built
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Return the first names with commas, and how many more there are.
+
+    Example:
+        >>> listed(("a", "b", "c"), 2)
+        'a, b, and 1 more'
+    """
+    more = [f"and {len(names) - most:,} more"] if len(names) > most else []
+    return ", ".join([*names[:most], *more])
 
 
 def mapped(
@@ -289,9 +306,16 @@ def values_needed(n_weights: int, weights_per_outcome: int = 1) -> int:
 
 
 def _check_values(
-    circuit: Circuit, measurement: Measurement, mapping: MappingModel, n_weights: int
+    circuit: Circuit | ImportedCircuit,
+    measurement: Measurement,
+    mapping: MappingModel,
+    n_weights: int,
 ) -> None:
     """Raise where a state gives fewer values than needed, or the mapping takes fewer."""
+    if isinstance(circuit, ImportedCircuit) and not circuit.inputs:
+        expected = "a program with free inputs, which are trained"
+        hint = "Declare some (OpenQASM 3: `input float a;`), or train the angles of its `circuit`."
+        raise ValueError(must_be("circuit", expected, "one without", hint))
     per_value = mapping.weights_per_outcome
     needed, there = values_needed(n_weights, per_value), measurement.n_values(circuit.n_qubits)
     if needed > there:
@@ -299,7 +323,7 @@ def _check_values(
         hint = f"{n_weights} weights need {n_qubits} qubits."
         raise ValueError(must_be("n_qubits", f"at least {n_qubits}", circuit.n_qubits, hint))
     measurement.check(circuit.n_qubits)
-    measurement.check_live(circuit)
+    measurement.check_live(gates_of(circuit))
     if needed > mapping.n_values:
         expected = f"at least {needed}, for {n_weights} weights"
         raise ValueError(must_be("mapping.n_values", expected, mapping.n_values))

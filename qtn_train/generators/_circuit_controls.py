@@ -21,6 +21,7 @@ from .._random import uniform
 from ..circuits import Circuit
 from ..engines import Engine
 from ..errors import must_be, positive_int
+from ..exchange import ImportedCircuit, n_free
 from ..mapping import MappingModel, MLPMapping, TensorTrainMapping
 from ..measurements import Measurement, Probabilities
 from ._base import WeightGenerator
@@ -117,7 +118,7 @@ class FixedProbabilities(WeightGenerator):
 
     def __init__(
         self,
-        circuit: Circuit,
+        circuit: Circuit | ImportedCircuit,
         engine: Engine | Literal["auto"],
         mapping: MappingModel,
         *,
@@ -250,7 +251,7 @@ def control(name: str, like: WeightGenerator, seed: int = 0) -> WeightGenerator:
         "seed": like.seed,
     }
     if name == "product":
-        circuit = unentangled_circuit(like.circuit.n_qubits, like.circuit.n_angles)
+        circuit = unentangled_circuit(like.circuit.n_qubits, n_free(like.circuit))
         return CircuitGenerator(circuit, like.engine, mapping, **sizes).to(device)
     if name.endswith("-wide"):
         mapping = widened_mapping(mapping, n_trainable)

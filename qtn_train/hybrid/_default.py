@@ -6,7 +6,8 @@ from typing import Literal
 
 from ..circuits import ANSATZE, Circuit
 from ..engines import Engine, MPSEngine, StatevectorEngine
-from ..errors import must_be
+from ..errors import did_you_mean, must_be
+from ..exchange import ImportedCircuit
 from ..generators import CircuitGenerator, WeightGenerator, qubits_needed, values_needed
 from ..mapping import MappingModel, MLPMapping
 from ..measurements import Measurement, Probabilities
@@ -14,13 +15,15 @@ from ..measurements import Measurement, Probabilities
 # The default circuit has one angle for five weights, but at least 4 and at most 110 layers.
 _COMPRESSION, _LAYERS = 5, (4, 110)
 
+_READ = "A program of another package, or in a file, is read by import_circuit."
+
 _ENGINES: dict[str, type[Engine]] = {"statevector": StatevectorEngine, "mps": MPSEngine}
 
 
 def default_generator(
     n_weights: int,
     seed: int,
-    circuit: Circuit | str | None,
+    circuit: Circuit | ImportedCircuit | str | None,
     engine: Engine | str | None,
     mapping: MappingModel | None,
     measurement: Measurement | None,
@@ -30,7 +33,8 @@ def default_generator(
     Args:
         n_weights: Weights to generate.
         seed: Seed of the initial angles and mapping.
-        circuit: A circuit, the name of an ansatz, or None for RY and a chain of CX.
+        circuit: A circuit, an imported program, the name of an ansatz, or None for RY and a chain
+            of CX.
         engine: An engine, its name (``"statevector"``, ``"mps"``), or None and ``"auto"`` for the
             cheapest exact one.
         mapping: A mapping, or None for a small perceptron.
@@ -51,9 +55,10 @@ def default_generator(
             expected = f"a Circuit with {measurement!r}"
             raise TypeError(must_be("circuit", expected, repr(circuit), hint))
         circuit = _named_circuit(circuit, n_weights, qubits_needed(n_weights, per_outcome))
-    if not isinstance(circuit, Circuit):
+    if not isinstance(circuit, Circuit | ImportedCircuit):
         expected = f"a Circuit, or one of {', '.join(ANSATZE)}"
-        raise TypeError(must_be("circuit", expected, *_described(circuit)))
+        actual, hint = _described(circuit)
+        raise TypeError(must_be("circuit", expected, actual, hint or _READ))
     return CircuitGenerator(
         circuit,
         _named_engine(engine),
@@ -81,7 +86,8 @@ def _named_circuit(name: str | None, n_weights: int, n_qubits: int) -> Circuit:
     make = ANSATZE.get((name or "ry-cx-chain").lower().replace("_", "-"))
     if make is None:
         expected = f"a Circuit, or one of {', '.join(ANSATZE)}"
-        raise ValueError(must_be("circuit", expected, repr(name)))
+        hint = did_you_mean(name, ANSATZE) or _READ
+        raise ValueError(must_be("circuit", expected, repr(name), hint))
     per_layer = max(1, make(n_qubits, 1).n_angles)
     n_layers = n_weights // (_COMPRESSION * per_layer)
     return make(n_qubits, min(max(n_layers, _LAYERS[0]), _LAYERS[1]))

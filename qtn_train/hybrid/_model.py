@@ -29,6 +29,7 @@ from ..circuits import Circuit
 from ..engines import Engine
 from ..engines._transforms import inside_transform
 from ..errors import CheckpointError, must_be
+from ..exchange import ImportedCircuit
 from ..generators import WeightGenerator, generator_from_config
 from ..generators._base import places
 from ..mapping import MappingModel
@@ -67,6 +68,7 @@ class QuantumTrain(nn.Module):
         layout: How generated numbers become weights, and where they start: by default drawn from
             the seed, whatever the target came with (``Layout(start="target")`` keeps that).
         circuit: Shortcut, passed on to :class:`CircuitGenerator`; the name of an ansatz will do.
+            What :func:`qtn_train.import_circuit` returns trains the program's inputs.
         engine: Shortcut, passed on to :class:`CircuitGenerator`; ``"auto"`` by default.
         mapping: Shortcut, passed on to :class:`CircuitGenerator`.
         measurement: Shortcut, passed on to :class:`CircuitGenerator`; ``Probabilities()`` by
@@ -97,7 +99,7 @@ class QuantumTrain(nn.Module):
         seed: int = 0,
         generated: str | Sequence[str] = "*",
         layout: Layout = Layout(),  # noqa: B008
-        circuit: Circuit | str | None = None,
+        circuit: Circuit | ImportedCircuit | str | None = None,
         engine: Engine | str | None = None,
         mapping: MappingModel | None = None,
         measurement: Measurement | None = None,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._random import permutation, raw_bits
-from ..circuits import Circuit
+from ..circuits import Circuit, Lowered
 from ..errors import must_be, positive_int
 from ._base import Measurement
 from ._counts import Program
@@ -65,7 +65,10 @@ class ShiftTable:
 
     Attributes:
         circuit: The same circuit with an angle of its own at each place where a gate takes one.
-        tie: Sparse CSR matrix (places × angles): the untied angles are ``tie @ angles``.
+        tie: Sparse CSR matrix (places × free numbers): the untied angles are
+            ``tie @ numbers + fixed``.
+        fixed: For each place, what does not depend on the free numbers; in radians.
+        live: The places that depend on a free number; only these are shifted.
         place: For each term, the place that it shifts.
         shift: For each term, by how much, in radians.
         coefficient: For each term, its factor in the derivative.
@@ -73,26 +76,39 @@ class ShiftTable:
 
     circuit: Circuit
     tie: csr_array
+    fixed: NDArray[np.float64]
+    live: NDArray[np.int64]
     place: NDArray[np.int64]
     shift: NDArray[np.float64]
     coefficient: NDArray[np.float64]
 
 
 @lru_cache(maxsize=16)
-def shift_table(circuit: Circuit) -> ShiftTable:
+def shift_table(circuit: Circuit | Lowered) -> ShiftTable:
     """Return a circuit's table of shifts, made once.
 
     Args:
-        circuit: Any circuit; its gates may share angles.
+        circuit: Any circuit; its gates may share angles. Or one whose angles are functions of fewer
+            numbers: angles that are constant are not shifted.
 
     Returns:
         The table.
     """
-    untied = circuit.lower({})
-    rules = [rule for gate in circuit.gates for rule in SHIFT_RULES.get(gate.name, ())]
-    terms = [(place, *term) for place, rule in enumerate(rules) for term in rule]
+    gates = circuit.circuit if isinstance(circuit, Lowered) else circuit
+    untied = gates.lower({})
+    tie, fixed = untied.A, untied.b
+    live = np.arange(tie.shape[0])
+    if isinstance(circuit, Lowered):
+        tie, fixed = tie @ circuit.A, tie @ circuit.b
+        tie.eliminate_zeros()
+        live = np.flatnonzero(np.diff(tie.indptr))
+    rules = [rule for gate in gates.gates for rule in SHIFT_RULES.get(gate.name, ())]
+    is_live = np.zeros(len(rules), dtype=bool)
+    is_live[live] = True
+    terms = [(place, *term) for place, rule in enumerate(rules) if is_live[place] for term in rule]
     columns = np.array(terms, dtype=np.float64).reshape(-1, 3).T
-    return ShiftTable(untied.circuit, untied.A, columns[0].astype(np.int64), columns[1], columns[2])
+    place = columns[0].astype(np.int64)
+    return ShiftTable(untied.circuit, tie, fixed, live, place, columns[1], columns[2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +117,14 @@ class Plan:
 
     Attributes:
         program: The circuits to execute.
-        back: Sparse CSR matrix (angles × executions).
+        back: Sparse CSR matrix (free numbers × executions).
     """
 
     program: Program
     back: csr_array
 
     def gradient(self, means: Float[Tensor, " batch"]) -> Float[Tensor, " n_angles"]:
-        """Return the gradient by the angles.
+        """Return the gradient by the free numbers: the angles, or what these are functions of.
 
         Args:
             means: For each execution the mean of the cotangent over its outcomes, float64.
@@ -122,7 +138,7 @@ class Plan:
 
 def make_plan(
     gradient: GradientMethod,
-    circuit: Circuit,
+    circuit: Circuit | Lowered,
     angles: Float[Tensor, " n_angles"],
     *,
     seed: int,
@@ -136,11 +152,12 @@ def make_plan(
         gradient: The estimator. ``"parameter-shift"``: all shifted circuits. ``"random-shift"``:
             those of some places at random, without replacement, scaled up: unbiased.
             ``"spsa"``: two circuits, a step along random signs and one against them.
-        circuit: The circuit.
+        circuit: The circuit, or one whose angles are functions of fewer numbers: the gradient is
+            by these then.
         angles: Where the gradient is wanted, in radians; float64 on the CPU.
         seed: Seed of what is random.
         position: Number of the evaluation: each has its own random subset or signs.
-        step: Length of SPSA's step in every angle, in radians; its bias is O(step²).
+        step: Length of SPSA's step in every free number, in radians; its bias is O(step²).
         n_shifts: Number of places for ``"random-shift"``; a fourth of them by default.
 
     Returns:
@@ -163,23 +180,26 @@ def make_plan(
     from scipy.sparse import csr_array
 
     if gradient == "spsa":
-        signs = np.where(raw_bits(seed, f"spsa/{position}", circuit.n_angles) >> 63, 1.0, -1.0)
+        signs = np.where(raw_bits(seed, f"spsa/{position}", len(angles)) >> 63, 1.0, -1.0)
         rows = angles.numpy() + step * np.stack([signs, -signs])
         back = csr_array(np.stack([signs, -signs], axis=1) / (2 * step))
+        if isinstance(circuit, Lowered):
+            rows = np.stack([circuit.angles(row) for row in rows])
+            circuit = circuit.circuit
         return Plan(Program(circuit, torch.from_numpy(rows)), back)
     table = shift_table(circuit)
-    n_places = table.circuit.n_angles
+    n_live = len(table.live)
     terms, scale = np.arange(len(table.place)), 1.0
     if gradient == "random-shift":
-        count = subset_size(n_places, n_shifts)
-        chosen = permutation(seed, f"random-shift/{position}", n_places)[:count]
+        count = subset_size(n_live, n_shifts)
+        chosen = table.live[permutation(seed, f"random-shift/{position}", n_live)[:count]]
         terms = np.flatnonzero(np.isin(table.place, chosen))
-        scale = n_places / max(count, 1)
-    rows = np.tile(table.tie @ angles.numpy(), (len(terms), 1))
+        scale = n_live / max(count, 1)
+    rows = np.tile(table.tie @ angles.numpy() + table.fixed, (len(terms), 1))
     rows[np.arange(len(terms)), table.place[terms]] += table.shift[terms]
     pick = csr_array(
         (scale * table.coefficient[terms], (table.place[terms], np.arange(len(terms)))),
-        shape=(n_places, len(terms)),
+        shape=(table.circuit.n_angles, len(terms)),
     )
     return Plan(Program(table.circuit, torch.from_numpy(rows)), csr_array(table.tie.T @ pick))
 
@@ -214,7 +234,7 @@ class CircuitCount(NamedTuple):
 
 
 def n_circuits(
-    circuit: Circuit,
+    circuit: Circuit | Lowered,
     gradient: GradientMethod | None,
     n_shifts: int | None = None,
     mitigate_readout: bool = False,
@@ -223,7 +243,7 @@ def n_circuits(
     """Return how many circuits a forward and a backward pass execute.
 
     Args:
-        circuit: The circuit.
+        circuit: The circuit, or one whose angles are functions of fewer numbers.
         gradient: The estimator, or None.
         n_shifts: As for :func:`make_plan`.
         mitigate_readout: Whether two calibration circuits go with the forward pass.
@@ -243,14 +263,15 @@ def n_circuits(
         CircuitCount(forward=1, backward_low=14, backward_high=14)
     """
     check_options(gradient, n_shifts=n_shifts)
-    n_bases = 1 if reads is None else len(reads.bases(circuit.n_qubits))
+    gates = circuit.circuit if isinstance(circuit, Lowered) else circuit
+    n_bases = 1 if reads is None else len(reads.bases(gates.n_qubits))
     forward = n_bases + 2 * mitigate_readout
     if gradient is None:
         return CircuitCount(forward, 0, 0)
     if gradient == "spsa":
         return CircuitCount(forward, 2 * n_bases, 2 * n_bases)
     table = shift_table(circuit)
-    lengths = np.sort(np.bincount(table.place, minlength=table.circuit.n_angles))
+    lengths = np.sort(np.bincount(table.place, minlength=table.circuit.n_angles)[table.live])
     if gradient == "random-shift":
         count = subset_size(len(lengths), n_shifts)
         low, high = lengths[:count].sum(), lengths[len(lengths) - count :].sum()

@@ -36,12 +36,14 @@ from ..errors import (
     UnsupportedByEngine,
     must_be,
 )
+from ..exchange import ImportedCircuit, gates_of
 from ..generators import CircuitGenerator, qubits_needed, values_needed
 from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
 from ..mapping import IdentityMapping, MappingModel, MLPMapping, TensorTrainMapping
 from ..measurements import Measurement, PauliCorrelators, Probabilities
 from ..training import FitConfig, History, fit
 from ._defaults import Defaults, Recipe, defaults_for
+from ._program import parsed, program_text
 from ._settings import POSITIVE, REQUIRED, Setting, check_keys
 from ._targets import count_weights, target_for
 
@@ -77,6 +79,8 @@ class RunOptions:
         n_layers: Number of its layers; for another ansatz than the recipe's as many as give about
             as many angles.
         n_qubits: Number of qubits; as few as the weights need.
+        circuit_text: A program in OpenQASM 2 or 3 in place of an ansatz: its path, or its text,
+            which is what is kept. Its inputs are trained.
         measurement_name: What is read of the state: ``"pauli-2"`` are all two-body Pauli
             correlators, for many qubits.
         engine_name: What runs the circuit; ``"auto"`` is the cheapest exact simulator that fits.
@@ -119,6 +123,7 @@ class RunOptions:
     ansatz: str | None = _option(str, choices=tuple(ANSATZE))
     n_layers: int | None = _option(int, high=MAX_LAYERS)
     n_qubits: int | None = _option(int, high=MAX_QUBITS)
+    circuit_text: str | None = _option(str, read=program_text)
     measurement_name: MeasurementName = _option(
         str, "probabilities", choices=get_args(MeasurementName)
     )
@@ -150,6 +155,8 @@ class RunOptions:
             value, setting = getattr(self, own.name), own.metadata["setting"]
             if value is not None or setting.default is not None:
                 object.__setattr__(self, own.name, setting.check(_key(own.name), value))
+        if self.circuit_text is not None:
+            self._check_program(self.circuit_text)
         self._check_engine()
         if self.bond_dim is not None and self._mapping != "tensor-train":
             raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self._mapping))
@@ -161,6 +168,27 @@ class RunOptions:
             actual = repr(self.measurement_name)
             raise ValueError(must_be("measurement", expected, actual, hint))
         self._check_size()
+
+    def _check_program(self, text: str) -> None:
+        """Refuse a program that is too small, and options of an ansatz beside it."""
+        for name in ("ansatz", "n_layers"):
+            if getattr(self, name) is not None:
+                hint = "Take an ansatz, or a circuit of your own."
+                expected = "left out with a circuit of your own"
+                raise ValueError(must_be(name, expected, getattr(self, name), hint))
+        if self.recipe == "published":
+            raise ValueError(_needs("circuit", "recipe", "default", self.recipe))
+        there = parsed(text).n_qubits
+        if self.n_qubits not in (None, there):
+            hint = "Leave it out."
+            raise ValueError(must_be("n_qubits", f"the circuit's {there}", self.n_qubits, hint))
+        needed = self._fewest_qubits
+        if there < needed:
+            hint = (
+                f"{self.n_weights:,} weights need them; a larger weights_per_outcome needs fewer."
+            )
+            expected = f"of at least {needed} qubits"
+            raise ValueError(must_be("circuit", expected, f"one of {there}", hint))
 
     def _check_engine(self) -> None:
         """Refuse options of an engine, or of counting, that the chosen engine lacks."""
@@ -186,6 +214,8 @@ class RunOptions:
                 raise ValueError(_needs(name, "gradient", only, gradient))
 
     def _check_size(self) -> None:
+        if self.circuit_text is not None:
+            return
         n_weights = self.n_weights
         needed = self._fewest_qubits
         if self.n_qubits is not None and self.n_qubits < needed:
@@ -218,7 +248,15 @@ class RunOptions:
         """Shots that one evaluation of all weights takes; None without shots."""
         if self.shots is None:
             return None
-        return self.shots * len(self.measurement().programs(self.circuit()))
+        return self.shots * len(self.measurement().programs(gates_of(self.circuit())))
+
+    @property
+    def shape(self) -> str:
+        """What the circuit is, in words."""
+        if self.circuit_text is not None:
+            return f"a circuit of {len(parsed(self.circuit_text).inputs)} inputs"
+        ansatz, _, n_layers = self._of_ansatz()
+        return f"{n_layers} layers of {ansatz}"
 
     @property
     def counted(self) -> bool:
@@ -272,12 +310,9 @@ class RunOptions:
 
     def complete(self) -> RunOptions:
         """Return the same run with a value for every option that is None."""
-        ansatz, n_qubits, n_layers = self._sizes()
         config = self.fit_config()
         chosen: dict[str, Any] = {
-            "ansatz": ansatz,
-            "n_qubits": n_qubits,
-            "n_layers": n_layers,
+            **self._sizes(),
             "gradient": "parameter-shift" if self.counted else None,
             "mapping_name": self._mapping,
             "bond_dim": _BOND_DIM if self._mapping == "tensor-train" else None,
@@ -297,8 +332,14 @@ class RunOptions:
     def _seed(self) -> int:
         return self._defaults.seed if self.seed is None else self.seed
 
-    def _sizes(self) -> tuple[str, int, int]:
-        """Return ansatz, qubits and layers."""
+    def _sizes(self) -> dict[str, Any]:
+        """Return ansatz, qubits and layers; of a circuit of the user's own the qubits alone."""
+        if self.circuit_text is not None:
+            return {"n_qubits": parsed(self.circuit_text).n_qubits}
+        ansatz, n_qubits, n_layers = self._of_ansatz()
+        return {"ansatz": ansatz, "n_qubits": n_qubits, "n_layers": n_layers}
+
+    def _of_ansatz(self) -> tuple[str, int, int]:
         defaults = self._defaults
         ansatz = self.ansatz or defaults.ansatz
         n_qubits = self.n_qubits or self._fewest_qubits
@@ -312,17 +353,23 @@ class RunOptions:
         """Return a fresh target network."""
         return target_for(self.dataset, self.recipe)
 
-    def circuit(self) -> Circuit:
-        """Return the circuit."""
-        ansatz, n_qubits, n_layers = self._sizes()
+    def circuit(self) -> Circuit | ImportedCircuit:
+        """Return the circuit; a program of the user's own with its inputs."""
+        if self.circuit_text is not None:
+            return parsed(self.circuit_text)
+        ansatz, n_qubits, n_layers = self._of_ansatz()
         return ANSATZE[ansatz](n_qubits, n_layers)
 
     def measurement(self) -> Measurement:
         """Return the measurement."""
         if self.measurement_name != "probabilities":
             order = int(self.measurement_name.removeprefix("pauli-"))
-            # The one ansatz of real gates: odd strings of Y vanish there.
-            dead = self.ansatz == "ry-cx-chain" and order % 2
+            # With real gates alone, as of one ansatz, odd strings of Y vanish.
+            dead = order % 2 and (
+                self.ansatz == "ry-cx-chain"
+                if self.circuit_text is None
+                else parsed(self.circuit_text).circuit.is_real
+            )
             return PauliCorrelators(order, "xz" if dead else "xyz")
         return Probabilities("published" if self.recipe == "published" else "amplitude")
 
@@ -349,7 +396,7 @@ class RunOptions:
         elif self.shots is None:
             return "auto"
         else:
-            engine, _ = choose_engine(self.circuit(), self.n_weights)
+            engine, _ = choose_engine(gates_of(self.circuit()), self.n_weights)
         return engine if self.shots is None else SampledEngine(engine, **self.counting())
 
     def counting(self) -> dict[str, Any]:
@@ -457,7 +504,7 @@ class RunOptions:
 
 def _key(name: str) -> str:
     """Return a field's name in JSON, in study files and on the command line."""
-    return name.removesuffix("_name")
+    return name.removesuffix("_name").removesuffix("_text")
 
 
 # Options that say how the circuit is run, not what the model is.

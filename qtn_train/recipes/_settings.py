@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ class Setting:
         choices: All values that a text may have; empty for any.
         low: Smallest number.
         high: Largest number.
+        read: Gives what is kept of a text that the user says, such as that of the file it names.
     """
 
     kind: type
@@ -33,6 +34,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     low: float = 1
     high: float = math.inf
+    read: Callable[[str], str] | None = None
 
     def check(self, name: str, value: object) -> Any:
         """Return a value of the right type, or raise.
@@ -49,7 +51,7 @@ class Setting:
         """
         if self.kind is str:
             if isinstance(value, str) and (not self.choices or value in self.choices):
-                return value
+                return value if self.read is None else self.read(value)
             expected = f"one of {', '.join(self.choices)}" if self.choices else "a text"
             hint = did_you_mean(value, self.choices)
             raise ValueError(must_be(name, expected, repr(value), hint))

@@ -192,10 +192,30 @@ def parse_study(text: str, name: str = "study") -> Study:
         raise ValueError(must_be("[study]", expected, actual, hint))
     check_keys("a key of [study]", head, ("measure", "repeats", "seed"))
     measure = MEASURES[Setting(str, choices=tuple(MEASURES)).check("measure", head["measure"])]
+    text = _with_contents(text, data, measure)
     repeats = Setting(int).check("repeats", head.get("repeats", 1))
     seed = Setting(int, low=0).check("seed", head.get("seed", 0))
     points = _points(data, measure, seed)
     return Study(name, text, measure, points, repeats, seed)
+
+
+def _with_contents(text: str, data: dict[str, Any], measure: Measure) -> str:
+    """Return a study file's text with the content of the files that its settings name.
+
+    So the study's folder, which holds this text, needs none of these files.
+    """
+    tables = [table for way in (*_WAYS, "settings") for table in _listed(data.get(way, []))]
+    for name, setting in measure.settings.items():
+        given = [v for table in tables if isinstance(table, dict) for v in _listed(table.get(name))]
+        for value in given if setting.read is not None else []:
+            kept = setting.check(name, value)
+            for quoted in (f'"{value}"', f"'{value}'"):
+                text = text.replace(quoted, json.dumps(kept, ensure_ascii=False))
+    return text
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _points(data: dict[str, Any], measure: Measure, seed: int) -> tuple[Point, ...]:

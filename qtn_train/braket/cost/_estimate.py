@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
-from ...circuits import ANSATZE, Circuit
+from ...circuits import ANSATZE, Circuit, Lowered
 from ...errors import positive_int
+from ...exchange import ImportedCircuit, gates_of
 from ...measurements._estimators import GradientMethod, n_circuits
 from ..device._fidelity import executed_gates, expected_fidelity, gate_counts, settled_placement
 from ..device._placement import fits
@@ -141,7 +142,7 @@ def _told(bill: Bill) -> str:
 
 
 def estimate(
-    circuit: Circuit,
+    circuit: Circuit | ImportedCircuit,
     target: Target,
     *,
     shots: int,
@@ -158,7 +159,7 @@ def estimate(
     """Estimate a run's cost in USD and check that the device can run it; nothing is sent.
 
     Args:
-        circuit: The circuit.
+        circuit: The circuit, or an imported program: the gradient is by its inputs.
         target: The device.
         shots: Shots of each circuit.
         gradient: The estimator of the gradient; None: forward passes only.
@@ -181,6 +182,8 @@ def estimate(
             not known.
         UnsupportedByEngine: The circuit is too large for the device.
     """
+    free: Circuit | Lowered = circuit.lowered if isinstance(circuit, ImportedCircuit) else circuit
+    circuit = gates_of(circuit)
     check(target, circuit, shots, placement)
     for name, number in (("steps", steps), ("evaluations", evaluations)):
         if number != 0:
@@ -189,7 +192,7 @@ def estimate(
         prices = prices or current_prices()
     n_two, n_one = gate_counts(circuit, target)
     seconds = task_seconds(circuit, target, shots)
-    count = n_circuits(circuit, gradient, n_shifts, mitigate_readout)
+    count = n_circuits(free, gradient, n_shifts, mitigate_readout)
     forward = _bill(target, (count.forward, count.forward), shots, seconds, prices)
     backward = _bill(target, (count.backward_low, count.backward_high), shots, seconds, prices)
     step = forward + backward

@@ -21,8 +21,9 @@ from torch import Tensor
 from ... import _html as html
 from ..._random import raw_bits
 from ..._types import ComplexDtype
-from ...circuits import Circuit
+from ...circuits import Circuit, Lowered
 from ...errors import UnsupportedByEngine, must_be, positive_int
+from ...exchange import ImportedCircuit
 from ...measurements._base import Cotangent, Measurement
 from ...measurements._correlators import PauliCorrelators
 from ...measurements._counts import Counts, Program
@@ -378,9 +379,21 @@ class CountingEngine(Engine):
         return measured
 
     def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> EstimatedState:
+        return self._counted(circuit, angles, reads)
+
+    def _prepare_imported(
+        self, program: ImportedCircuit, values: Tensor, reads: Measurement
+    ) -> EstimatedState:
+        # Not by way of the angles: circuits would be bought to shift those that are constant.
+        return self._counted(program.lowered, values, reads)
+
+    def _counted(
+        self, circuit: Circuit | Lowered, angles: Tensor, reads: Measurement
+    ) -> EstimatedState:
+        gates = circuit.circuit if isinstance(circuit, Lowered) else circuit
         wants_gradient = (
             self.differentiable
-            and circuit.n_angles > 0
+            and angles.numel() > 0
             and angles.requires_grad
             and torch.is_grad_enabled()
         )
@@ -391,7 +404,7 @@ class CountingEngine(Engine):
         if wants_gradient:
             n_circuits(circuit, self.gradient, self.n_shifts)
         if self.mitigate_readout:
-            reads.check_mitigation(circuit.n_qubits)
+            reads.check_mitigation(gates.n_qubits)
         execute = partial(self._execute, circuit, reads)
         row, executed, readout = plainly(execute, angles, engine=_WHO)
         pullback = None
@@ -408,21 +421,24 @@ class CountingEngine(Engine):
         )
 
     def _execute(
-        self, circuit: Circuit, reads: Measurement, angles: Tensor
+        self, circuit: Circuit | Lowered, reads: Measurement, angles: Tensor
     ) -> tuple[Tensor, list[Counts], Readout | None]:
         """Execute one batch; return angles (float64, CPU), counts and readout calibration."""
-        row = angles.to("cpu", torch.float64)
-        programs = [Program(each, row[None]) for each in reads.programs(circuit)]
-        calibrations = calibration_programs(circuit.n_qubits) if self.mitigate_readout else []
+        row = own = angles.to("cpu", torch.float64)
+        if isinstance(circuit, Lowered):
+            own = torch.from_numpy(circuit.angles(row.numpy()))
+        gates = circuit.circuit if isinstance(circuit, Lowered) else circuit
+        programs = [Program(each, own[None]) for each in reads.programs(gates)]
+        calibrations = calibration_programs(gates.n_qubits) if self.mitigate_readout else []
         executed = [rows[0] for rows in self._batch([*programs, *calibrations])]
         if not self.mitigate_readout:
             return row, executed, None
         *executed, zeros, ones = executed
-        return row, executed, Readout.measured(zeros, ones, circuit.n_qubits)
+        return row, executed, Readout.measured(zeros, ones, gates.n_qubits)
 
     def _gradient(
         self,
-        circuit: Circuit,
+        circuit: Circuit | Lowered,
         angles: Tensor,
         reads: Measurement,
         readout: Readout | None,
@@ -439,9 +455,10 @@ class CountingEngine(Engine):
             step=self.step,
             n_shifts=self.n_shifts,
         )
-        if not len(plan.program.angles):  # no gate takes an angle
+        if not len(plan.program.angles):  # no gate takes a free angle
             return torch.zeros_like(angles)
-        functionals = reads.functionals(circuit.n_qubits, cotangents, readout)
+        n_qubits = plan.program.circuit.n_qubits
+        functionals = reads.functionals(n_qubits, cotangents, readout)
         programs = [
             Program(each, plan.program.angles) for each in reads.programs(plan.program.circuit)
         ]
