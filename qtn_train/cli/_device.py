@@ -153,7 +153,7 @@ def open_engine(
     from ..braket.run import bill
     from ..engines import BraketEngine
     from ..engines.counting._braket import _check_money
-    from ..exchange import gates_of
+    from ..exchange._imported import gates_of
 
     circuit, counting = options.circuit(), options.counting()
     target = account.find(options.device, anyway=journal.exists())

@@ -22,7 +22,8 @@ from .._registry import Registry
 from .._types import COMPLEX, REAL, ComplexDtype
 from ..circuits import Circuit
 from ..errors import UnsupportedByEngine, must_be
-from ..exchange import ImportedCircuit, n_free
+from ..exchange import ImportedCircuit
+from ..exchange._imported import n_free
 from ..measurements._base import Measurement
 from ..measurements._probabilities import Probabilities
 from ._state import State

@@ -19,7 +19,8 @@ from ..circuits import Circuit
 from ..engines import Engine, choose_engine
 from ..engines._transforms import inside_transform
 from ..errors import must_be, positive_int
-from ..exchange import ImportedCircuit, circuit_from_json, gates_of, n_free
+from ..exchange import ImportedCircuit
+from ..exchange._imported import circuit_from_json, gates_of, n_free
 from ..mapping import MappingModel
 from ..measurements import Measurement, Probabilities
 from . import _shared

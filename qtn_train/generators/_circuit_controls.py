@@ -21,7 +21,8 @@ from .._random import uniform
 from ..circuits import Circuit
 from ..engines import Engine
 from ..errors import must_be, positive_int
-from ..exchange import ImportedCircuit, n_free
+from ..exchange import ImportedCircuit
+from ..exchange._imported import n_free
 from ..mapping import MappingModel, MLPMapping, TensorTrainMapping
 from ..measurements import Measurement, Probabilities
 from ._base import WeightGenerator

@@ -36,7 +36,8 @@ from ..errors import (
     UnsupportedByEngine,
     must_be,
 )
-from ..exchange import ImportedCircuit, gates_of
+from ..exchange import ImportedCircuit
+from ..exchange._imported import gates_of
 from ..generators import CircuitGenerator, qubits_needed, values_needed
 from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
 from ..mapping import IdentityMapping, MappingModel, MLPMapping, TensorTrainMapping

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 from ..errors import Message, must_be
-from ..exchange import ImportedCircuit, import_circuit, is_path, source_text
+from ..exchange import ImportedCircuit, import_circuit
+from ..exchange._import import is_path, source_text
 
 
 def program_text(source: str) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 from ...circuits import ANSATZE, Circuit, Lowered
 from ...errors import positive_int
-from ...exchange import ImportedCircuit, gates_of
+from ...exchange import ImportedCircuit
+from ...exchange._imported import gates_of
 from ...measurements._estimators import GradientMethod, n_circuits
 from ..device._fidelity import executed_gates, expected_fidelity, gate_counts, settled_placement
 from ..device._placement import fits
