@@ -137,7 +137,7 @@ class CircuitGenerator(WeightGenerator):
     def origin(self) -> Float[Tensor, " n_weights"]:
         """Return the weights at the initial parameters, without spending a shot."""
         with torch.no_grad():
-            return self._weights(self.engine.simulator_for(self.circuit))
+            return self._weights(self.engine.simulator_for(gates_of(self.circuit)))
 
     def version(self) -> tuple[object, ...]:
         """Return a cache key of parameters and engine: equal keys mean unchanged weights."""
@@ -168,7 +168,7 @@ class CircuitGenerator(WeightGenerator):
 
     def in_double(self) -> CircuitGenerator:
         """Return a copy that computes in double precision and without shots, for checks."""
-        simulator = self.engine.simulator_for(self.circuit)
+        simulator = self.engine.simulator_for(gates_of(self.circuit))
         config = {**simulator.config(), "dtype": "complex128"}
         # The engine is not copied: it may hold files or connections.
         twin = copy.deepcopy(self, {id(self.engine): self.engine}).double()
@@ -211,7 +211,7 @@ class CircuitGenerator(WeightGenerator):
         if not self.measurement.described:
             return ""
         with torch.no_grad():
-            simulator = self.engine.simulator_for(self.circuit)
+            simulator = self.engine.simulator_for(gates_of(self.circuit))
             state = simulator.prepare(self.circuit, self.angles, self.measurement)
             return self.measurement.describe(state, self.n_values)
 

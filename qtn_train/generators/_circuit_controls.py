@@ -22,7 +22,7 @@ from ..circuits import Circuit
 from ..engines import Engine
 from ..errors import must_be, positive_int
 from ..exchange import ImportedCircuit
-from ..exchange._imported import n_free
+from ..exchange._imported import gates_of, n_free
 from ..mapping import MappingModel, MLPMapping, TensorTrainMapping
 from ..measurements import Measurement, Probabilities
 from ._base import WeightGenerator
@@ -146,7 +146,7 @@ class FixedProbabilities(WeightGenerator):
             expected = "Probabilities() with probs='porter-thomas'"
             raise ValueError(must_be("measurement", expected, repr(reads)))
         self.n_weights, self.chunk_size, self.seed = like.n_weights, like.chunk_size, seed
-        self.engine = like.engine.simulator_for(circuit)
+        self.engine = like.engine.simulator_for(gates_of(circuit))
         self.circuit, self.probs = circuit, probs
         self.mapping, self.measurement = mapping, reads
         if isinstance(reads, Probabilities) and probs == "porter-thomas":
