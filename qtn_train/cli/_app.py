@@ -24,6 +24,7 @@ from . import _circuit as _circuit
 from . import _compare as _compare
 from . import _device as _device
 from . import _failure as _failure
+from . import _first_run as _first_run
 from . import _run as _run
 from . import _study as _study
 from . import _tutorials as _tutorials

@@ -10,7 +10,8 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -38,6 +39,7 @@ from ._help import Command
 from ._options import given_options, run_options
 
 if TYPE_CHECKING:
+    from ..braket.device import Target
     from ..data import Dataset
     from ..engines import BraketEngine
     from ..engines.counting._recorded import RecordedEngine
@@ -75,19 +77,27 @@ def estimate(
     steps: Annotated[
         int, typer.Option(help="Gradient steps; 0: what `submit` costs, one evaluation.")
     ] = 100,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="From the package's dated list; no account is asked.")
+    ] = False,
     profile: Profile = None,
     region: Region = None,
     as_json: Json = False,
     **options: Any,
 ) -> None:
     """Estimate what a run on a device would cost, and whether the run can work. Costs nothing."""
+    from ..braket.cost import Prices, suggest
     from ..braket.cost import estimate as estimated
-    from ..braket.cost import suggest
+    from ..braket.device import availability
 
     run = _priced(directory, given_options({"dataset": dataset, **options}))
     if steps:
         positive_int("steps", steps)
-    target = Account(profile, region).find(run.device)
+    joined = ""
+    if offline:
+        target, joined = _listed(run.device)
+    else:
+        target = Account(profile, region).find(run.device)
     counting = run.counting()
     told = estimated(
         run.circuit(),
@@ -97,9 +107,12 @@ def estimate(
         evaluations=1,
         **{name: counting[name] for name in PRICED},
         **run.on_device(),
+        prices=Prices.builtin() if offline else None,
     )
     fitting: list[Any] = []
-    if told.warnings:
+    if joined:
+        told = replace(told, warnings=(*told.warnings, joined))
+    if told.warnings and not joined and target.fidelities is not None:
         fitting = suggest(target, run.n_weights, shots=counting["shots"], native=run.native)
         del fitting[_FITTING:]
     if as_json:
@@ -108,8 +121,24 @@ def estimate(
         return
     for line in told.lines():
         print(line)
+    if target.windows:
+        print(f"executes tasks     {availability(target.windows, datetime.now(UTC))}")
     for one in fitting:
         print(f"fits               {command_line([], one.options)}")
+
+
+def _listed(device: str | None) -> tuple[Target, str]:
+    """Return a device as the package's dated list has it, and what the list does not tell."""
+    from ..braket.device import read_list
+
+    if device is None or device.partition(":")[0] in ("local", "emulator"):
+        return Account().find(device), ""
+    listed = read_list().find(device)
+    joined = (
+        f"the list does not tell which qubits {listed.name} joins: what is exchanged on the way "
+        "is not counted here."
+    )
+    return listed.target(), "" if listed.joins_all else joined
 
 
 def _priced(directory: Path | None, given: dict[str, Any]) -> RunOptions:

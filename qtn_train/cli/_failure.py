@@ -37,6 +37,7 @@ _ALIASES = {
     "n_qubits": "qubits",
     "n_layers": "layers",
     "folder": "out",
+    "list": "list_",
     "resend_failed": "resume",
     "angles": "values",
 }

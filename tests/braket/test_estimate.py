@@ -126,7 +126,7 @@ def test_an_estimate_is_what_the_service_bills(service: BraketService, device: s
 def test_prices_that_are_not_the_lists_are_warned_of(tmp_path: Path) -> None:
     garnet, own = qpu("Garnet", tmp_path), Prices.builtin()
     (warning,) = estimate(ansatz.ry_cx_chain(3, 1), garnet, shots=100, prices=own).warnings
-    expected = f"the price list could not be read; prices may have changed since {own.date}."
+    expected = f"Amazon's price list was not read; prices may have changed since {own.date}."
     assert warning == expected
 
 

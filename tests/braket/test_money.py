@@ -15,7 +15,6 @@ pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 from braket.program_sets import CircuitBinding, ProgramSet
 
 from qtn_train.braket.cost._money import (
-    BUILTIN_DATE,
     Prices,
     cost_of,
     current_prices,
@@ -23,6 +22,7 @@ from qtn_train.braket.cost._money import (
     split,
 )
 from qtn_train.braket.device._devices import Target, resolve
+from qtn_train.braket.device._list import read_list
 from qtn_train.braket.device._target import ProgramSetLimits
 from qtn_train.braket.run._programs import bind
 from qtn_train.braket.stand_in import BraketService, Control
@@ -122,7 +122,7 @@ def test_a_region_has_its_own_price() -> None:
 
 def test_the_fallback_agrees_with_the_list_and_is_dated() -> None:
     ours, theirs = Prices.builtin(), Prices.from_csv(price_list())
-    assert ours.date == BUILTIN_DATE
+    assert ours.date == read_list().date
     for name in ("Garnet", "Emerald", "Cepheus-1-108Q", "Forte 1"):
         arn = BraketService.arn(name)
         assert (ours.task(arn), ours.shot(arn)) == (theirs.task(arn), theirs.shot(arn))
@@ -133,7 +133,7 @@ def test_the_fallback_agrees_with_the_list_and_is_dated() -> None:
 
 def test_an_unknown_price_is_never_nothing() -> None:
     expected = (
-        r"^`device` must be one whose price is in this package's own table of 20\d\d-\d\d-\d\d"
+        r"^`device` must be one whose price is in this package's own list of 20\d\d-\d\d-\d\d"
     )
     with pytest.raises(ValueError, match=f"{expected}; got Aquila in us-east-1"):
         Prices.builtin().shot(BraketService.arn("Aquila"))
@@ -190,8 +190,8 @@ def test_a_list_that_cannot_be_had(service: BraketService, monkeypatch: pytest.M
     assert "\n" not in str(error.value)
     monkeypatch.setenv("BRAKET_PRICE_OFFERS_URL", closed)
     fallback = current_prices()
-    assert fallback.date == BUILTIN_DATE
-    assert fallback.source.startswith("this package's own table (`price list` must be found")
+    assert fallback.date == read_list().date
+    assert fallback.source.startswith("this package's own list (`price list` must be found")
     assert fallback.shot(GARNET) == Decimal("0.00145")
 
 

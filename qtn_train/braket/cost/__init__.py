@@ -8,7 +8,15 @@ from .._lazy import lazily
 
 if TYPE_CHECKING:
     from ._estimate import Bill, Estimate, Suggestion, estimate, suggest
-    from ._money import Prices, cost_of, count, current_prices, set_spending_limit, show_usd
+    from ._money import (
+        Prices,
+        cost_of,
+        count,
+        current_prices,
+        knows_price,
+        set_spending_limit,
+        show_usd,
+    )
 
 __all__ = [
     "Bill",
@@ -19,6 +27,7 @@ __all__ = [
     "count",
     "current_prices",
     "estimate",
+    "knows_price",
     "set_spending_limit",
     "show_usd",
     "suggest",
@@ -35,6 +44,7 @@ __getattr__ = lazily(
         "count": "_money",
         "current_prices": "_money",
         "estimate": "_estimate",
+        "knows_price": "_money",
         "set_spending_limit": "_money",
         "show_usd": "_money",
         "suggest": "_estimate",

@@ -202,7 +202,7 @@ def estimate(
     needed = n_outcomes or 2**circuit.n_qubits
     warnings = list(_warnings(circuit, target, shots, needed, fidelity, native))
     if target.billed and prices is not None and not prices.current:
-        text = f"the price list could not be read; prices may have changed since {prices.date}."
+        text = f"Amazon's price list was not read; prices may have changed since {prices.date}."
         warnings.append(text)
     return Estimate(
         device=target.name,

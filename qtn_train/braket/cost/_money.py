@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from ...errors import DataError, QtnTrainError, must_be
+from ..device._list import read_list
 from ..device._target import ProgramSetLimits, Target, plain_name
 
 #: Amazon's simulators are billed for at least so many seconds a task.
@@ -27,18 +28,6 @@ LEAST_SECONDS = Decimal(3)
 PRICE_LIST = (
     "https://pricing.us-east-1.amazonaws.com/offers/v1.0/aws/AmazonBraket/current/index.csv"
 )
-
-#: Used where the price list cannot be read.
-BUILTIN_DATE = "2026-11-24"
-_BUILTIN_TASK = "0.30"
-_BUILTIN_SHOT = {
-    "Garnet": "0.00145",
-    "Emerald": "0.0016",
-    "Cepheus-1-108Q": "0.000425",
-    "Forte-1": "0.08",
-    "Forte-Enterprise-1": "0.08",
-}
-_BUILTIN_MINUTE = {"SV1": "0.075", "DM1": "0.075"}
 
 #: The lines of metadata before the table, one of which holds the date.
 _METADATA = 5
@@ -60,7 +49,7 @@ class Prices:
 
     Attributes:
         date: When they were published, as in "2026-11-24".
-        source: For people: the price list, or this package's own table.
+        source: For people: the price list, or this package's own list.
         tasks: (Device, region) -> price of a task or a program set.
         shots: (Device, region) -> price of a shot.
         minutes: (Simulator, region) -> price of a minute.
@@ -74,21 +63,27 @@ class Prices:
 
     @property
     def current(self) -> bool:
-        """Whether the prices were read from Amazon's price list, not from this package's table."""
+        """Whether the prices were read from Amazon's price list, not from this package's list."""
         return self.source == _LIST
 
     @classmethod
     def builtin(cls) -> Prices:
-        """Return this package's own table of prices in USD, as of :data:`BUILTIN_DATE`.
+        """Return the prices in USD of this package's own dated list of devices.
+
+        They count where Amazon's price list cannot be read.
 
         Example:
             >>> Prices.builtin().shot("arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet")
             Decimal('0.00145')
         """
-        shots = {(plain_name(name), ""): Decimal(usd) for name, usd in _BUILTIN_SHOT.items()}
-        minutes = {(plain_name(name), ""): Decimal(usd) for name, usd in _BUILTIN_MINUTE.items()}
-        tasks = dict.fromkeys(shots, Decimal(_BUILTIN_TASK))
-        return cls(BUILTIN_DATE, "this package's own table", tasks, shots, minutes)
+        own = read_list()
+        tables: dict[str, dict[_Key, Decimal]] = {"task": {}, "shot": {}, "minute": {}}
+        for device in own.devices:
+            for kind, usd in device.usd.items():
+                if usd is not None:
+                    tables[kind][plain_name(device.arn.rpartition("/")[2]), ""] = usd
+        source = "this package's own list"
+        return cls(own.date, source, tables["task"], tables["shot"], tables["minute"])
 
     @classmethod
     def from_csv(cls, text: str) -> Prices:
@@ -179,6 +174,22 @@ class Prices:
         """
         return self._price(self.minutes, arn, region)
 
+    def of(self, arn: str, region: str) -> dict[str, Decimal | None]:
+        """Return a device's prices in USD of a task, a shot and a minute; None where unknown.
+
+        Args:
+            arn: The device.
+            region: Where tasks are created.
+        """
+        tables = {"task": self.tasks, "shot": self.shots, "minute": self.minutes}
+        found: dict[str, Decimal | None] = {}
+        for kind, table in tables.items():
+            try:
+                found[kind] = self._price(table, arn, region)
+            except ValueError:
+                found[kind] = None
+        return found
+
     def _price(self, table: Mapping[_Key, Decimal], arn: str, region: str = "") -> Decimal:
         name, region = arn.rpartition("/")[2], arn.split(":")[3] or region
         for key in ((plain_name(name), region), (plain_name(name), "")):
@@ -251,7 +262,7 @@ def _usd(line: int, row: Mapping[str, str]) -> Decimal:
 
 
 def current_prices() -> Prices:
-    """Return Amazon's prices in USD, or this package's table where their list cannot be read.
+    """Return Amazon's prices in USD, or this package's own where their list cannot be read.
 
     It is fetched once in a process.
 
@@ -325,6 +336,19 @@ def cost_of(
         return n_tasks * prices.task(target.arn) + n_shots * prices.shot(target.arn)
     rate = prices.minute(target.arn, target.device.aws_session.region)
     return n_tasks * max(seconds, LEAST_SECONDS) * rate / 60
+
+
+def knows_price(target: Target) -> bool:
+    """Return whether the price of a task on a device is known.
+
+    Args:
+        target: Any target; what runs on this machine costs nothing.
+    """
+    try:
+        cost_of(target, 1, 1)
+    except ValueError:
+        return False
+    return True
 
 
 def set_spending_limit(target: Target, usd: Decimal) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ __all__ = [
 
 _LOCAL = {"local:sv": "braket_sv", "local:dm": "braket_dm"}
 _KNOWN = "'local:sv', 'local:dm', 'emulator:<properties.json>', the name or ARN of a Braket device"
-_BUCKETS = "amazon-braket-"
+BUCKETS = "amazon-braket-"
 _NO_RIGHTS = ("AccessDenied", "ExpiredToken", "InvalidSignature", "UnrecognizedClient")
 
 
@@ -117,9 +118,8 @@ def open_session(
     from botocore.exceptions import NoRegionError, ProfileNotFound
     from braket.aws import AwsSession
 
-    if bucket is not None and not bucket.startswith(_BUCKETS):
-        expected = f"one whose name begins with {_BUCKETS}, as Amazon Braket wants it"
-        raise ValueError(must_be("bucket", expected, repr(bucket)))
+    if bucket is not None:
+        check_bucket(bucket)
     region = region or os.environ.get("AWS_REGION")
     try:
         boto = boto3.Session(profile_name=profile, region_name=region)
@@ -132,6 +132,20 @@ def open_session(
     except NoRegionError as error:
         hint = "Name a region, or set AWS_DEFAULT_REGION."
         raise ValueError(must_be("region", "an AWS region", "none", hint)) from error
+
+
+def check_bucket(bucket: str) -> None:
+    """Check a bucket's name.
+
+    Args:
+        bucket: The name.
+
+    Raises:
+        ValueError: Amazon Braket writes no results to a bucket of that name.
+    """
+    if not bucket.startswith(BUCKETS):
+        expected = f"one whose name begins with {BUCKETS}, as Amazon Braket wants it"
+        raise ValueError(must_be("bucket", expected, repr(bucket)))
 
 
 def _no_credentials() -> str:
@@ -150,7 +164,7 @@ def asking(what: str) -> Iterator[None]:
         raise ValueError(_no_credentials()) from error
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        text = " ".join(str(error).split()).rstrip(".")
+        text = _line(error)
         if code.startswith(_NO_RIGHTS):
             expected = "those of an account that may use Amazon Braket"
             raise ValueError(must_be("credentials", expected, text)) from error
@@ -158,19 +172,43 @@ def asking(what: str) -> Iterator[None]:
             raise ValueError(must_be("device", _KNOWN, repr(what))) from error
         raise QtnTrainError(must_be("device", "read from Amazon Braket", text)) from error
     except BotoCoreError as error:
-        text = " ".join(str(error).split()).rstrip(".")
+        text = _line(error)
         raise QtnTrainError(must_be("device", "read from Amazon Braket", text)) from error
 
 
+def read_properties(name: str, session: Any) -> str:
+    """Return a device's properties as the service tells them, JSON of whatever schema.
+
+    Args:
+        name: Its name or ARN.
+        session: A Braket ``AwsSession``.
+
+    Raises:
+        ValueError: An unknown device; no credentials.
+        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
+    """
+    arn, there = _located(name, session)
+    with asking(name):
+        text: str = there.get_device(arn)["deviceCapabilities"]
+    return text
+
+
 def _find(name: str, session: Any) -> Any:
-    """Return the ``AwsDevice`` of a name or an ARN; a name is searched for in every region."""
+    """Return the ``AwsDevice`` of a name or an ARN."""
+    return ask_for(*_located(name, session))
+
+
+def _located(name: str, session: Any) -> tuple[str, Any]:
+    """Return a device's ARN and a session that reaches it; a name is searched for everywhere."""
     from braket.aws import AwsDevice
 
     session = session or open_session()
     if session.boto_session.get_credentials() is None:
         raise ValueError(_no_credentials())
     if name.startswith("arn:"):
-        return _ask_for(name, session)
+        region = name.split(":")[3] if name.count(":") >= 3 else ""
+        here = region in ("", session.region) or region not in AwsDevice.REGIONS
+        return name, session if here else session.copy_session(region)
     found: set[str] = set()
     refused: list[str] = []
     regions = [session.region, *sorted(set(AwsDevice.REGIONS) - {session.region})]
@@ -188,20 +226,49 @@ def _find(name: str, session: Any) -> Any:
         for answer in sorted(answers, key=lambda one: one["deviceStatus"] == "RETIRED"):
             found.add(answer["deviceName"])
             if plain_name(answer["deviceName"]) == plain_name(name):
-                return _ask_for(answer["deviceArn"], there)
+                return answer["deviceArn"], there
     hint = f"Regions that could not be searched: {', '.join(refused)}." if refused else ""
     expected = f"one of {', '.join(sorted(found))}" if found else _KNOWN
     raise ValueError(must_be("device", expected, repr(name), hint))
 
 
-def _ask_for(arn: str, session: Any) -> Any:
+def ask_for(arn: str, session: Any) -> Any:
+    """Return the ``AwsDevice`` of an ARN, with its properties.
+
+    Args:
+        arn: The device.
+        session: A Braket ``AwsSession``.
+
+    Raises:
+        ValueError: An unknown device, or one whose properties the installed SDK cannot read.
+        QtnTrainError: Amazon Braket cannot be reached, or refuses to answer.
+    """
     from braket.aws import AwsDevice
 
-    with asking(arn):
+    with asking(arn), warnings.catch_warnings():
+        # What the SDK warns of here is an error below.
+        warnings.filterwarnings("ignore", "Unable to determine device capabilities")
         try:
-            return AwsDevice(arn, session)
+            device = AwsDevice(arn, session)
+            known = device.properties is not None
+        except ImportError as error:  # a schema that is not installed
+            raise _newer(arn, _line(error)) from error
         except ValueError as error:  # what the SDK makes of "not found"
             raise ValueError(must_be("device", _KNOWN, repr(arn))) from error
+    if not known:  # they do not fit the installed schema
+        raise _newer(arn, "properties that do not fit its schema")
+    return device
+
+
+def _line(error: Exception) -> str:
+    """Return an error's text on one line, without a full stop."""
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _newer(name: str, why: str) -> ValueError:
+    expected = "one whose properties the installed Amazon Braket SDK can read"
+    hint = "They are newer than it. Update it: pip install -U amazon-braket-sdk."
+    return ValueError(must_be("device", expected, f"{name} ({why})", hint))
 
 
 def _remote(device: Any, anyway: bool) -> Target:
@@ -232,6 +299,9 @@ def _emulated(path: Path, emulator: Any) -> Target:
     except OSError as error:
         actual = f"{path}, which cannot be read ({error.strerror})"
         raise DataError(must_be("emulator", expected, actual)) from error
+    except ImportError as error:
+        hint = "It may be newer than the Amazon Braket SDK: pip install -U amazon-braket-sdk."
+        raise DataError(must_be("emulator", expected, f"{path}: {_line(error)}", hint)) from error
     except Exception as error:  # whatever two versions of pydantic and the SDK make of the text
         actual = f"{path}: {' '.join(str(error).split())[:200]}"
         raise DataError(must_be("emulator", expected, actual)) from error

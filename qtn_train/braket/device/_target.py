@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from ...circuits import Circuit
 from ...errors import UnsupportedByEngine, must_be
+from ._windows import Window, read_windows
 
 Edge = tuple[int, int]
 Family = Literal["iqm", "rigetti", "ionq"]
@@ -106,6 +107,8 @@ class Target:
         max_shots: Shots of one circuit, at most.
         program_sets: None where it takes one circuit a task only.
         fidelities: None without calibration data.
+        native_gates: Braket's names of the native gates; empty on simulators.
+        windows: When it executes tasks; empty where it does not tell.
     """
 
     device: Any
@@ -120,6 +123,8 @@ class Target:
     max_shots: int = 0
     program_sets: ProgramSetLimits | None = None
     fidelities: Fidelities | None = None
+    native_gates: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
 
     @property
     def billed(self) -> bool:
@@ -174,7 +179,8 @@ def read_target(device: Any, name: str, kind: Kind, properties: Any = None) -> T
         raise ValueError(must_be("device", "a gate-model device", f"{name}, an analog one", hint))
     paradigm = data["paradigm"]
     low, high = _shots_range(data["service"])
-    native = _family(paradigm.get("nativeGateSet") or ())
+    gates = tuple(paradigm.get("nativeGateSet") or ())
+    native = family_of(gates)
     labels, edges = _connectivity(paradigm, data.get("standardized") or {})
     local = kind == "local"
     return Target(
@@ -190,6 +196,8 @@ def read_target(device: Any, name: str, kind: Kind, properties: Any = None) -> T
         max_shots=high,
         program_sets=_program_sets(data) if kind == "qpu" else None,
         fidelities=_fidelities(data, native),
+        native_gates=() if local else tuple(gate.lower() for gate in gates),
+        windows=read_windows(data["service"]) if kind == "qpu" else (),
     )
 
 
@@ -214,7 +222,12 @@ def _program_sets(data: Mapping[str, Any]) -> ProgramSetLimits | None:
     return ProgramSetLimits(int(action["maximumExecutables"]), int(action["maximumTotalShots"]))
 
 
-def _family(gates: Sequence[str]) -> Family | None:
+def family_of(gates: Sequence[str]) -> Family | None:
+    """Return the family of devices that a set of native gates tells, None where it tells none.
+
+    Args:
+        gates: Braket's names, in any case.
+    """
     known = {gate.lower() for gate in gates}
     for family, (needed, _) in _FAMILIES.items():
         if needed <= known:

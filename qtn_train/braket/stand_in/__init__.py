@@ -30,7 +30,7 @@ Faults are set with ``service.fault(kind, times=1, value=None)``; ``times=None``
   to do it), ``OP-drop`` (connection closed before anything happened), ``OP-drop-after``
   (everything happened, the answer is lost), ``OP-hang`` (everything happened, no answer comes
   until the client is killed), where OP is ``create``, ``get``, ``cancel``, ``device``,
-  ``search``, ``search-tasks``, ``sts`` or ``s3``; ``create-402`` (quota). boto3 repeats a
+  ``search``, ``search-tasks``, ``tag``, ``sts`` or ``s3``; ``create-402`` (quota). boto3 repeats a
   request by itself, with the same token and growing pauses: ``times`` must outlast its attempts,
   or AWS_MAX_ATTEMPTS=1 forbids them;
 - the next created task: ``failed`` (value: the reason), ``cancelled``, ``queued`` (value: number
@@ -166,6 +166,10 @@ class Control:
     def set_status(self, name: str, status: str) -> None:
         """Set a device's status: ONLINE, OFFLINE or RETIRED."""
         self._ask("device", name=name, status=status)
+
+    def set_properties(self, name: str, capabilities: dict[str, Any]) -> None:
+        """Change what a device tells of itself, such as to a schema that is not installed."""
+        self._ask("device", name=name, capabilities=capabilities)
 
     def set_price(self, name: str, **prices: str) -> None:
         """Change a device's price of a ``task``, a ``shot`` or a ``minute``, in the list too."""

@@ -267,6 +267,10 @@ class Backend:
         task.status = "CANCELLING"
         return {"quantumTaskArn": arn, "cancellationStatus": "CANCELLING"}
 
+    def tag(self, arn: str, body: Json) -> Json:
+        self.task(arn).request.setdefault("tags", {}).update(body["tags"])
+        return {}
+
     def search_tasks(self, body: Json, region: str) -> Json:
         """List the region's tasks, newest first; the real service has no filter on tags either."""
         found = [t for t in self.tasks.values() if t.arn.split(":")[3] == region][::-1]
@@ -408,7 +412,7 @@ class Backend:
             self.tokens.clear()
         elif name == "device":
             device = self.devices[find(body.pop("name")).arn]
-            changes: Json = {k: v if k == "status" else Decimal(v) for k, v in body.items()}
+            changes: Json = {k: Decimal(v) if k.startswith("per_") else v for k, v in body.items()}
             self.devices[device.arn] = replace(device, **changes)
         elif name == "options" and set(body) <= set(self.options):
             self.options.update(body)

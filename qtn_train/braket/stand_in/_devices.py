@@ -39,6 +39,7 @@ class Device:
     per_task: Decimal = Decimal("0.3")
     per_shot: Decimal = Decimal(0)
     per_minute: Decimal = Decimal(0)
+    listed: bool = True  # whether the price list knows it
 
     @property
     def kind(self) -> str:
@@ -348,10 +349,19 @@ def _make() -> dict[str, Device]:
         _qpu("Emerald", "eu-north-1", "IQM", emerald, "0.0016", "OFFLINE"),
         _qpu("Cepheus-1-108Q", "us-west-1", "Rigetti", cepheus, "0.000425"),
         _qpu("Ankaa-3", "us-west-1", "Rigetti", ankaa, "0.0009", "RETIRED"),
+        _unlisted("IBEX-Q1", "arn:aws:braket:eu-north-1::device/qpu/aqt/Ibex-Q1", "AQT"),
         _qpu("Forte-1", "us-east-1", "IonQ", _ions(36), "0.08"),
         _qpu("Aquila", "us-east-1", "QuEra", _analog(), "0.01"),
     ]
     return {device.arn: device for device in devices}
+
+
+def _unlisted(name: str, arn: str, provider: str) -> Device:
+    """Return a QPU whose price the list does not tell."""
+    capabilities = _ions(12)
+    capabilities["service"] = _service((1, 2000), "a laboratory")
+    capabilities["paradigm"]["nativeGateSet"] = ["r", "rz", "rxx"]
+    return Device(name, arn, provider, capabilities, listed=False)
 
 
 def _qpu(
@@ -407,6 +417,8 @@ def price_list(devices: Iterable[Device] = DEVICES.values()) -> str:
 def _prices(devices: Iterable[Device]) -> Iterable[dict[str, str]]:
     for device in devices:
         name = device.arn.split("/")[-1]
+        if not device.listed:
+            continue
         if device.kind == "QPU":
             for unit, price, suffix in (
                 ("Quantum Task", device.per_task, ""),

@@ -19,6 +19,7 @@ _BRAKET = [  # method, path, operation; a group is the ARN
     ("POST", r"/quantum-task", "create"),
     ("GET", r"/quantum-task/([^/]+)", "get"),
     ("PUT", r"/quantum-task/([^/]+)/cancel", "cancel"),
+    ("POST", r"/tags/(.+)", "tag"),
     ("POST", r"/quantum-tasks", "search-tasks"),
     ("POST", r"/spending-limit", "create-limit"),
     ("POST", r"/spending-limits", "search-limits"),
@@ -109,6 +110,7 @@ class Handler(BaseHTTPRequestHandler):
             "create": lambda: backend.create(given, region),
             "get": lambda: backend.get_task(argument),
             "cancel": lambda: backend.cancel(argument),
+            "tag": lambda: backend.tag(argument, given),
             "search-tasks": lambda: backend.search_tasks(given, region),
             "create-limit": lambda: backend.create_limit(given),
             "search-limits": lambda: backend.search_limits(given),
@@ -128,6 +130,8 @@ class Handler(BaseHTTPRequestHandler):
             return 200, b"", "application/xml"
         backend.check_bucket(bucket)
         if self.command == "PUT":
+            if "If-Match" in self.headers and (bucket, key) not in backend.objects:
+                raise ApiError(404, "NoSuchKey", "The specified key does not exist.")
             backend.objects[bucket, key] = body
             return 200, b"", "application/xml"
         if not key:
