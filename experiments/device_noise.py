@@ -274,8 +274,8 @@ def write(result: Row) -> None:
         "notes": f"Networks trained exactly by the default recipes, then counted again on {DEVICE} "
         "with the errors of its calibration (Pauli errors after each gate, readout flips), times "
         f"`noise`; {TRAJECTORIES} trajectories a circuit. Shots are those of the whole evaluation: "
-        "three circuits for correlators, one for probabilities; with the readout corrected, two calibration circuits of as many shots "
-        "besides. Simulated: no device has run this.",
+        "three circuits for correlators, one for probabilities; with the readout corrected, two "
+        "calibration circuits of as many shots besides. Simulated: no device has run this.",
         "command": "python -m experiments.device_noise",
         "columns": {
             "case": "case",

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from ..generators import CircuitGenerator
     from ..hybrid import QuantumTrain
     from ..recipes import RunOptions
+    from ..training import ShotsNeeded
 
 _FITTING = 3
 _OF_A_SUBMISSION = ("device", "shots", "mitigate_readout", "native", "placement")
@@ -65,7 +66,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON
 
 _OF_AN_ESTIMATE = (
     "ansatz", "n_layers", "n_qubits", "circuit", "weights_per_outcome", "recipe", "shots",
-    "gradient", "n_shifts", "mitigate_readout", "device", "native", "placement",
+    "gradient", "n_shifts", "mitigate_readout", "device", "native", "placement", "measurement",
 )  # fmt: skip
 
 
@@ -80,8 +81,16 @@ def estimate(
     offline: Annotated[
         bool, typer.Option("--offline", help="From the package's dated list; no account is asked.")
     ] = False,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            help="In place of --shots: as few as cost a trained run at most so many points of its "
+            "test accuracy, without noise."
+        ),
+    ] = None,
     profile: Profile = None,
     region: Region = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
     **options: Any,
 ) -> None:
@@ -90,7 +99,9 @@ def estimate(
     from ..braket.cost import estimate as estimated
     from ..braket.device import availability
 
-    run = _priced(directory, given_options({"dataset": dataset, **options}))
+    given = given_options({"dataset": dataset, **options})
+    needed = None if within is None else _needed(directory, given, within, data_dir)
+    run = _priced(directory, given | ({} if needed is None else {"shots": needed.shots}))
     if steps:
         positive_int("steps", steps)
     joined = ""
@@ -107,22 +118,28 @@ def estimate(
         evaluations=1,
         **{name: counting[name] for name in PRICED},
         **run.on_device(),
+        reads=run.measurement(),
         prices=Prices.builtin() if offline else None,
     )
     fitting: list[Any] = []
     if joined:
         told = replace(told, warnings=(*told.warnings, joined))
     if told.warnings and not joined and target.fidelities is not None:
-        fitting = suggest(target, run.n_weights, shots=counting["shots"], native=run.native)
+        wanted = {"shots": counting["shots"], "native": run.native, "reads": run.measurement()}
+        fitting = suggest(target, run.n_weights, **wanted)
         del fitting[_FITTING:]
     if as_json:
         result = told.to_json() | {"suggestions": [asdict(one) for one in fitting]}
+        result["needed"] = None if needed is None else needed._asdict()
         print(json.dumps(result, sort_keys=True))
         return
     for line in told.lines():
         print(line)
     if target.windows:
         print(f"executes tasks     {availability(target.windows, datetime.now(UTC))}")
+    if needed is not None:
+        accuracies = f"{100 * needed.accuracy:.2f} % in place of {100 * needed.exact:.2f} %"
+        print(f"shots needed       {needed.shots:,} a circuit: {accuracies}, without noise")
     for one in fitting:
         print(f"fits               {command_line([], one.options)}")
 
@@ -139,6 +156,21 @@ def _listed(device: str | None) -> tuple[Target, str]:
         "is not counted here."
     )
     return listed.target(), "" if listed.joins_all else joined
+
+
+def _needed(
+    directory: Path | None, given: Mapping[str, Any], within: float, data_dir: Path | None
+) -> ShotsNeeded:
+    """Return the shots that a trained run needs for its accuracy."""
+    from ..training import shots_needed
+
+    if directory is None:
+        hint = "Train one first, or give shots."
+        raise ValueError(must_be("directory", "a trained run with within", "none", hint))
+    if "shots" in given:
+        raise ValueError(must_be("shots", "left out with within", given["shots"]))
+    data, model, _ = _run.stored(directory, data_dir)
+    return shots_needed(model, data.x_test, data.y_test, within)
 
 
 def _priced(directory: Path | None, given: dict[str, Any]) -> RunOptions:

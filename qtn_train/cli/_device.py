@@ -167,6 +167,7 @@ def open_engine(
         evaluations=1,
         **priced,
         **options.on_device(),
+        reads=options.measurement(),
     )
     paid = bill(journal) if journal.exists() else None
     budget, cap = account.budget_usd, Decimal(0)

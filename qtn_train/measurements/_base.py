@@ -10,7 +10,7 @@ A measurement is plain data: it holds no state, and its configuration as JSON bu
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from jaxtyping import Float
@@ -169,6 +169,14 @@ class Measurement(ABC):
     @abstractmethod
     def bases(self, n_qubits: int) -> tuple[str, ...]:
         """Return the bases that a device measures in: for each ``n_qubits`` letters out of XYZ."""
+
+    def supports(self, n_qubits: int) -> Iterable[tuple[int, ...]] | None:
+        """Return the qubits that each value depends on; None by default: on all of them.
+
+        Args:
+            n_qubits: Number of qubits.
+        """
+        return None
 
     def programs(self, circuit: Circuit) -> list[Circuit]:
         """Return the circuits that a counting engine executes, one for each basis.

@@ -167,10 +167,14 @@ class PauliCorrelators(Measurement):
             Portrait(looked_at=3, live=3, connected=1.0)
         """
         n_qubits, looked_at = state.n_qubits, min(n_values, _DESCRIBED)
-        values = state.correlators(self.order, self.bases_read, 0, looked_at).double()
+        values = SCALES[self.order] * self.values(state, 0, looked_at).double()
         single = state.correlators(1, self.bases_read, 0, len(self.bases_read) * n_qubits).double()
-        tuples = itertools.islice(_tuples(n_qubits, self.order, len(self.bases_read)), looked_at)
-        products = single[torch.tensor(list(tuples), device=single.device)].prod(1)
+        first = {letter: k * n_qubits for k, letter in enumerate(self.bases_read.upper())}
+        places = [
+            [first[letter] + qubit for qubit, letter in string]
+            for string in itertools.islice(self._strings(n_qubits), looked_at)
+        ]
+        products = single[torch.tensor(places, device=single.device)].prod(1)
         total, rest = float(values.square().sum()), float((values - products).square().sum())
         live = int((values.abs() > LIVE).sum())
         return Portrait(looked_at, live, rest / total if total else 0.0)
@@ -277,6 +281,19 @@ class PauliCorrelators(Measurement):
         """Return one basis a letter: the letter on every qubit."""
         return tuple(letter.upper() * n_qubits for letter in self.bases_read)
 
+    def supports(self, n_qubits: int) -> Iterator[tuple[int, ...]]:
+        """Yield the qubits of each correlator.
+
+        Args:
+            n_qubits: Number of qubits.
+        """
+        for string in self._strings(n_qubits):
+            yield tuple(qubit for qubit, _ in string)
+
+    def _strings(self, n_qubits: int) -> Iterator[PauliString]:
+        """Yield all correlators in their order."""
+        return _strings(n_qubits, self.order, self.bases_read)
+
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""
         return {"kind": self.kind, "order": self.order, "bases": self.bases_read}
@@ -381,12 +398,6 @@ def correlator_terms(
     """
     strings = _strings(n_qubits, order, bases)
     return [[(1.0, string)] for string in itertools.islice(strings, start, stop)]
-
-
-def _tuples(n_qubits: int, order: int, n_letters: int) -> Iterator[tuple[int, ...]]:
-    """Yield for each correlator the numbers of its one-body values."""
-    for first in range(0, n_letters * n_qubits, n_qubits):
-        yield from itertools.combinations(range(first, first + n_qubits), order)
 
 
 def _strings(n_qubits: int, order: int, bases: str) -> Iterator[PauliString]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -203,6 +203,16 @@ class Expectation(Measurement):
     def bases(self, n_qubits: int) -> tuple[str, ...]:
         """Return one basis for each group of strings that commute qubit by qubit."""
         return tuple(letters(group.basis, n_qubits, "Z") for group in self._groups(n_qubits))
+
+    def supports(self, n_qubits: int) -> Iterator[tuple[int, ...]]:
+        """Yield the qubits of each sum.
+
+        Args:
+            n_qubits: Number of qubits.
+        """
+        for each in self.terms:
+            sums = parse_terms(each, n_qubits)
+            yield tuple(sorted({qubit for _, string in sums for qubit, _ in string}))
 
     def _groups(self, n_qubits: int) -> list[_Group]:
         """Return for each circuit the strings it measures, with their coefficients in each sum."""

@@ -14,6 +14,7 @@ from ._config import FitConfig, History
 from ._loop import fit
 from ._objective import METRICS
 from ._onnx import export_onnx
+from ._shots import ShotsNeeded, shots_needed
 from ._step import evaluate, make_optimizer, training_step
 from ._timing import seconds_per_step, step_seconds
 
@@ -27,6 +28,7 @@ __all__ = [
     "FitConfig",
     "History",
     "JSONLinesLog",
+    "ShotsNeeded",
     "TensorBoard",
     "WandB",
     "evaluate",
@@ -36,6 +38,7 @@ __all__ = [
     "read_checkpoint",
     "restore_model",
     "seconds_per_step",
+    "shots_needed",
     "step_seconds",
     "training_step",
 ]

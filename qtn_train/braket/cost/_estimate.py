@@ -7,6 +7,7 @@ the qubits that the circuit will run on (``device/_fidelity.py``).
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
@@ -16,10 +17,12 @@ from ...circuits import ANSATZE, Circuit, Lowered
 from ...errors import positive_int
 from ...exchange import ImportedCircuit
 from ...exchange._imported import gates_of
+from ...measurements import Measurement
 from ...measurements._estimators import GradientMethod, n_circuits
 from ..device._fidelity import executed_gates, expected_fidelity, gate_counts, settled_placement
 from ..device._placement import fits
 from ..device._target import Target, check
+from ._cones import ConeFidelities, cone_fidelities
 from ._money import LEAST_SECONDS, Prices, cost_of, count, current_prices, show_usd, split
 
 #: Below this a run is warned of.
@@ -84,7 +87,11 @@ class Estimate:
         fidelity: Expected share of shots without any error; None without calibration.
         placement: The labels whose calibration that is; None: the medians over the device, since
             the service chooses the labels.
-        shots_per_outcome: Shots / 2**n_qubits.
+        shots_per_outcome: Shots / 2**n_qubits; None where single values are measured.
+        cones: Expected fidelities of single values, each over its light cone alone; None for
+            probabilities, which depend on all qubits, and without calibration.
+        standard_error: Of a single value between −1 and 1, at most; None for probabilities, and
+            for 0 shots.
         warnings: One sentence or two each.
     """
 
@@ -98,7 +105,9 @@ class Estimate:
     one_qubit_gates: int
     fidelity: float | None
     placement: tuple[int, ...] | None
-    shots_per_outcome: float
+    shots_per_outcome: float | None
+    cones: ConeFidelities | None
+    standard_error: float | None
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -122,7 +131,12 @@ class Estimate:
         yield f"gates              {gates}"
         if self.fidelity is not None:
             yield f"expected fidelity  {self.fidelity:.2g}, {_whose(self.placement)}"
-        yield f"shots per outcome  {self.shots_per_outcome:.3g}"
+        if self.cones is not None:
+            yield f"of single values   {_of_values(self.cones)}"
+        if self.standard_error is not None:
+            yield f"standard error     {self.standard_error:.2g} of each correlator or string"
+        if self.shots_per_outcome is not None:
+            yield f"shots per outcome  {self.shots_per_outcome:.3g}"
         yield from (f"warning: {text}" for text in self.warnings)
 
 
@@ -131,6 +145,12 @@ def _whose(placement: tuple[int, ...] | None) -> str:
     if placement is None:
         return "by the device's medians"
     return f"on qubits {', '.join(map(str, placement))}"
+
+
+def _of_values(cones: ConeFidelities) -> str:
+    """Return the fidelities of single values for people."""
+    ends = f"{cones.lowest:.2g} to {cones.highest:.2g}, half of them {cones.median:.2g} or more"
+    return f"{ends} (by light cones)"
 
 
 def _told(bill: Bill) -> str:
@@ -155,6 +175,7 @@ def estimate(
     mitigate_readout: bool = False,
     native: bool = False,
     placement: Sequence[int] | None = None,
+    reads: Measurement | None = None,
     prices: Prices | None = None,
 ) -> Estimate:
     """Estimate a run's cost in USD and check that the device can run it; nothing is sent.
@@ -164,14 +185,16 @@ def estimate(
         target: The device.
         shots: Shots of each circuit.
         gradient: The estimator of the gradient; None: forward passes only.
-        n_outcomes: How many outcomes are needed; all by default. What is suggested instead makes
-            as many weights.
+        n_outcomes: How many outcomes or values are needed; all by default. What is suggested
+            instead makes as many weights.
         steps: Gradient steps.
         evaluations: Forward passes beside those of the steps.
         n_shifts: As for the engine.
         mitigate_readout: As for the engine.
         native: As for the engine.
         placement: As for the engine.
+        reads: What is measured, a circuit for each of its bases; probabilities by default. Values
+            that do not depend on all qubits are judged by their light cones.
         prices: By default :func:`current_prices`; not read where nothing is paid.
 
     Returns:
@@ -193,14 +216,14 @@ def estimate(
         prices = prices or current_prices()
     n_two, n_one = gate_counts(circuit, target)
     seconds = task_seconds(circuit, target, shots)
-    count = n_circuits(free, gradient, n_shifts, mitigate_readout)
+    count = n_circuits(free, gradient, n_shifts, mitigate_readout, reads)
     forward = _bill(target, (count.forward, count.forward), shots, seconds, prices)
     backward = _bill(target, (count.backward_low, count.backward_high), shots, seconds, prices)
     step = forward + backward
     labels = settled_placement(circuit, target, native=native, placement=placement)
-    fidelity = _fidelity(circuit, target, labels)
-    needed = n_outcomes or 2**circuit.n_qubits
-    warnings = list(_warnings(circuit, target, shots, needed, fidelity, native))
+    single = reads is not None and reads.supports(circuit.n_qubits) is not None
+    wanted = _Wanted(n_outcomes or _n_values(reads, circuit.n_qubits), shots, native, reads)
+    warnings = list(_warnings(circuit, target, wanted, labels))
     if target.billed and prices is not None and not prices.current:
         text = f"Amazon's price list was not read; prices may have changed since {prices.date}."
         warnings.append(text)
@@ -213,9 +236,11 @@ def estimate(
         price_source=prices.source if prices and target.billed else "",
         two_qubit_gates=n_two,
         one_qubit_gates=n_one,
-        fidelity=fidelity,
+        fidelity=_of_all(circuit, target, labels),
         placement=labels,
-        shots_per_outcome=shots / 2**circuit.n_qubits,
+        shots_per_outcome=None if single else shots / 2**circuit.n_qubits,
+        cones=cone_fidelities(circuit, target, reads, labels) if reads and single else None,
+        standard_error=shots**-0.5 if single and shots else None,
         warnings=tuple(warnings),
     )
 
@@ -262,29 +287,56 @@ def task_seconds(circuit: Circuit, target: Target, shots: int) -> tuple[Decimal,
     return max(low, LEAST_SECONDS), max(high, LEAST_SECONDS)
 
 
-def _fidelity(circuit: Circuit, target: Target, placement: tuple[int, ...] | None) -> float | None:
+def _of_all(circuit: Circuit, target: Target, placement: tuple[int, ...] | None) -> float | None:
     """Return the expected share of a circuit's shots without any error, all qubits measured."""
     gates = executed_gates(circuit, target)
     return expected_fidelity(target, gates, range(circuit.n_qubits), placement)
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """Weights that are wanted of a device, and the way to them: shots, gates, measurement."""
+
+    n_weights: int
+    shots: int
+    native: bool
+    reads: Measurement | None
+
+    def fidelity(self, circuit: Circuit, target: Target) -> float | None:
+        """Return the fidelity by which a circuit is judged: of all, or the median of values."""
+        placement = settled_placement(circuit, target, native=self.native)
+        return self.fidelity_at(circuit, target, placement)
+
+    def fidelity_at(
+        self, circuit: Circuit, target: Target, placement: tuple[int, ...] | None
+    ) -> float | None:
+        """Return the same for a placement."""
+        if self.reads is None or self.reads.supports(circuit.n_qubits) is None:
+            return _of_all(circuit, target, placement)
+        cones = cone_fidelities(circuit, target, self.reads, placement)
+        return None if cones is None else cones.median
+
+
+def _n_values(reads: Measurement | None, n_qubits: int) -> int:
+    return 2**n_qubits if reads is None else reads.n_values(n_qubits)
+
+
 def _warnings(
-    circuit: Circuit,
-    target: Target,
-    shots: int,
-    n_outcomes: int,
-    fidelity: float | None,
-    native: bool,
+    circuit: Circuit, target: Target, wanted: _Wanted, placement: tuple[int, ...] | None
 ) -> Iterator[str]:
     n_two, _ = gate_counts(circuit, target)
+    fidelity = wanted.fidelity_at(circuit, target, placement)
     found = []
     if fidelity is not None and fidelity < LEAST_FIDELITY:
-        text = f"the expected fidelity is {100 * fidelity:.2g} %, below {100 * LEAST_FIDELITY:g} %"
+        whose = "" if fidelity == _of_all(circuit, target, placement) else " of half of the values"
+        text = f"the expected fidelity{whose} is {100 * fidelity:.2g} %"
+        text += f", below {100 * LEAST_FIDELITY:g} %"
         found.append(f"{text}: {n_two:,} gates on two qubits.")
-    if 0 < shots < 2**circuit.n_qubits:
-        found.append(f"{shots:,} shots are fewer than the {2**circuit.n_qubits:,} outcomes.")
+    n_outcomes = 2**circuit.n_qubits
+    if _needs_all(wanted.reads, circuit.n_qubits) and 0 < wanted.shots < n_outcomes:
+        found.append(f"{wanted.shots:,} shots are fewer than the {n_outcomes:,} outcomes.")
     if found:
-        fitting = suggest(target, n_outcomes, shots=shots, native=native)
+        fitting = _suggested(target, wanted)
         hint = f"{fitting[0]} fits." if fitting else "No ansatz of this package fits the device."
         yield from (f"{text} {hint}" for text in found)
     if target.edges is not None and not fits(target, circuit):
@@ -292,6 +344,11 @@ def _warnings(
             f"the circuit joins qubits that {target.name} does not: what is exchanged on the way "
             "is not counted here."
         )
+
+
+def _needs_all(reads: Measurement | None, n_qubits: int) -> bool:
+    """Return whether each value depends on all qubits, as a probability does."""
+    return reads is None or reads.supports(n_qubits) is None
 
 
 @dataclass(frozen=True)
@@ -330,18 +387,25 @@ class Suggestion:
 
 
 def suggest(
-    target: Target, n_weights: int, *, shots: int, native: bool = False
+    target: Target,
+    n_weights: int,
+    *,
+    shots: int,
+    native: bool = False,
+    reads: Measurement | None = None,
 ) -> list[Suggestion]:
     """Find the ansätze of this package, and their sizes, that fit a device.
 
     An ansatz fits that runs without exchanging qubits on the way, at an expected fidelity of at
-    least 10 %, with at least one shot for each outcome.
+    least 10 %, of the whole circuit with at least one shot for each outcome, or of half of the
+    single values.
 
     Args:
         target: The device.
         n_weights: How many weights are to be generated.
         shots: Shots of each circuit; 0 (exact probabilities) sets no limit.
         native: Whether the device's native gates are sent verbatim, to qubits found here.
+        reads: What is measured; probabilities by default.
 
     Returns:
         For each ansatz that fits the largest one: first as many qubits as serve, then as many
@@ -351,32 +415,46 @@ def suggest(
         TypeError: ``n_weights`` is not an integer.
         ValueError: ``n_weights`` is below 1.
     """
-    serve = max(1, (positive_int("n_weights", n_weights) - 1).bit_length())
-    most = min(serve, target.n_qubits, shots.bit_length() - 1 if shots else serve)
+    return _suggested(target, _Wanted(positive_int("n_weights", n_weights), shots, native, reads))
+
+
+def _suggested(target: Target, wanted: _Wanted) -> list[Suggestion]:
+    most, reads = target.n_qubits, wanted.reads
+    serving = (n for n in range(1, most) if _n_values(reads, n) >= wanted.n_weights)
+    most = next(serving, most)
+    sizes: Sequence[int] = range(most, 0, -1)
+    if not _needs_all(reads, most):
+        # Fewer qubits have light cones about as large: half of them, and so on, are enough to try.
+        sizes = [n for k in range(most.bit_length()) if _n_values(reads, n := most >> k)]
+    elif wanted.shots:
+        sizes = range(min(most, wanted.shots.bit_length() - 1), 0, -1)
     found = []
     for name in ANSATZE:
-        for n_qubits in range(most, 0, -1):
-            n_layers = _layers(name, target, n_qubits, native)
+        for n_qubits in sizes:
+            n_layers = _layers(name, target, n_qubits, wanted)
             if n_layers:
-                found.append(_suggestion(name, target, n_weights, n_qubits, n_layers, native))
+                found.append(_suggestion(name, target, n_qubits, n_layers, wanted))
                 break
     return sorted(found, key=lambda one: -one.n_angles)
 
 
-def _layers(name: str, target: Target, n_qubits: int, native: bool) -> int:
+def _layers(name: str, target: Target, n_qubits: int, wanted: _Wanted) -> int:
     """Return the most layers of an ansatz that fit a device, 0: none.
 
-    Beyond two layers each further one is taken to cost the factor that the second one does.
+    Beyond two layers each further one is taken to cost the factor that the second one does. Light
+    cones grow faster, and are looked at.
     """
-    one, two = (ANSATZE[name](n_qubits, n_layers) for n_layers in (1, 2))
-    if target.edges is not None and not fits(target, one):
+
+    def fidelity(n_layers: int) -> float:
+        found = wanted.fidelity(ANSATZE[name](n_qubits, n_layers), target)
+        return 1.0 if found is None else found
+
+    if target.edges is not None and not fits(target, ANSATZE[name](n_qubits, 1)):
         return 0
-    first, second = (
-        _fidelity(layers, target, settled_placement(layers, target, native=native))
-        for layers in (one, two)
-    )
-    if first is None or second is None:
-        return _MOST_LAYERS
+    if not _needs_all(wanted.reads, n_qubits):
+        falling = range(1, _MOST_LAYERS + 1)
+        return bisect_right(falling, -LEAST_FIDELITY, key=lambda n_layers: -fidelity(n_layers))
+    first, second = fidelity(1), fidelity(2)
     if first < LEAST_FIDELITY:
         return 0
     factor, most = second / first, 1
@@ -386,10 +464,9 @@ def _layers(name: str, target: Target, n_qubits: int, native: bool) -> int:
 
 
 def _suggestion(
-    name: str, target: Target, n_weights: int, n_qubits: int, n_layers: int, native: bool
+    name: str, target: Target, n_qubits: int, n_layers: int, wanted: _Wanted
 ) -> Suggestion:
     circuit = ANSATZE[name](n_qubits, n_layers)
-    placement = settled_placement(circuit, target, native=native)
-    fidelity = _fidelity(circuit, target, placement)
-    per_outcome = math.ceil(n_weights / 2**n_qubits)
+    per_outcome = math.ceil(wanted.n_weights / _n_values(wanted.reads, n_qubits))
+    fidelity = wanted.fidelity(circuit, target)
     return Suggestion(name, n_qubits, n_layers, per_outcome, circuit.n_angles, fidelity)

@@ -43,7 +43,7 @@ def find_placement(target: Target, circuit: Circuit) -> tuple[int, ...]:
     Source:
         Ours: depth-first search, labels with the fewest free neighbors first (Warnsdorff's rule).
     """
-    found = _search(target, circuit)
+    found = _search(target, circuit.n_qubits, pairs_of(circuit))
     if found is None:
         expected = f"one whose pairs of qubits fit the connections of {target.name}"
         actual = f"{len(pairs_of(circuit))} pairs on {circuit.n_qubits} qubits that do not"
@@ -55,14 +55,14 @@ def find_placement(target: Target, circuit: Circuit) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def _search(target: Target, circuit: Circuit) -> tuple[int, ...] | None:
+def _search(target: Target, n_qubits: int, pairs: frozenset[Edge]) -> tuple[int, ...] | None:
     labels = target.labels or tuple(range(target.n_qubits))
     if target.edges is None:
-        return labels[: circuit.n_qubits]
+        return labels[:n_qubits]
     quality = _quality(target)
     ordered = sorted(target.edges, key=lambda edge: (-quality.get(edge, 0.0), edge))
-    wanted = _graph(range(circuit.n_qubits), pairs_of(circuit))
-    count = len(pairs_of(circuit)) if quality else len(ordered)
+    wanted = _graph(range(n_qubits), pairs)
+    count = len(pairs) if quality else len(ordered)
     while True:
         found = _embed(wanted, _graph(labels, ordered[:count]))
         if found is not None or count >= len(ordered):
@@ -90,7 +90,9 @@ def fits(target: Target, circuit: Circuit) -> bool:
         target: Any target.
         circuit: Any circuit.
     """
-    return circuit.n_qubits <= target.n_qubits and _search(target, circuit) is not None
+    if circuit.n_qubits > target.n_qubits:
+        return False
+    return _search(target, circuit.n_qubits, pairs_of(circuit)) is not None
 
 
 def _graph(nodes: Iterable[int], edges: Iterable[Edge]) -> _Graph:
