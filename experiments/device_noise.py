@@ -45,7 +45,8 @@ DEVICE = "emerald_properties_251106.json"
 SHOTS = {"iris": 3 * 1000, "digits": 3 * 10_000}
 NOISE = (0.0, 0.5, 1.0, 2.0)
 SEEDS = (0, 1, 2)
-TRAJECTORIES = 100
+#: Trajectories of each circuit; fewer where they are wide matrix product states.
+TRAJECTORIES, WIDE_TRAJECTORIES = 100, 40
 Row = dict[str, Any]
 _ONE, _TWO = "oneQubitFidelity", "twoQubitGateFidelity"
 
@@ -211,11 +212,13 @@ class CalibratedEngine(CountingEngine):
         self, circuit: Circuit, angles: Tensor, labels: Sequence[int], rng: np.random.Generator
     ) -> Counts:
         faulty = _faulty(circuit, tuple(labels), self.target, self.known)
-        n = TRAJECTORIES if self.noise and faulty.errors else 1
+        wide = circuit.n_qubits > 13
+        n = WIDE_TRAJECTORIES if wide else TRAJECTORIES
+        n = n if self.noise and faulty.errors else 1
         rows = torch.from_numpy(faulty.trajectories(angles, self.noise, n, rng))
         each = [len(part) for part in np.array_split(np.arange(self.shots), n)]
         seeds = rng.integers(2**62, size=n).tolist()
-        engine = StatevectorEngine() if circuit.n_qubits <= 13 else MPSEngine(cutoff=1e-10)
+        engine = MPSEngine(cutoff=1e-10) if wide else StatevectorEngine()
         bits = np.concatenate(
             [
                 engine.prepare(faulty.circuit, row).sample_bits(shots, seed=seed).numpy()
@@ -271,11 +274,12 @@ def write(result: Row) -> None:
     """Write all rows so far, one a line."""
     result |= {
         "title": "A device's calibrated noise: correlators beside probabilities",
-        "notes": f"Networks trained exactly by the default recipes, then counted again on {DEVICE} "
-        "with the errors of its calibration (Pauli errors after each gate, readout flips), times "
-        f"`noise`; {TRAJECTORIES} trajectories a circuit. Shots are those of the whole evaluation: "
-        "three circuits for correlators, one for probabilities; with the readout corrected, two "
-        "calibration circuits of as many shots besides. Simulated: no device has run this.",
+        "notes": "Networks trained on a simulator by the default recipes, then counted again on "
+        f"{DEVICE} with the errors of its calibration (Pauli errors after each gate, readout "
+        f"flips), times `noise`; {TRAJECTORIES} trajectories a circuit ({WIDE_TRAJECTORIES} of 41 "
+        "qubits). Shots are those of the whole evaluation: three circuits for correlators, one for "
+        "probabilities; with the readout corrected, two calibration circuits of as many shots "
+        "besides. Simulated: no device has run this.",
         "command": "python -m experiments.device_noise",
         "columns": {
             "case": "case",
