@@ -104,6 +104,9 @@ def train(
     profile: _device.Profile = None,
     region: _device.Region = None,
     bucket: _device.Bucket = None,
+    reservation_arn: _device.Reservation = None,
+    tag: _device.Tags = None,
+    s3_prefix: _device.Prefix = None,
     yes: _device.Yes = False,
     resend: _device.Resend = False,
     as_json: Json = False,
@@ -113,7 +116,8 @@ def train(
     given = given_options({"dataset": dataset, **options})
     resume = resume or resend
     folder = RunFolder(_run.new_path(out, resume, f"{given['dataset']}"))
-    account = Account(profile, region, bucket, budget_usd, yes, resend)
+    terms = (reservation_arn, tuple(tag or ()), s3_prefix)
+    account = Account(profile, region, bucket, budget_usd, yes, resend, *terms)
     if init_from is not None:
         given = _run.begun_as(given, init_from)
     again = {"out": folder.path, "resume": True, "data_dir": data_dir}

@@ -26,9 +26,12 @@ from ._device import (
     Account,
     Bucket,
     Budget,
+    Prefix,
     Profile,
     Region,
     Resend,
+    Reservation,
+    Tags,
     Yes,
     open_engine,
     show_spending,
@@ -192,6 +195,9 @@ def submit(
     profile: Profile = None,
     region: Region = None,
     bucket: Bucket = None,
+    reservation_arn: Reservation = None,
+    tag: Tags = None,
+    s3_prefix: Prefix = None,
     yes: Yes = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what was submitted before.")
@@ -207,7 +213,8 @@ def submit(
     from ..braket.run import standing
 
     path = journal or RunFolder(directory).submission
-    account = Account(profile, region, bucket, budget_usd, yes, resend)
+    terms = (reservation_arn, tuple(tag or ()), s3_prefix)
+    account = Account(profile, region, bucket, budget_usd, yes, resend, *terms)
     if (resume or resend) and not path.exists():
         hint = "Leave out what goes on with it, to begin."
         raise JournalError(must_be("journal", "an existing file", path, hint))
@@ -305,13 +312,14 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Print the states of a run's tasks, places in the queue, and reasons of failure."""
-    from ..braket.run import look, standing
+    from ..braket.run import executes_now, look, standing
 
     results = []
     for path in _journals(directory, journal):
         session = _session(path, Account(profile, region))
         open_ = [] if session is None else look(path, session)
-        results.append(standing(path) | {"open": open_})
+        now = executes_now(path, session) if open_ else None
+        results.append(standing(path) | {"open": open_, "executes_tasks": now})
     _print(results, as_json)
 
 
@@ -414,6 +422,8 @@ def _show(result: Mapping[str, Any]) -> None:
             f"{result['journal']}: {device}, {count(result['tasks'], 'task')} ({states}), "
             f"{count(result['shots'], 'shot')}, {show_spending(result)}"
         )
+    if result.get("executes_tasks"):
+        print(f"{device} executes tasks {result['executes_tasks']}")
     for one in (*result.get("failed", ()), *result.get("open", ())):
         place = one.get("queue_position")
         queue = "" if place is None else f", position {place} in the queue"

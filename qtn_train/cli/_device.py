@@ -40,6 +40,13 @@ Profile = Annotated[str | None, typer.Option(help="Profile of the AWS configurat
 Region = Annotated[str | None, typer.Option(help="AWS region, such as eu-north-1.", **_PANEL)]
 Bucket = Annotated[str | None, typer.Option(help="S3 bucket for the results.", **_PANEL)]
 Budget = Annotated[str | None, typer.Option(help="USD that the whole run may cost.", **_PANEL)]
+Reservation = Annotated[
+    str | None, typer.Option("--reservation-arn", help="Reservation of the device.", **_PANEL)
+]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", help="NAME=VALUE, a tag of each task.", **_PANEL)
+]
+Prefix = Annotated[str | None, typer.Option(help="Folder of the results in the bucket.", **_PANEL)]
 Yes = Annotated[bool, typer.Option("--yes", help="Agree to what it costs.", **_PANEL)]
 Resend = Annotated[
     bool,
@@ -63,10 +70,15 @@ class Account:
     budget_usd: str | None = None
     yes: bool = False
     resend: bool = False
+    reservation_arn: str | None = None
+    tag: tuple[str, ...] = ()
+    s3_prefix: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the options given, by name."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, False)}
+        return {
+            name: value for name, value in asdict(self).items() if value not in (None, False, ())
+        }
 
     def check_engine(self, options: RunOptions) -> None:
         """Refuse options of an account for an engine that needs none."""
@@ -98,8 +110,20 @@ class Account:
 
         Never ``--yes``: what is printed costs nothing as it is printed.
         """
-        given = {"profile": self.profile, "region": self.region, "bucket": self.bucket}
+        names = ("profile", "region", "bucket", "reservation_arn", "s3_prefix")
+        given = {name: getattr(self, name) for name in names} | {"tag": list(self.tag) or None}
         return given | {"budget_usd": None if budget is None else f"{budget:f}"}
+
+    def terms(self) -> dict[str, Any]:
+        """Return the terms of the tasks, as the engine takes them."""
+        tags = {}
+        for text in self.tag:
+            name, equals, value = text.partition("=")
+            if not equals or not name:
+                raise ValueError(must_be("tag", "NAME=VALUE", repr(text)))
+            tags[name] = value
+        own = {"reservation_arn": self.reservation_arn, "s3_prefix": self.s3_prefix}
+        return own | {"tags": tags or None}
 
 
 class StatusLine:
@@ -148,9 +172,9 @@ def open_engine(
     Returns:
         The engine.
     """
-    from ..braket.cost import estimate
+    from ..braket.cost import Prices, estimate
     from ..braket.device import check
-    from ..braket.run import bill
+    from ..braket.run import Terms, bill
     from ..engines import BraketEngine
     from ..engines.counting._braket import _check_money
     from ..exchange._imported import gates_of
@@ -159,12 +183,14 @@ def open_engine(
     target = account.find(options.device, anyway=journal.exists())
     check(target, gates_of(circuit), counting["shots"], options.placement)
     priced = {name: counting[name] for name in PRICED}
+    terms = Terms.of(target, **account.terms())
     told = estimate(
         circuit,
         target,
         n_outcomes=options.n_weights,
         steps=steps,
         evaluations=1,
+        prices=Prices.reserved(str(target.arn)) if terms.reservation_arn else None,
         **priced,
         **options.on_device(),
         reads=options.measurement(),
@@ -177,7 +203,7 @@ def open_engine(
         if budget is None and steps == 0:
             budget = f"{told.run.usd_high:f}"
         if budget is not None or account.yes:
-            cap = _check_money(target, journal, budget)
+            cap = _check_money(target, journal, budget, terms.reservation_arn is not None)
         if _may_pay(paid, steps, account.resend):
             if account.resend:
                 _tell_again(journal, target)
@@ -191,6 +217,7 @@ def open_engine(
             options.device if target.arn is None else target.device,
             **counting,
             **options.on_device(),
+            **account.terms(),
             journal=None if target.kind == "local" else journal,
             budget_usd=budget,
             resend_failed=account.resend,
@@ -245,7 +272,9 @@ def _tell_again(journal: Path, target: Target) -> None:
 def show_spending(paid: Mapping[str, Any]) -> str:
     """Return what a run's tasks cost, for people."""
     names = ("charged", "reserved", "planned")
-    return ", ".join(f"${show_usd(Decimal(paid[f'{one}_usd']))} {one}" for one in names)
+    told = ", ".join(f"${show_usd(Decimal(paid[f'{one}_usd']))} {one}" for one in names)
+    arn = paid.get("reservation_arn")
+    return told if arn is None else f"{told}; the time of {arn} is another bill"
 
 
 @contextmanager
@@ -260,7 +289,8 @@ def telling(
         raise BudgetError(Event(f"{error} Go on with: {command}")) from error
     except (TaskFailed, TasksPending) as error:
         command = going_on(words, options, account, journal)
-        raise type(error)(Event(f"{error} Go on with: {command}")) from error
+        kind = TaskFailed if isinstance(error, TaskFailed) else TasksPending
+        raise kind(Event(f"{error} Go on with: {command}")) from error
     except KeyboardInterrupt as error:
         hint = f"Go on with: {going_on(words, options, account, journal)}"
         raise TasksPending(event("Interrupted.", "Nothing is lost.", hint)) from error

@@ -38,6 +38,7 @@ _ALIASES = {
     "n_layers": "layers",
     "folder": "out",
     "list": "list_",
+    "tags": "tag",
     "resend_failed": "resume",
     "angles": "values",
 }

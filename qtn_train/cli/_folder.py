@@ -156,7 +156,8 @@ def command_line(words: Sequence[str | Path], options: dict[str, Any] | None = N
 
     Args:
         words: Program, subcommand and arguments.
-        options: By name in the library; None and False are left out, True is a flag.
+        options: By name in the library; None and False are left out, True is a flag, a list is
+            an option for each of its values.
 
     Example:
         >>> command_line(["qtn-train", "train", "iris"], {"resume": True, "data_dir": None})
@@ -167,7 +168,8 @@ def command_line(words: Sequence[str | Path], options: dict[str, Any] | None = N
         if value is True:
             typed.append(option_of(name))
         elif value is not None and value is not False:
-            typed += [option_of(name), str(value)]
+            for one in value if isinstance(value, list) else [value]:
+                typed += [option_of(name), str(one)]
     return shlex.join(typed)
 
 

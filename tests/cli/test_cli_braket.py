@@ -25,6 +25,7 @@ from tqdm import tqdm
 import qtn_train as qt
 from qtn_train import data, plots
 from qtn_train.braket.run._journal import Journal
+from qtn_train.braket.run._tasks import TaskService
 from qtn_train.braket.stand_in import kill_at_creation
 from qtn_train.cli import _device as _cli_device
 from qtn_train.cli._app import main
@@ -692,3 +693,81 @@ def test_help(command: str, cli: Cli) -> None:
     status, out, err = cli("braket", command, "--help")
     assert (status, err) == (0, "")
     assert out.startswith("Usage: qtn-train braket")
+
+
+# --- every printed command that goes on costs nothing as it is printed ----------------------------
+
+_Patch = pytest.MonkeyPatch
+
+
+def _fault(kind: str, value: Any = None) -> Callable[[Any, _Patch], None]:
+    return lambda service, patch: service.fault(kind, None, value)
+
+
+def _interrupted(kind: type, name: str) -> Callable[[Any, _Patch], None]:
+    return lambda service, patch: patch.setattr(kind, name, _interrupt)
+
+
+def _gone(service: Any, patch: _Patch) -> None:
+    """Take the device away between the first look at it and the first task."""
+    send = Journal.send
+
+    def taken_away(*given: Any) -> Any:
+        service.set_status("Garnet", "OFFLINE")
+        return send(*given)
+
+    patch.setattr(Journal, "send", taken_away)
+
+
+#: How a run on a device ends before its time, and what it costs to come there, in tasks at most.
+SITUATIONS: dict[str, Callable[[Any, _Patch], None]] = {
+    "failed": _fault("failed", "the fridge is warm"),
+    "cancelled": _fault("cancelled"),
+    "late": _fault("missing"),
+    "cut": _fault("cut"),
+    "unreadable": _fault("root", ["null", None]),
+    "expired": _fault("create-403"),
+    "expired while it waits": _fault("get-403"),
+    "no right": _fault("create-denied"),
+    "gone": _gone,
+    "interrupted before": _interrupted(Journal, "send"),
+    "interrupted while it waits": _interrupted(TaskService, "_wait"),
+    "budget": lambda service, patch: service.set_price("Garnet", task="99"),
+    "set failed": _fault("failed-partial", [0]),
+    "set aborted": _fault("aborted", [0]),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("command", ["submit", "train"])
+def test_what_is_printed_to_go_on_costs_nothing(
+    service: Any, cli: Cli, base: str, monkeypatch: _Patch, command: str, situation: str
+) -> None:
+    """Executed as printed, in the same situation, and again what that prints."""
+    monkeypatch.setattr("qtn_train.braket.run._tasks._TRIES_FOR_FILES", 1)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    if command == "submit":
+        if situation.startswith("set "):
+            pytest.skip("one circuit is no program set")
+        words = [*submit(base, "--yes", "--budget-usd", "20")]
+    else:
+        words = ["train", "iris", *SMALL, *GARNET, "--epochs", "2", "--out", "run"]
+        words += ["--yes", "--budget-usd", "20"]
+    with monkeypatch.context() as patch:
+        SITUATIONS[situation](service, patch)
+        status, out, err = cli(*words)
+        line = failed((status, out, err), 1)
+        assert " Go on with: qtn-train " in line
+        before = len(service.ledger()), sum(row["usd_created"] for row in service.ledger())
+        walked = []
+        while " Go on with: qtn-train " in line and line not in walked:
+            walked.append(line)
+            printed = shlex.split(line.partition(" Go on with: qtn-train ")[2])
+            assert "--yes" not in printed
+            status, out, err = cli(*printed)
+            assert status in (0, 1, 2)
+            now = len(service.ledger()), sum(row["usd_created"] for row in service.ledger())
+            assert now == before, f"{shlex.join(printed)} spent something"
+            line = last_line(err) if err.strip() else ""
+        assert len(walked) <= 3

@@ -258,6 +258,33 @@ def test_an_estimate_tells_when_the_device_executes_tasks(service: Any, cli: Cli
     assert "executes tasks     now, at any time\n" in out
 
 
+# --- terms
+
+
+def test_a_submission_under_a_reservation(service: Any, cli: Cli) -> None:
+    small = ("--ansatz", "ry-cx-chain", "--layers", "1", "--epochs", "1", "--shots", "50")
+    assert cli("train", "iris", *small, "--gradient", "spsa", "--out", "base")[0] == 0
+    arn = "arn:aws:braket:eu-north-1:123456789012:reservation/abc"
+    terms = ("--reservation-arn", arn, "--tag", "project=iris", "--tag", "who=me")
+    command = ("braket", "submit", "base", "--device", "Garnet", "--shots", "50", *terms)
+    command += ("--s3-prefix", "mine")
+    status, _, err = cli(*command)
+    assert status == 2
+    assert "prices             a reservation, whose time is another bill\n" in err
+    service.fault("queued", value=None)
+    status, _, err = cli(*command, "--budget-usd", "1", "--yes", "--no-wait")
+    assert status == 0, err
+    (row,) = service.ledger()
+    assert row["tags"].items() >= {"project": "iris", "who": "me"}.items()
+    assert (row["s3_prefix"], row["usd_created"]) == ("mine", 0)
+    out = cli("braket", "status", "base")[1]
+    assert f"$0.00 planned; the time of {arn} is another bill" in out
+    assert "Garnet executes tasks now, at any time\n" in out
+    status, _, err = cli(*command[:-4], "--tag", "noequals")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "`--tag` must be NAME=VALUE; got 'noequals'" in err
+
+
 # --- properties
 
 

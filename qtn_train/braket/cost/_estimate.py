@@ -125,8 +125,9 @@ class Estimate:
             yield f"the run            {_told(self.run)} ({count(self.steps, 'step')})"
         else:
             yield f"the run            {_told(self.run)}"
-        if self.price_date:
-            yield f"prices             {self.price_date}, {self.price_source}"
+        if self.price_source:
+            told = (self.price_date, self.price_source)
+            yield f"prices             {', '.join(one for one in told if one)}"
         gates = f"{self.two_qubit_gates:,} on two qubits, {self.one_qubit_gates:,} on one"
         yield f"gates              {gates}"
         if self.fidelity is not None:

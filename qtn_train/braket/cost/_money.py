@@ -38,6 +38,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 _LIST = "Amazon's price list"
+_RESERVED = "a reservation, whose time is another bill"
 
 #: A device's name and its region; "" stands for every region.
 _Key = tuple[str, str]
@@ -63,8 +64,22 @@ class Prices:
 
     @property
     def current(self) -> bool:
-        """Whether the prices were read from Amazon's price list, not from this package's list."""
-        return self.source == _LIST
+        """Whether the prices are those of today, not of this package's own list."""
+        return self.source in (_LIST, _RESERVED)
+
+    @classmethod
+    def reserved(cls, arn: str) -> Prices:
+        """Return the prices in USD of tasks under a reservation: nothing beside the reserved time.
+
+        Args:
+            arn: The device.
+
+        Example:
+            >>> Prices.reserved("arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet").tasks
+            {('garnet', ''): Decimal('0')}
+        """
+        nothing = {(plain_name(arn.rpartition("/")[2]), ""): Decimal(0)}
+        return cls("", _RESERVED, nothing, nothing, {})
 
     @classmethod
     def builtin(cls) -> Prices:

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from ._job import HybridJob, current_job
     from ._journal import Journal, read_allowed, read_journal
     from ._local import RESULT, draws_here, execute, from_json, to_json
-    from ._manage import cancel, collect, look
+    from ._manage import cancel, collect, executes_now, look
     from ._programs import bind
     from ._records import PAYER, Task
     from ._standing import bill, price_again, standing, without_counts
     from ._tasks import TaskService, say_on_terminal
+    from ._terms import Terms
 
 __all__ = [
     "PAYER",
@@ -26,6 +27,7 @@ __all__ = [
     "Journal",
     "Task",
     "TaskService",
+    "Terms",
     "bill",
     "bind",
     "cancel",
@@ -34,6 +36,7 @@ __all__ = [
     "current_job",
     "draws_here",
     "execute",
+    "executes_now",
     "from_json",
     "look",
     "no_counts",
@@ -57,6 +60,7 @@ __getattr__ = lazily(
         "RESULT": "_local",
         "Task": "_records",
         "TaskService": "_tasks",
+        "Terms": "_terms",
         "bill": "_standing",
         "bind": "_programs",
         "cancel": "_manage",
@@ -65,6 +69,7 @@ __getattr__ = lazily(
         "current_job": "_job",
         "draws_here": "_local",
         "execute": "_local",
+        "executes_now": "_manage",
         "from_json": "_local",
         "look": "_manage",
         "no_counts": "_batch",

@@ -27,6 +27,7 @@ from ._programs import Bound, bind, canonical_hash
 from ._records import Evaluation, Task, check_budget, check_same
 from ._results import read_counts
 from ._tasks import TaskService
+from ._terms import Terms
 
 
 @final
@@ -95,13 +96,16 @@ class Batch:
         """Return the numbers of the executables in each task, by the device's limits."""
         return split(len(self.members), self.shots, self.target.program_sets)
 
-    def request(self, members: Sequence[int], bucket: str, prefix: str) -> str:
+    def request(
+        self, members: Sequence[int], bucket: str, prefix: str, terms: Terms | None = None
+    ) -> str:
         """Return the request that creates a task for some executables, as JSON.
 
         Args:
             members: The executables' numbers.
             bucket: Where the result goes.
             prefix: The folder there in which it gets a folder of its own.
+            terms: A reservation and the user's tags.
         """
         from braket.ir.openqasm import ProgramSet
 
@@ -113,6 +117,7 @@ class Batch:
             "outputS3Bucket": bucket,
             "outputS3KeyPrefix": prefix,
             "action": action.json(),
+            **({} if terms is None else terms.request()),
         }
         return json.dumps(request, sort_keys=True)
 
@@ -274,7 +279,7 @@ class Execution:
         return max(usd, self.service.dearest) if batch.target.kind == "simulator" else usd
 
     def _task(self, batch: Batch, part: int, attempt: int, members: Sequence[int]) -> Task:
-        request = batch.request(members, *self.service.destination)
+        request = batch.request(members, *self.service.destination, self.service.terms)
         labels, usd = batch.bounds[0].labels, self._cost(batch, members)
         return Task(batch.position, part, attempt, tuple(members), labels, usd, request)
 

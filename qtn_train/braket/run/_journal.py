@@ -204,6 +204,15 @@ class Journal:
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('budget', ?)", (str(budget),))
 
+    def note_reservation(self, arn: str) -> None:
+        """Record the reservation under which tasks are created from now on.
+
+        Args:
+            arn: Its ARN.
+        """
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('reservation', ?)", (arn,))
+
     def token(self, position: int, part: int, attempt: int) -> str:
         """Return the client token of a task: 64 hexadecimal digits, made of counters only."""
         text = f"{self.run_id}/{position}/{part}/{attempt}"
@@ -455,9 +464,26 @@ def read_allowed(path: str | Path) -> Decimal | None:
     Raises:
         JournalError: There is no such file, or it is no journal.
     """
+    text = _read_one(path, "budget")
+    return None if text is None else Decimal(text)
+
+
+def read_reservation(path: str | Path) -> str | None:
+    """Read the ARN of the reservation under which tasks were created last; None where none was.
+
+    Args:
+        path: The journal; it may be in use.
+
+    Raises:
+        JournalError: There is no such file, or it is no journal.
+    """
+    return _read_one(path, "reservation")
+
+
+def _read_one(path: str | Path, key: str) -> str | None:
     with _to_read(Path(path)) as db:
-        row = db.execute("SELECT value FROM meta WHERE key = 'budget'").fetchone()
-    return None if row is None else Decimal(row[0])
+        row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def read_evaluations(path: str | Path, positions: Iterable[int]) -> list[list[Task]]:

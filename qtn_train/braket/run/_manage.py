@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ...errors import JournalError, TasksPending, must_be
+from ...errors import JournalError, QtnTrainError, TasksPending, must_be
 from ..cost._money import current_prices
-from ..device._devices import asking, open_session
+from ..device._devices import asking, open_session, resolve
 from ..device._target import Target, kind_of
-from ._journal import Journal
+from ..device._windows import availability
+from ._journal import Journal, read_journal
 from ._opening import in_use
 from ._records import Task
 from ._tasks import TaskService, place_in_queue, say_on_terminal
@@ -120,6 +122,24 @@ def look(path: str | Path, session: Any) -> list[dict[str, Any]]:
         for task, answer in pairs
         if task.state == "created"
     ]
+
+
+def executes_now(path: str | Path, session: Any) -> str | None:
+    """Return whether a run's device executes tasks now, and until or from when, for people.
+
+    Args:
+        path: The run's journal.
+        session: A Braket ``AwsSession`` in the device's region.
+
+    Returns:
+        The text; None where the service does not tell, such as without the right to.
+    """
+    settings = read_journal(path)[0]
+    try:
+        target = resolve(settings["device"], session=session, anyway=True)
+    except (ValueError, QtnTrainError):
+        return None
+    return availability(target.windows, datetime.now(UTC)) if target.windows else None
 
 
 @contextmanager

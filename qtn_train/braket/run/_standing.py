@@ -10,7 +10,7 @@ from typing import Any
 from ..cost._money import cost_of
 from ..device._target import Target
 from ._batch import counted
-from ._journal import read_allowed, read_evaluations, read_journal
+from ._journal import read_allowed, read_evaluations, read_journal, read_reservation
 from ._records import Spending, Task
 
 
@@ -25,7 +25,8 @@ def bill(path: str | Path) -> dict[str, Any]:
         user let be paid again), ``shots``, ``states`` (how many tasks stand where), and amounts
         in USD, as strings: ``charged_usd`` (tasks at an end), ``reserved_usd`` (tasks that are
         not), ``planned_usd`` (tasks that do not exist), ``spent_usd`` (the first two), and
-        ``allowed_usd`` (the budget; None where nothing is paid).
+        ``allowed_usd`` (the budget; None where nothing is paid); and ``reservation_arn``, the
+        reservation whose time is another bill, or None.
 
     Raises:
         JournalError: There is no such file, or it is no journal.
@@ -41,6 +42,7 @@ def bill(path: str | Path) -> dict[str, Any]:
         "states": dict(Counter(task.state for task in tasks)),
         **Spending.of((task.state, task.usd) for task in tasks).to_json(),
         "allowed_usd": None if allowed is None else f"{allowed:f}",
+        "reservation_arn": read_reservation(path),
     }
 
 

@@ -45,6 +45,7 @@ from ._requests import (
     text_of,
 )
 from ._results import Failure, Found, Unread, gather, read_counts, seconds_of
+from ._terms import Terms, without_context
 
 #: Tags of a task: its client token, the run's name, and a hash of what was asked for.
 TOKEN_TAG, RUN_TAG, CONTENT_TAG = "qtn-train-token", "qtn-train-run", "qtn-train-content"
@@ -90,6 +91,7 @@ class TaskService:
         prices: What they cost.
         poll_seconds: First pause between two looks at a task; later ones are longer.
         timeout_seconds: How long to wait for the tasks of one evaluation.
+        terms: A reservation, the user's tags and the folder of the results.
         say: Called with a line for people while it waits, and with ``""`` at the end.
     """
 
@@ -102,8 +104,10 @@ class TaskService:
         prices: Prices,
         poll_seconds: float,
         timeout_seconds: float,
+        terms: Terms | None = None,
         say: Callable[[str], None] = say_on_terminal,
     ) -> None:
+        self.terms = terms or Terms()
         self.target, self.journal, self.budget, self.prices = target, journal, budget, prices
         self.poll_seconds, self.timeout_seconds, self.say = poll_seconds, timeout_seconds, say
         self._session = target.device.aws_session
@@ -141,7 +145,7 @@ class TaskService:
             bucket, _, prefix = os.environ[_RESULTS].removeprefix("s3://").partition("/")
             return bucket, prefix
         try:
-            return self._requests.patiently(self._session.default_bucket), "tasks"
+            return self._requests.patiently(self._session.default_bucket), self.terms.s3_prefix
         except (Refused, ValueError) as error:
             if isinstance(error, Refused) and error.code.startswith(_STALE):
                 raise  # no bucket is to blame for credentials that have run out
@@ -304,7 +308,7 @@ class TaskService:
         task = self.journal.send(task, self.budget)
         if task.state != "sent":  # another process has found it
             return task
-        request = json.loads(task.request)
+        request = without_context(json.loads(task.request))
         own = {TOKEN_TAG: task.token, RUN_TAG: self.journal.run_id, CONTENT_TAG: _content(task)}
         tags = {**request.pop("tags", {}), **own}
 

@@ -74,7 +74,9 @@ class Task:
         self.status, self.ended, self.reason = status, now, reason
 
     def usd_created(self) -> Decimal:
-        """Return what the creation can cost at most."""
+        """Return what the creation can cost at most: nothing under a reservation."""
+        if self.request.get("associations"):
+            return Decimal(0)
         return self.device.price(self.shots, self.milliseconds)
 
     def usd(self) -> Decimal:
@@ -82,7 +84,8 @@ class Task:
         if self.status in ("FAILED", "CANCELLED"):
             return Decimal(0)
         lost = 0 if self.successful is None else self.shots - self.successful
-        return self.usd_created() - lost * self.device.per_shot
+        usd = self.usd_created()
+        return usd - lost * self.device.per_shot if usd else usd
 
     def row(self) -> dict[str, Any]:
         """Return the task's row of the ledger; amounts are decimal strings."""
@@ -92,6 +95,8 @@ class Task:
             "device_arn": self.device.arn,
             "token": self.request["clientToken"],
             "tags": self.request.get("tags", {}),
+            "associations": self.request.get("associations", []),
+            "s3_prefix": self.request["outputS3KeyPrefix"],
             "status": self.status,
             "program_set": self.is_set,
             "executables": self.executables,

@@ -6,7 +6,7 @@ CountingEngine's batches ──► here:   local simulators, emulators     ─�
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from ...braket.run import (
     Journal,
     Task,
     TaskService,
+    Terms,
     draws_here,
     execute,
     from_json,
@@ -66,6 +67,10 @@ class BraketEngine(CountingEngine):
             longer than the longest before them, and pass the budget by that much.
         placement: The physical label of each qubit; found on the device by default.
         native: Whether to send the device's native gates verbatim.
+        reservation_arn: A reservation of the device: its tasks wait for it and cost nothing, its
+            time is another bill; that of the SDK's ``DirectReservation`` by default.
+        tags: The user's own tags of each task.
+        s3_prefix: The folder of the results in the bucket; ``"tasks"`` by default.
         session: A Braket ``AwsSession``; one from the environment by default.
         poll_seconds: First pause between two looks at a task; later ones are longer.
         timeout_seconds: How long to wait for the tasks of a batch. Then they stay pending.
@@ -108,6 +113,9 @@ class BraketEngine(CountingEngine):
         budget_usd: Decimal | float | str | None = None,
         placement: Sequence[int] | None = None,
         native: bool = False,
+        reservation_arn: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        s3_prefix: str | None = None,
         session: Any = None,
         poll_seconds: float = 1.0,
         timeout_seconds: float = _FIVE_DAYS,
@@ -130,11 +138,16 @@ class BraketEngine(CountingEngine):
         check(self.target, Circuit(1, (), 0), self.shots)
         _check_seconds(poll_seconds, timeout_seconds)
         _check_readout(self.target, self.mitigate_readout, native)
+        terms = Terms.of(self.target, reservation_arn, tags, s3_prefix)
         if self.billed:
             allowed = budget_usd
             if budget_usd is None and kept is not None and begun:
                 allowed = read_allowed(kept)
-            self.budget_usd = _check_money(self.target, journal, allowed)
+            self.budget_usd = _check_money(
+                self.target, journal, allowed, terms.reservation_arn is not None
+            )
+            if terms.reservation_arn is not None:
+                prices = Prices.reserved(self._device_name())
             prices = prices or current_prices()
             cost_of(self.target, 1, self.shots, prices=prices)  # a price that is not known
         if journal is not None:
@@ -142,6 +155,8 @@ class BraketEngine(CountingEngine):
             self.journal = Journal(journal, settings, copy=journal_copy)
         if self.budget_usd is not None and prices is not None and self.journal is not None:
             self.journal.allow(self.budget_usd)
+            if terms.reservation_arn is not None:
+                self.journal.note_reservation(terms.reservation_arn)
             service = TaskService(
                 self.target,
                 self.journal,
@@ -149,6 +164,7 @@ class BraketEngine(CountingEngine):
                 prices=prices,
                 poll_seconds=poll_seconds,
                 timeout_seconds=timeout_seconds,
+                terms=terms,
                 say=say,
             )
             self._execution = Execution(self.journal, service, resend_failed)
@@ -265,10 +281,18 @@ class BraketEngine(CountingEngine):
 
 
 def _check_money(
-    target: Target, journal: str | Path | None, budget_usd: Decimal | float | str | None
+    target: Target,
+    journal: str | Path | None,
+    budget_usd: Decimal | float | str | None,
+    reserved: bool = False,
 ) -> Decimal:
-    """Check that a device that costs money has a budget in USD and a journal; return the budget."""
+    """Check that a device that costs money has a budget in USD and a journal; return the budget.
+
+    Under a reservation tasks cost nothing, and the budget is 0 by default.
+    """
     name = f"{target.name}, which costs money"
+    if budget_usd is None and reserved:
+        budget_usd = 0
     if budget_usd is None:
         hint = "Give the USD that the whole run may cost."
         raise ValueError(must_be("budget_usd", f"given for {name}", "none", hint))
@@ -276,7 +300,7 @@ def _check_money(
         budget = Decimal(str(budget_usd))
     except InvalidOperation as error:
         raise ValueError(must_be("budget_usd", "an amount of USD", repr(budget_usd))) from error
-    if not budget.is_finite() or budget <= 0:
+    if not budget.is_finite() or budget < 0 or (budget == 0 and not reserved):
         raise ValueError(must_be("budget_usd", "more than 0", budget_usd))
     if journal is None:
         hint = "It is the file that keeps what was paid for."
