@@ -66,7 +66,7 @@ fuzz: .venv/.all-installed  ## Read 20,000 foreign files and texts with every re
 neighbours: .venv-neighbours/.installed  ## Check circuits against Qiskit, PennyLane, Cirq and pytket
 	.venv-neighbours/bin/python tests/exchange/neighbours.py corpus .venv-neighbours/corpus.jsonl
 	QTN_TRAIN_CORPUS=.venv-neighbours/corpus.jsonl QTN_TRAIN_TRIPS=200 \
-	    $(BIN)/python -m pytest -q tests/exchange/test_neighbours.py
+	    $(BIN)/python -m pytest -q tests/exchange/test_neighbours.py tests/exchange/test_objects.py
 
 .venv-neighbours/.installed: .venv/.all-installed tests/exchange/requirements.txt
 	@$(PYTHON) -m venv .venv-neighbours

@@ -1,6 +1,10 @@
-"""Objects of the packages that are installed beside this one: Braket and quimb, both ways."""
+"""Objects of the packages that are installed beside this one: Braket and quimb, both ways.
+
+``QTN_TRAIN_TRIPS`` names the number of round trips; `make neighbours` makes 200.
+"""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -13,7 +17,7 @@ import tolerances
 from qtn_train.circuits import GATES, Circuit
 from qtn_train.exchange import export_circuit, import_circuit
 
-N_TRIPS = 25
+N_TRIPS = int(os.environ.get("QTN_TRAIN_TRIPS", "25"))
 
 
 def random_case(seed: int) -> tuple[Circuit, np.ndarray, np.ndarray]:
