@@ -81,6 +81,20 @@ _EXAMPLES = examples(
     "qtn-train train iris --shots 4000 --gradient spsa",
 )
 
+_CITATION = """\
+@software{{qtn_train,
+  title = {{qtn_train: training classical networks through quantum circuits}},
+  author = {{{{The authors of qtn_train}}}},
+  version = {{{version}}},
+}}
+@article{{quantum_train,
+  title = {{Training Classical Neural Networks by Quantum Machine Learning}},
+  author = {{Liu, Chen-Yu and Kuo, En-Jui and Lin, Chu-Hsuan Abraham and Chen, Sean and Young,
+    Jason Gemsun and Chang, Yeong-Jar and Hsieh, Min-Hsiu}},
+  journal = {{arXiv:2402.16465}},
+  year = {{2024}},
+}}"""
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the full image sets.")]
 RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
@@ -113,7 +127,7 @@ def train(
     **options: Any,
 ) -> None:
     """Train a data set's network and write the result into a folder."""
-    given = given_options({"dataset": dataset, **options})
+    given = _run.without_files(given_options({"dataset": dataset, **options}))
     resume = resume or resend
     folder = RunFolder(_run.new_path(out, resume, f"{given['dataset']}"))
     terms = (reservation_arn, tuple(tag or ()), s3_prefix)
@@ -193,8 +207,15 @@ def export(
 
 
 @app.command(cls=Command)
-def info(as_json: Json = False) -> None:
+def info(
+    cite: Annotated[bool, typer.Option("--cite", help="Print how to cite, as BibTeX.")] = False,
+    as_json: Json = False,
+) -> None:
     """Print versions, threads, and what this machine can do."""
+    if cite:
+        text = _CITATION.format(version=metadata.version("qtn_train"))
+        print(json.dumps({"bibtex": text}) if as_json else text)
+        return
     import torch
 
     from ..data import DATASETS

@@ -20,7 +20,8 @@ from ._help import CIRCUIT, MONEY, SIMULATION, TRAINING
 _HELP: dict[str, tuple[str, type, str]] = {
     "ansatz": (
         CIRCUIT, str,
-        "u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork, hardware-efficient or cz-chain.",
+        "u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork, hardware-efficient or cz-chain; or "
+        "FILE.py:FUNCTION, from qubits and layers to a Circuit.",
     ),
     "n_layers": (CIRCUIT, int, "Layers of the circuit."),
     "n_qubits": (CIRCUIT, int, "Qubits; as few as the weights need by default."),
@@ -122,9 +123,10 @@ def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
     given = {name: value for name, value in options.items() if value is not None}
     for name, value in given.items():
-        if SETTINGS[name].read is not None:
-            given[name] = SETTINGS[name].check(name, value)
-        elif SETTINGS[name].choices and isinstance(value, str):
+        setting = SETTINGS[name]
+        if isinstance(value, str) and setting.reads(value):
+            given[name] = setting.check(name, value)
+        elif setting.choices and isinstance(value, str):
             given[name] = value.lower().replace("_", "-")
     if str(given.get("device")).partition(":")[0] in ("cpu", "cuda"):
         hint = "Where torch computes is for --torch-device to say."

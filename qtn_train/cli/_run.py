@@ -110,6 +110,21 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def without_files(given: dict[str, Any]) -> dict[str, Any]:
+    """Return options that need no file of the user's: of an ansatz of the user's own the circuit.
+
+    So a run goes on, and is evaluated, wherever its folder lies, and nothing in the folder is run.
+    """
+    from ..recipes import RunOptions
+    from ..recipes._ansatz import is_own
+
+    if not is_own(given.get("ansatz")):
+        return given
+    circuit = RunOptions.from_json(given).circuit().to_json()
+    rest = {k: v for k, v in given.items() if k not in ("ansatz", "n_layers", "n_qubits")}
+    return rest | {"circuit": circuit}
+
+
 def begun_as(given: dict[str, Any], directory: Path) -> dict[str, Any]:
     """Return a new run's options, with those of another run's model where they are not given."""
     other = RunFolder(directory).stored()[0].to_json()

@@ -175,6 +175,8 @@ def _table(path: Path) -> tuple[list[list[str]], list[str], int]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [row for row in csv.reader(file) if any(value.strip() for value in row)]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_missing(path)) from error
     except IsADirectoryError as error:
         raise DataError(must_be(str(path), "a file", "a folder")) from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -239,6 +241,13 @@ def _standardized(parts: Parts) -> Parts:
 # --- files of arrays, folders of images -----------------------------------------------------------
 
 
+def _missing(path: Path) -> str:
+    """Return the message of a missing file, with those of its kind beside it."""
+    beside = sorted(each.name for each in path.parent.glob(f"*{path.suffix}"))[:10]
+    hint = f"Files there: {', '.join(beside)}." if beside else "Check the path."
+    return must_be(str(path), "a file", "nothing there", hint)
+
+
 def from_npz(path: Path, test: float, seed: int) -> Parts:
     """Read NumPy's file of arrays; see :meth:`Dataset.from_npz`."""
     try:
@@ -246,8 +255,8 @@ def from_npz(path: Path, test: float, seed: int) -> Parts:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise TypeError("a single array")
             arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(_missing(path)) from error
     except (OSError, ValueError, TypeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         actual = f"a damaged or foreign file ({error})"
         raise DataError(must_be(str(path), "a file of arrays (npz)", actual)) from error

@@ -15,7 +15,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from typing import Any, Literal, get_args
 
 import torch
@@ -43,8 +42,9 @@ from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
 from ..mapping import IdentityMapping, MappingModel, MLPMapping, TensorTrainMapping
 from ..measurements import Measurement, PauliCorrelators, Probabilities
 from ..training import FitConfig, History, fit
+from ._ansatz import angles_of_layers, find_ansatz, with_hash
 from ._defaults import Defaults, Recipe, defaults_for
-from ._program import parsed, program_text
+from ._program import check_program, free_numbers, parsed, program_text
 from ._settings import POSITIVE, REQUIRED, Setting, check_keys
 from ._targets import count_weights, target_for
 
@@ -76,12 +76,13 @@ class RunOptions:
 
     Attributes:
         dataset: Name of the data set.
-        ansatz: Name of the ansatz.
+        ansatz: Name of the ansatz, or ``"file.py:function"`` for a function of your own from
+            numbers of qubits and layers to a circuit; the file's hash is kept with it.
         n_layers: Number of its layers; for another ansatz than the recipe's as many as give about
             as many angles.
         n_qubits: Number of qubits; as few as the weights need.
-        circuit_text: A program in OpenQASM 2 or 3 in place of an ansatz: its path, or its text,
-            which is what is kept. Its inputs are trained.
+        circuit_text: A program in OpenQASM 2 or 3 in place of an ansatz, whose inputs are trained,
+            or a circuit as JSON: the path, or the text, which is what is kept.
         measurement_name: What is read of the state: ``"pauli-2"`` are all two-body Pauli
             correlators, for many qubits.
         engine_name: What runs the circuit; ``"auto"`` is the cheapest exact simulator that fits.
@@ -121,7 +122,7 @@ class RunOptions:
     """
 
     dataset: str = _option(str, REQUIRED, choices=tuple(DATASETS))
-    ansatz: str | None = _option(str, choices=tuple(ANSATZE))
+    ansatz: str | None = _option(str, choices=tuple(ANSATZE), read=with_hash)
     n_layers: int | None = _option(int, high=MAX_LAYERS)
     n_qubits: int | None = _option(int, high=MAX_QUBITS)
     circuit_text: str | None = _option(str, read=program_text)
@@ -157,7 +158,7 @@ class RunOptions:
             if value is not None or setting.default is not None:
                 object.__setattr__(self, own.name, setting.check(_key(own.name), value))
         if self.circuit_text is not None:
-            self._check_program(self.circuit_text)
+            check_program(self.circuit_text, self)
         self._check_engine()
         if self.bond_dim is not None and self._mapping != "tensor-train":
             raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self._mapping))
@@ -169,27 +170,6 @@ class RunOptions:
             actual = repr(self.measurement_name)
             raise ValueError(must_be("measurement", expected, actual, hint))
         self._check_size()
-
-    def _check_program(self, text: str) -> None:
-        """Refuse a program that is too small, and options of an ansatz beside it."""
-        for name in ("ansatz", "n_layers"):
-            if getattr(self, name) is not None:
-                hint = "Take an ansatz, or a circuit of your own."
-                expected = "left out with a circuit of your own"
-                raise ValueError(must_be(name, expected, getattr(self, name), hint))
-        if self.recipe == "published":
-            raise ValueError(_needs("circuit", "recipe", "default", self.recipe))
-        there = parsed(text).n_qubits
-        if self.n_qubits not in (None, there):
-            hint = "Leave it out."
-            raise ValueError(must_be("n_qubits", f"the circuit's {there}", self.n_qubits, hint))
-        needed = self._fewest_qubits
-        if there < needed:
-            hint = (
-                f"{self.n_weights:,} weights need them; a larger weights_per_outcome needs fewer."
-            )
-            expected = f"of at least {needed} qubits"
-            raise ValueError(must_be("circuit", expected, f"one of {there}", hint))
 
     def _check_engine(self) -> None:
         """Refuse options of an engine, or of counting, that the chosen engine lacks."""
@@ -218,7 +198,7 @@ class RunOptions:
         if self.circuit_text is not None:
             return
         n_weights = self.n_weights
-        needed = self._fewest_qubits
+        needed = self.fewest_qubits
         if self.n_qubits is not None and self.n_qubits < needed:
             hint = f"{n_weights:,} weights need {needed} qubits."
             raise ValueError(must_be("n_qubits", f"at least {needed}", self.n_qubits, hint))
@@ -235,7 +215,7 @@ class RunOptions:
         return values_needed(self.n_weights, self.weights_per_outcome)
 
     @property
-    def _fewest_qubits(self) -> int:
+    def fewest_qubits(self) -> int:
         """As few qubits as give the mapping's values."""
         return qubits_needed(self.n_weights, self.weights_per_outcome, self.measurement())
 
@@ -255,7 +235,7 @@ class RunOptions:
     def shape(self) -> str:
         """What the circuit is, in words."""
         if self.circuit_text is not None:
-            return f"a circuit of {len(parsed(self.circuit_text).inputs)} inputs"
+            return f"a circuit of {free_numbers(self.circuit_text)}"
         ansatz, _, n_layers = self._of_ansatz()
         return f"{n_layers} layers of {ansatz}"
 
@@ -343,11 +323,11 @@ class RunOptions:
     def _of_ansatz(self) -> tuple[str, int, int]:
         defaults = self._defaults
         ansatz = self.ansatz or defaults.ansatz
-        n_qubits = self.n_qubits or self._fewest_qubits
+        n_qubits = self.n_qubits or self.fewest_qubits
         if self.n_layers is not None:
             return ansatz, n_qubits, self.n_layers
-        n_angles = ANSATZE[defaults.ansatz](n_qubits, defaults.n_layers).n_angles
-        first, second = _angles_of_layers(ansatz, n_qubits)
+        n_angles = find_ansatz(defaults.ansatz)(n_qubits, defaults.n_layers).n_angles
+        first, second = angles_of_layers(ansatz, n_qubits)
         return ansatz, n_qubits, max(1, 1 + (n_angles - first) // second)
 
     def target(self) -> nn.Module:
@@ -359,7 +339,7 @@ class RunOptions:
         if self.circuit_text is not None:
             return parsed(self.circuit_text)
         ansatz, n_qubits, n_layers = self._of_ansatz()
-        return ANSATZE[ansatz](n_qubits, n_layers)
+        return find_ansatz(ansatz)(n_qubits, n_layers)
 
     def measurement(self) -> Measurement:
         """Return the measurement."""
@@ -369,7 +349,7 @@ class RunOptions:
             dead = order % 2 and (
                 self.ansatz == "ry-cx-chain"
                 if self.circuit_text is None
-                else parsed(self.circuit_text).circuit.is_real
+                else gates_of(parsed(self.circuit_text)).is_real
             )
             return PauliCorrelators(order, "xz" if dead else "xyz")
         return Probabilities("published" if self.recipe == "published" else "amplitude")
@@ -538,13 +518,6 @@ def check_size(n_layers: int, n_qubits: int) -> None:
 
 def _needs(name: str, other: str, only: str, actual: str) -> str:
     return must_be(other, f"{only!r} with {name}", repr(actual))
-
-
-@lru_cache
-def _angles_of_layers(ansatz: str, n_qubits: int) -> tuple[int, int]:
-    """Angles of a circuit of one layer, and those that one more layer adds."""
-    one, two = (ANSATZE[ansatz](n_qubits, n_layers).n_angles for n_layers in (1, 2))
-    return one, two - one
 
 
 def _torch_device(name: str) -> torch.device:

@@ -26,7 +26,8 @@ class Setting:
         choices: All values that a text may have; empty for any.
         low: Smallest number.
         high: Largest number.
-        read: Gives what is kept of a text that the user says, such as that of the file it names.
+        read: Gives what is kept of a text that names a file: the file's content, or, beside
+            choices, where the text is ``"file.py:name"``, the same with the file's hash.
     """
 
     kind: type
@@ -50,9 +51,12 @@ class Setting:
             ValueError: It is of another type, no known choice, or out of range.
         """
         if self.kind is str:
+            if isinstance(value, str) and self.reads(value):
+                return self.read(value) if self.read is not None else value
             if isinstance(value, str) and (not self.choices or value in self.choices):
-                return value if self.read is None else self.read(value)
+                return value
             expected = f"one of {', '.join(self.choices)}" if self.choices else "a text"
+            expected += ", or file.py:function" if self.choices and self.read is not None else ""
             hint = did_you_mean(value, self.choices)
             raise ValueError(must_be(name, expected, repr(value), hint))
         if self.kind is tuple:
@@ -68,6 +72,10 @@ class Setting:
         if not number or not self._holds(value):
             raise ValueError(must_be(name, self.expected(), _short(value)))
         return self.kind(value)
+
+    def reads(self, value: str) -> bool:
+        """Return whether a text names a file, whose content or hash is kept."""
+        return self.read is not None and (not self.choices or ".py:" in value)
 
     def _holds(self, value: Any) -> bool:
         try:

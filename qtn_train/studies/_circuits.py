@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from .._random import uniform
-from ..circuits import ANSATZE, Circuit
+from ..circuits import Circuit
 from ..engines import Engine, MPSEngine, MPSState, State, StatevectorEngine, choose_engine
+from ..recipes._ansatz import find_ansatz
 
 #: Up to here a state vector is the exact engine for circuits whose bonds pass max_bond.
 DENSE_QUBITS = 16
@@ -27,7 +28,7 @@ Row = dict[str, Any]
 
 def make_circuit(settings: Row) -> Circuit:
     """Return the circuit of one point of a study."""
-    return ANSATZE[settings["ansatz"]](settings["n_qubits"], settings["n_layers"])
+    return find_ansatz(settings["ansatz"])(settings["n_qubits"], settings["n_layers"])
 
 
 def make_angles(settings: Row, circuit: Circuit, seed: int) -> Tensor:

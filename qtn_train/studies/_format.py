@@ -207,7 +207,9 @@ def _with_contents(text: str, data: dict[str, Any], measure: Measure) -> str:
     tables = [table for way in (*_WAYS, "settings") for table in _listed(data.get(way, []))]
     for name, setting in measure.settings.items():
         given = [v for table in tables if isinstance(table, dict) for v in _listed(table.get(name))]
-        for value in given if setting.read is not None else []:
+        for value in given:
+            if not isinstance(value, str) or not setting.reads(value):
+                continue
             kept = setting.check(name, value)
             for quoted in (f'"{value}"', f"'{value}'"):
                 text = text.replace(quoted, json.dumps(kept, ensure_ascii=False))

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..circuits import ANSATZE
 from ..recipes import MAX_LAYERS, MAX_QUBITS, SETTINGS, Setting, check_size
+from ..recipes._ansatz import with_hash
 from . import _circuits, _training
 
 #: Truncation errors above this make a point untrustworthy: it is marked, and never fitted.
@@ -73,12 +74,12 @@ class Measure:
 _NAMES = tuple(ANSATZE)
 
 _CIRCUIT = {
-    "ansatz": Setting(str, "u3-cu3-chain", _NAMES),
+    "ansatz": Setting(str, "u3-cu3-chain", _NAMES, read=with_hash),
     "n_qubits": Setting(int, high=MAX_QUBITS),
     "n_layers": Setting(int, high=MAX_LAYERS),
 }
 _DENSE = {
-    "ansatz": Setting(str, "u3-cu3-chain", _NAMES),
+    "ansatz": Setting(str, "u3-cu3-chain", _NAMES, read=with_hash),
     "n_qubits": Setting(int, high=24),
     "n_layers": Setting(int, high=MAX_LAYERS),
 }

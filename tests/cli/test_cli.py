@@ -368,6 +368,21 @@ def test_info(cli: Cli) -> None:
     assert all(name.replace("_", " ") in cli("info")[0] for name in result)
 
 
+def test_info_cite_says_what_the_citation_file_says(cli: Cli) -> None:
+    out, err = cli("info", "--cite")
+    assert err == ""
+    text = (Path(__file__).parents[2] / "CITATION.cff").read_text()
+    said = re.findall(r"(?:title|version|year|notes|family-names): \"?([^\",}\n]+)", text)
+    assert len(said) > 8
+    flat_out = " ".join(out.split())
+    assert [value for value in said if value.strip() not in flat_out] == []
+    assert [line for line in out.splitlines() if line.startswith("@")] == [
+        "@software{qtn_train,",
+        "@article{quantum_train,",
+    ]
+    assert json.loads(cli("info", "--cite", "--json")[0])["bibtex"] + "\n" == out
+
+
 @pytest.mark.parametrize("command", [(), ("train",), ("evaluate",), ("export",), ("info",)])
 def test_help(command: tuple[str, ...], cli: Cli) -> None:
     out, err = cli(*command, "--help")

@@ -17,7 +17,9 @@ from qtn_train import plots
 from qtn_train.cli._app import main
 from qtn_train.exchange import import_circuit
 from qtn_train.recipes import RunOptions
+from qtn_train.recipes._ansatz import find_ansatz
 from qtn_train.studies import parse_study
+from qtn_train.studies._circuits import make_circuit
 from qtn_train.studies._training import options as options_of_a_point
 from qtn_train.training import _timing, read_checkpoint
 
@@ -44,6 +46,30 @@ FILES: dict[str, str | bytes] = {
     "fixed.qasm": "OPENQASM 2.0; qreg q[9]; h q[0];",
     "small.qasm": "OPENQASM 3.0; input float a; qubit[3] q; rx(a) q[0];",
     "bytes.qasm": b"\xff\xfe;",
+    "mine.py": """import qtn_train as qt
+
+def lattice(n_qubits, n_layers):
+    builder = qt.Circuit.builder(n_qubits)
+    for layer in range(n_layers):
+        for qubit in range(n_qubits):
+            builder.ry(qubit)
+        for qubit in range(layer % 2, n_qubits - 1, 2):
+            builder.cz(qubit, qubit + 1)
+    return builder.build()
+
+def number(n_qubits, n_layers):
+    return 3
+
+def alone(n_qubits):
+    return lattice(n_qubits, 1)
+
+def wide(n_qubits, n_layers):
+    return lattice(n_qubits + 1, n_layers)
+
+value = 3
+""",
+    "broken.py": "1 / 0",
+    "unread.py": "def (",
 }
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -51,6 +77,7 @@ Cli = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    find_ansatz.cache_clear()  # of files in other tests' folders
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr(_timing, "_STEPS", 1)
@@ -200,6 +227,90 @@ def test_wrong_circuits_are_one_line(command: str, words: str, message: str, cli
     status, out, err = cli(command, "iris", "--circuit", *words.split())
     assert (status, out) == (2, "")
     assert err == f"qtn-train: {message}\n"
+
+
+# An ansatz of the user's own
+
+
+def test_a_run_of_an_own_ansatz_needs_no_file_later(cli: Cli, tmp_path: Path) -> None:
+    words = ("--ansatz", "mine.py:lattice", "--layers", "3")
+    status, _, err = cli("train", "iris", *words, *QUICK, "--out", "run")
+    assert status == 0, err
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["n_trainable_by_part"]["angles"] == 24
+    accuracy = run["test_accuracy"]
+    resume = ("train", "iris", "--resume", "--out", "run")
+    assert cli(*resume, *words)[0] == 0
+    status, _, err = cli(*resume, "--ansatz", "mine.py:lattice", "--layers", "4")
+    assert status == 2
+    assert "`--circuit` must be the circuit that is kept in run; got another." in err
+    (tmp_path / "mine.py").write_text(str(FILES["mine.py"]).replace("cz(", "cx("))
+    status, _, err = cli(*resume, *words)
+    assert status == 2
+    assert "`--circuit` must be the circuit that is kept in run; got another." in err
+    (tmp_path / "mine.py").write_text("raise SystemExit('run when a folder is opened')")
+    assert json.loads(cli("evaluate", "run", "--json")[1])["test_accuracy"] == accuracy
+
+
+def test_a_comparison_of_an_own_ansatz_tells_a_changed_file(cli: Cli, tmp_path: Path) -> None:
+    few = ("--seeds", "1", "--generators", "circuit", *QUICK, "--out", "both")
+    words = ("compare", "iris", "--ansatz", "mine.py:lattice", "--layers", "1,2", *few)
+    assert cli(*words)[0] == 0
+    runs = json.loads((tmp_path / "both" / "compare.json").read_text())["runs"]
+    assert [run["n_layers"] for run in runs] == [1, 2]
+    assert runs[1]["n_trainable"] - runs[0]["n_trainable"] == 8
+    (tmp_path / "mine.py").write_text("lattice = None")
+    find_ansatz.cache_clear()  # as in another process
+    status, _, err = cli("compare", "iris", "--resume", "--out", "both", "--seeds", "2")
+    assert status == 2
+    assert "`--ansatz` must be mine.py as it was; got a file that was changed. Give the fil" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "mine.py:number",
+            "a function that gives a Circuit; got int from number. It is called as f(n_qubits, "
+            "n_layers) and returns a Circuit.",
+        ),
+        ("mine.py:wide", "a function that gives 8 qubits when asked for them; got 9. It is calle"),
+        ("mine.py:alone", "a function; got TypeError: alone() takes 1 positional argument but 2 "),
+        ("mine.py:latice", "a function in mine.py; got 'latice'. Functions there: lattice, n"),
+        ("mine.py:value", "a function in mine.py; got 'value'. Functions there: lattice, nu"),
+        ("broken.py:f", "in a file that Python can run; got broken.py, which raises ZeroDivisionE"),
+        ("unread.py:f", "in a file that Python can run; got unread.py, which raises SyntaxError:"),
+        ("nope.py:f", "cz-chain, or file.py:function; got nope.py (No such file or directory)."),
+        ("mine.py", "cz-chain, or file.py:function; got 'mine.py'."),
+    ],
+)
+def test_wrong_ansatze_are_one_line(name: str, message: str, cli: Cli) -> None:
+    status, out, err = cli("train", "iris", "--ansatz", name)
+    assert (status, out) == (2, "")
+    assert err.startswith("qtn-train: `--ansatz` must be ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_studies_take_an_own_ansatz_and_tell_a_changed_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(str(FILES["mine.py"]))
+    text = """
+    study.measure = "entropy"
+    grid = {ansatz = ["mine.py:lattice", "brickwork"], n_qubits = 4, n_layers = [1, 2]}
+    """
+    study = parse_study(text)
+    own = [point for point in study.points if point["ansatz"] != "brickwork"]
+    assert [make_circuit(point).n_angles for point in own] == [4, 8]
+    assert len(study.measure.run(own[1], 0)) > 0
+    (tmp_path / "mine.py").write_text(str(FILES["mine.py"]).replace("cz(", "cx("))
+    assert parse_study(study.text).hash == study.hash
+    assert parse_study(text).hash != study.hash
+    find_ansatz.cache_clear()
+    with pytest.raises(ValueError, match=r"`ansatz` must be mine\.py as it was; got a file that w"):
+        make_circuit(parse_study(study.text).points[0])
 
 
 def test_a_study_keeps_its_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
