@@ -257,6 +257,7 @@ def _evaluation(
 ) -> dict[str, Any]:
     """Evaluate a trained run's network with its engine's counts, and on a simulator."""
     from ..braket.run import standing
+    from ..exchange._imported import gates_of
     from ..training import evaluate
 
     generator = _generator(model)
@@ -266,7 +267,7 @@ def _evaluation(
     generator.position = 0  # the same counts again
     path = journal.with_name(f"{journal.stem}-weights.safetensors")
     _run.write_weights(model, options, path)
-    generator.engine = engine.simulator
+    generator.engine = engine.simulator_for(gates_of(generator.circuit))
     exact = evaluate(model, data.x_test, data.y_test)
     names = ("test_loss", "test_accuracy")
     return {

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..engines import SampledEngine
 from ..errors import must_be, positive_int
+from ..exchange._imported import gates_of
 from ..hybrid import QuantumTrain
 from ._step import evaluate
 
@@ -67,7 +68,7 @@ def shots_needed(
         raise ValueError(must_be("within", "a number of at least 0", within))
     generator: Any = model.generator
     own, position = generator.engine, generator.position
-    simulator = own.simulator_for(generator.circuit)
+    simulator = own.simulator_for(gates_of(generator.circuit))
     try:
         generator.engine = simulator
         exact = accuracy = evaluate(model, x, y)[1]
