@@ -5,6 +5,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
 
+# As many processes as cores, up to 4 for the memory; the tests of a file stay in one of them, so
+# that what a file's fixtures make is made once.
+JOBS ?= logical --maxprocesses 4
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
 NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 
 .DEFAULT_GOAL := help
@@ -22,11 +27,11 @@ demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit c
 	$(BIN)/qtn-train train mnist-mini --out "$$out"
 
 check: lint types  ## Run lint, types and the fast tests
-	$(BIN)/python -m pytest -q -m "not slow" tests
+	$(PYTEST) -q -m "not slow" tests
 
 # The tests come last, so that their summary is the last line.
 test: lint types docs tutorials  ## Run every check: lint, types, docs, tutorials, doctests and tests
-	$(BIN)/python -m pytest --durations=20 --doctest-modules qtn_train tests
+	$(PYTEST) --durations=20 --doctest-modules qtn_train tests
 
 lint: .venv/.all-installed  ## Check style, format and the direction of imports
 	$(BIN)/ruff check .
@@ -43,7 +48,7 @@ docs: .venv/.all-installed  ## Build the documentation into docs/_build/html
 	@echo "docs: open docs/_build/html/index.html"
 
 tutorials: .venv/.all-installed  ## Run the tutorials and compare their stored outputs
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbval-lax --nbval-current-env \
+	$(PYTEST) --nbval-lax --nbval-current-env \
 	    --nbval-cell-timeout 300 --nbval-sanitize-with tutorials/nbval_sanitize.cfg tutorials
 
 # Streams are joined afterwards: where a kernel flushes is chance, and would change the files.

@@ -41,6 +41,9 @@ settings.register_profile(
 )
 settings.load_profile("qtn_train")
 
+#: Seconds on an idle core from which on a test is to be marked slow.
+SLOW = 3.0
+
 _pytest_raises = pytest.raises
 
 
@@ -70,6 +73,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if (seed := config.getoption("shuffle")) is not None:
         independent.shuffle(items, seed)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that took long and are not marked, so that `make check` stays fast."""
+    unmarked: dict[str, float] = {}
+    for report in terminalreporter.getreports("passed"):
+        if "slow" not in report.keywords and not report.nodeid.startswith("qtn_train/"):
+            unmarked[report.nodeid] = unmarked.get(report.nodeid, 0.0) + report.duration
+    long = {name: seconds for name, seconds in unmarked.items() if seconds > SLOW}
+    if long:
+        terminalreporter.section(f"over {SLOW:g} s, and not marked slow")
+        for name, seconds in sorted(long.items(), key=lambda item: -item[1]):
+            terminalreporter.write_line(f"{seconds:.1f}s {name}")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -24,10 +24,12 @@ class Definition(NamedTuple):
     Attributes:
         node: Its syntax tree.
         order: How many definitions came before: its body sees only those.
+        n_least: It expands to at least so many gates.
     """
 
     node: ast.QuantumGateDefinition
     order: int
+    n_least: int
 
 
 class Call(NamedTuple):
@@ -61,8 +63,22 @@ class GateBook:
 
     def define(self, node: ast.QuantumGateDefinition) -> None:
         """Add a definition, which all later calls use."""
-        self._defined.setdefault(node.name.name, []).append(Definition(node, self._n_defined))
+        # A definition's body knows only those before it, so this needs no recursion.
+        n_least = sum(self._at_least(inner) for inner in node.body)
+        definition = Definition(node, self._n_defined, n_least)
+        self._defined.setdefault(node.name.name, []).append(definition)
         self._n_defined += 1
+
+    def _at_least(self, node: Any) -> int:
+        """Return a lower bound of the number of gates of a call in a definition."""
+        if not isinstance(node, ast.QuantumGate):
+            return 0
+        for one in node.modifiers:
+            n_times = getattr(one.argument, "value", 0)
+            if one.modifier is ast.GateModifierName.pow and not n_times:
+                return 0
+        own = self._defined.get(node.name.name)
+        return own[-1].n_least if own else int(node.name.name in NAMES)
 
     def knows(self, name: str) -> bool:
         """Return whether a program can call a gate of this name."""
@@ -91,6 +107,7 @@ class GateBook:
             if key not in self._kept:
                 if len(self._kept) >= _MAX_KEPT:
                     self._kept.clear()
+                _limit(definition.n_least)
                 self._kept[key] = self._expanded(definition, angles, n_qubits)
             return self._kept[key]
         if name in IDLE:
@@ -108,13 +125,13 @@ class GateBook:
             if definition.order < before:
                 return definition
         if name not in NAMES and name in library():
-            return Definition(library()[name], -1)
+            return Definition(library()[name], -1, 0)
         return None
 
     def _expanded(
         self, definition: Definition, angles: tuple[Linear, ...], n_qubits: int
     ) -> tuple[Operation, ...]:
-        node, order = definition
+        node, order, _ = definition
         name = node.name.name
         _check(name, len(node.arguments), len(node.qubits), angles, n_qubits)
         values = {one.name: angle for one, angle in zip(node.arguments, angles, strict=True)}
@@ -134,7 +151,7 @@ class GateBook:
                 raise Refused(f"one qubit twice in the definition of {name}")
             version = 3 if order < 0 else self.version
             found += [moved(one, own) for one in self.call(inner, values, len(own), order, version)]
-            _limit(found)
+            _limit(len(found))
         return tuple(found)
 
     def call(
@@ -203,7 +220,7 @@ class GateBook:
             controls = tuple(range(first - count, first))
             first -= count
             found = _modified(found, modifier, controls, values, version)
-            _limit(found)
+            _limit(len(found))
         return found
 
 
@@ -253,8 +270,8 @@ def _check(name: str, n_angles: int, n_own: int, angles: tuple[Linear, ...], n_q
         raise Refused(f"{name} with {len(angles)} angles on {n_qubits} qubits: {wanted}")
 
 
-def _limit(found: Sequence[Operation]) -> None:
-    if len(found) > MAX_GATES:
+def _limit(n_gates: int) -> None:
+    if n_gates > MAX_GATES:
         raise Refused(f"more than {MAX_GATES} gates in one call")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream
@@ -13,7 +14,10 @@ from openqasm3.parser import (  # type: ignore[attr-defined]
     qasm3Parser,
 )
 
-from ._scan import at_line
+from ._scan import MAX_DEPTH, at_line
+
+# The parser goes down one level for each sign in a row, as for a bracket.
+_MANY_SIGNS = re.compile(rf"(?:[-!~]\s*+){{{MAX_DEPTH + 1}}}")
 
 
 class _Quiet(ErrorListener):  # type: ignore[misc]
@@ -34,8 +38,10 @@ def parsed(text: str, line: int) -> list[Any]:
         Their syntax trees.
 
     Raises:
-        ValueError: It is not OpenQASM.
+        ValueError: It is not OpenQASM, or goes deeper than the parser can.
     """
+    if _MANY_SIGNS.search(text):
+        raise at_line(line, f"of at most {MAX_DEPTH} signs in a row", text)
     lexer = qasm3Lexer(InputStream(text))
     parser = qasm3Parser(CommonTokenStream(lexer))
     for part in (lexer, parser):

@@ -27,7 +27,7 @@ from ._parse import parsed
 from ._scan import Statement, at_line, statements
 
 # Statements that are executed at most, loops included; angles whose trees are kept.
-_MAX_STEPS, _MAX_KEPT = 5_000_000, 10_000
+_MAX_STEPS, _MAX_KEPT = 2_000_000, 10_000
 # Physical qubits are numbered from here until all of them are known.
 _PHYSICAL = 1 << 40
 
@@ -203,11 +203,15 @@ class _Reader:
             for node in parsed(text, line):
                 self.execute(node)
 
+    def _step(self, n_ahead: int = 1) -> None:
+        """Count a statement or a pass of a loop, of so many that are to come."""
+        if self.n_steps + n_ahead > _MAX_STEPS:
+            raise Refused(f"more than {_MAX_STEPS} statements, loops included")
+        self.n_steps += 1
+
     def execute(self, node: Any) -> None:
         """Execute one parsed statement."""
-        self.n_steps += 1
-        if self.n_steps > _MAX_STEPS:
-            raise Refused(f"more than {_MAX_STEPS} statements, loops included")
+        self._step()
         self.line = self.first + node.span.start_line - 1 if node.span else self.line
         method = _METHODS.get(type(node).__name__)
         if method is None:
@@ -422,17 +426,18 @@ class _Reader:
 
     def _loop(self, node: ast.ForInLoop) -> None:
         domain = node.set_declaration
-        values: Iterable[Any]
+        values: Sequence[int | float | Linear]
         if isinstance(domain, ast.RangeDefinition):
             values = self._range(domain)
+            # As len(values), which ends at 2**63.
+            n_passes = max(0, -((values.start - values.stop) // values.step))
         elif isinstance(domain, ast.DiscreteSet):
             values = [evaluate(one, self.names, self.book.version) for one in domain.values]
+            n_passes = len(values)
         else:
             raise Refused("a loop over something else than a range or a set of numbers")
-        for value in values:
-            self.n_steps += 1
-            if self.n_steps > _MAX_STEPS:
-                raise Refused(f"more than {_MAX_STEPS} statements, loops included")
+        for number, value in enumerate(values):
+            self._step(n_passes - number)
             self._block(node.block, {node.identifier.name: value})
 
     def _branch(self, node: ast.BranchingStatement) -> None:

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ..errors import ProcessLost, must_be
+from ..errors import ProcessLost, QtnTrainWarning, must_be
 from ..generators._shared import together
 
 T = TypeVar("T")
@@ -169,7 +170,11 @@ def joined() -> Iterator[Processes]:
         text = must_be("processes", "able to reach each other", reason, hint)
         raise ProcessLost(text) from error
     try:
-        yield Processes.current()
+        processes = Processes.current()
+        with warnings.catch_warnings():
+            if not processes.first:  # all of them see the same, and one of them says it
+                warnings.simplefilter("ignore", QtnTrainWarning)
+            yield processes
     except ProcessLost:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, before the last word

@@ -6,7 +6,6 @@ import math
 import signal
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from .._progress import progress_bar as bar_for
 from .._random import permutation
-from ..errors import NonFiniteLoss, RunError, TruncationWarning, UnsupportedByEngine, must_be
+from ..errors import NonFiniteLoss, RunError, UnsupportedByEngine, must_be
 from ..hybrid import QuantumTrain
 from ._callbacks import Callback, callbacks_of
 from ._checkpoint import CHECKPOINT, read_checkpoint, restore, save_checkpoint
@@ -38,8 +37,6 @@ from ._splits import Splits, splits_of
 from ._step import make_optimizer, measure, training_step
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30.0
-# Below this estimated fidelity a truncated state is reported.
-_LOWEST_FIDELITY = 0.9
 
 
 def fit(
@@ -331,13 +328,6 @@ class _Loop:
                 raise NonFiniteLoss(must_be("test loss", "finite", entry["test_loss"], hint))
         if self.generator is not None:
             entry |= self.generator.diagnostics()
-        if self.processes.first and entry.get("fidelity_estimate", 1.0) < _LOWEST_FIDELITY:
-            warnings.warn(
-                f"`max_bond` must keep a fidelity of {_LOWEST_FIDELITY}; got "
-                f"{entry['fidelity_estimate']:.3g} in epoch {at.epoch + 1}. Raise it.",
-                TruncationWarning,
-                stacklevel=4,
-            )
         if self.config.schedule == "plateau":
             self.scheduler.step(train_loss)
         if self.held is not None:

@@ -185,7 +185,7 @@ def test_bits_are_those_of_the_last_value(n_values: int, n_bits: int) -> None:
         assert torch.isfinite(last).all()
 
 
-@pytest.mark.parametrize("n_bits", [60, 128, 1100])
+@pytest.mark.parametrize("n_bits", [60, 128, pytest.param(1100, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", [MLPMapping, TensorTrainMapping])
 def test_no_table_is_longer_than_the_values_asked_for(
     kind: Any, n_bits: int, monkeypatch: pytest.MonkeyPatch

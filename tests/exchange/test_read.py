@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qtn_train.circuits import GATES, Circuit, Gate, gate_matrix
-from qtn_train.exchange import ImportedCircuit, export_circuit, import_circuit
+from qtn_train.exchange import ImportedCircuit, _read, export_circuit, import_circuit
 
 seeds = st.integers(0, 2**32)
 
@@ -369,7 +369,8 @@ def test_measurements_keep_qubits_and_order() -> None:
         ("rx(1+) q[0];", "must be OpenQASM"),
         ("rx(1im) q[0];", "an expression of kind ImaginaryLiteral"),
         ("rx(" + "(" * 500 + "1" + ")" * 500 + ") q[0];", "of at most 100 nested brackets"),
-        ("rx(" + "-" * 100_000 + "1) q[0];", "`line 3` must be "),
+        ("rx(" + "-" * 100_000 + "1) q[0];", "of at most 100 signs in a row; got 'x"),
+        ("bit b = " + "! ~ " * 51 + "1;", "of at most 100 signs in a row; got 'bit b"),
         ("rx(" + "9" * 5000 + ") q[0];", "must be of finite angles; got inf"),
         ("rx(1e999) q[0];", "must be of finite angles; got inf"),
         ("input float a; rx(a*a) q[0];", "'an angle that is not linear in the inputs'"),
@@ -390,7 +391,8 @@ def test_measurements_keep_qubits_and_order() -> None:
         ("gate g a, a { x a; }", "'the definition of g with one name twice'"),
         ("gate g a { g a; } g q[0];", "'the unknown gate g'"),
         ("gate g(x) a { rx(x) a; } g q[0];", "it takes 1 angles and 1 qubits"),
-        ("for int i in [0:100000000] { x q[0]; }", "`line 3` must be "),
+        ("for int i in [0:100000000] { x q[0]; }", "'more than 2000000 statements, loops"),
+        ("for int i in [2**200:-7:-2**200] { x q[0]; }", "'more than 2000000 statements, loops"),
         ("for int i in c { x q[0]; }", "a loop over something else than a range"),
         ("qubit[100000] r;", "at most 10000 qubits; got '100002 qubits'"),
         ("qubit[0] r;", "'a register of size 0'"),
@@ -435,11 +437,27 @@ def test_line_numbers_count_comments_blank_lines_and_blocks() -> None:
 # Limits
 
 
-def test_definitions_that_grow_without_bound() -> None:
+@pytest.mark.parametrize("prefix", ["", "inv @ ", "pow(1) @ ", "inv @ pow(1) @ "])
+def test_definitions_that_grow_without_bound(prefix: str) -> None:
     lines = ["gate g0 a { x a; x a; }"]
-    lines += [f"gate g{k} a {{ g{k - 1} a; g{k - 1} a; }}" for k in range(1, 60)]
+    lines += [f"gate g{k} a {{ {prefix}g{k - 1} a; g{k - 1} a; }}" for k in range(1, 60)]
     with pytest.raises(ValueError, match="more than 2000000 gates in one call"):
         import_circuit("\n".join([*lines, "qubit[1] q; g59 q[0];"]))
+
+
+def test_definitions_whose_gates_come_to_nothing_do_not_grow() -> None:
+    lines = ["gate g0 a { id a; pow(0) @ x a; }", "gate g1 a { g0 a; g0 a; h a; }"]
+    lines += [f"gate g{k} a {{ pow(0) @ g{k - 1} a; }}" for k in range(2, 60)]
+    found = import_circuit("\n".join([*lines, "qubit[1] q; g1 q[0]; g59 q[0]; g2 q[0];"]))
+    assert found.circuit == Circuit.builder(1).h(0).build()
+
+
+def test_loops_in_loops_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_read, "_MAX_STEPS", 1000)
+    loop = "for int i in [0:{0}] {{ for int j in [0:i] {{ x q[0]; }} }}"
+    assert len(import_circuit("qubit[1] q; " + loop.format(19)).circuit) == 210
+    with pytest.raises(ValueError, match="'more than 1000 statements, loops included'"):
+        import_circuit("qubit[1] q; " + loop.format(99))
 
 
 def test_many_spaces_and_long_comments_are_read_at_once() -> None:
