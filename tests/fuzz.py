@@ -27,7 +27,12 @@ from safetensors.torch import load_file
 from qtn_train import _files
 
 #: Test modules with a function ``fuzz(seed, count) -> list[str]``.
-READERS = ["tests.hybrid.test_fuzz", "tests.training.test_fuzz", "tests.test_own_data"]
+READERS = [
+    "tests.hybrid.test_fuzz",
+    "tests.training.test_fuzz",
+    "tests.test_own_data",
+    "tests.test_readers",
+]
 
 #: Values that nobody wrote there.
 FOREIGN: list[Any] = [

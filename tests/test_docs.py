@@ -39,6 +39,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if p.stem != "cluster"], ids=lambda p: p.stem)
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")  # shown there
 def test_python_on_a_page_runs(page: Path) -> None:
     # The page on clusters is run by tests/studies/test_cluster_howto.py, which closes its cluster.
     names: dict[str, Any] = {"__name__": page.stem}

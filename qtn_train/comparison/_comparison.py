@@ -162,14 +162,15 @@ def read_comparison(path: str | Path) -> Comparison:
     file = file / COMPARISON if file.is_dir() else file
     try:
         stored = json.loads(file.read_text())
-        parts = {name: stored[name] for name in ("settings", "rates", "runs")}
+        found = Comparison(**{name: stored[name] for name in ("settings", "rates", "runs")})
+        found.text()  # whatever lacks a value, or has another kind, shows here
     except OSError as error:
         expected = "a folder or file of `qtn-train compare`"
         raise RunError(must_be(str(path), expected, "nothing there")) from error
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         expected = "a comparison"
         raise CheckpointError(must_be(str(file), expected, "a damaged or foreign file")) from error
-    return Comparison(**parts)
+    return found
 
 
 def _row(runs: list[dict[str, Any]], circuit: dict[tuple[int, int], float]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from ..generators import WeightGenerator, generator_from_config
 from ..generators._base import places
 from ..mapping import MappingModel
 from ..measurements import Measurement
-from ._autocast import outside_autocast
+from ._autocast import differentiated_outside_autocast, outside_autocast
 from ._default import checked_seed, default_generator
 from ._identity import (
     EXTRA,
@@ -258,7 +258,7 @@ class QuantumTrain(nn.Module):
         Mixed precision ends here: weights are made as in training without autocast.
         """
         with outside_autocast():
-            numbers = self.generator()
+            numbers = differentiated_outside_autocast(self.generator())
             if self.layout.center:
                 numbers = numbers - self._origin
             if self.layout.shuffle:

@@ -224,7 +224,7 @@ def _address(scheduler: str) -> str:
         return scheduler
     try:
         return str(json.loads(path.read_text())["address"])
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         expected = "the file that a Dask scheduler wrote"
         raise RunError(must_be("scheduler", expected, scheduler)) from error
 

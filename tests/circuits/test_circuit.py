@@ -90,7 +90,7 @@ Circuit.builder(2).h(0, 1)
 Circuit.builder(2).toffoli(0)
 """
     (tmp_path / "user.py").write_text(text)
-    # With the project's own options and folder, so that what `make types` has read is not read again.
+    # With the project's own options and cache: what `make types` has read is not read again.
     command = [sys.executable, "-m", "mypy", str(tmp_path / "user.py")]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     _, *errors = run.stdout.split("user.py:")

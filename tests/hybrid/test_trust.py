@@ -17,8 +17,8 @@ from qtn_train import Layout, QuantumTrain
 from qtn_train.circuits import ansatz
 from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
 from qtn_train.errors import CheckpointError
-from qtn_train.generators import control
-from qtn_train.mapping import MLPMapping
+from qtn_train.generators import CircuitGenerator, control
+from qtn_train.mapping import MLPMapping, TensorTrainMapping
 
 X = torch.linspace(-1, 1, 40).view(10, 4)
 
@@ -127,8 +127,9 @@ ENGINES: dict[str, Engine] = {
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("inside", ["forward", "backward", "both"])
 def test_weights_and_their_gradient_are_made_outside_autocast(
-    engine: Engine, dtype: torch.dtype
+    engine: Engine, dtype: torch.dtype, inside: str
 ) -> None:
     def weigh(weights: dict[str, Tensor]) -> Tensor:
         return torch.cat([w.reshape(-1) for w in weights.values()]).square().sum()
@@ -136,9 +137,17 @@ def test_weights_and_their_gradient_are_made_outside_autocast(
     plain = moved(model_of(circuit=ansatz.u3_cu3_chain(6, 2), engine=engine))
     mixed = copy.deepcopy(plain)
     weigh(plain.generate()).backward()
-    with torch.autocast("cpu", dtype=dtype):
+    with torch.autocast("cpu", dtype=dtype, enabled=inside != "backward"):
         weights = mixed.generate()
-    weigh(weights).backward()
+    total = weigh(weights)
+    with torch.autocast("cpu", dtype=dtype, enabled=inside != "forward"):
+        total.backward(retain_graph=True)
+        assert torch.is_autocast_enabled("cpu") == (inside != "forward")
+        first = [parameter.grad.clone() for parameter in mixed.parameters()]
+        mixed.zero_grad()
+        total.backward()
+    for before, parameter in zip(first, mixed.parameters(), strict=True):
+        assert torch.equal(before, parameter.grad)
     for name, weight in plain.generate().items():
         assert torch.equal(weights[name], weight)
     for mine, others in zip(plain.parameters(), mixed.parameters(), strict=True):
@@ -155,6 +164,25 @@ def test_training_under_autocast_is_that_of_the_network_alone(engine: Engine) ->
     assert torch.equal(scores, expected)
     scores.float().sum().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
+
+
+@pytest.mark.parametrize("mapping", [MLPMapping, TensorTrainMapping])
+def test_a_step_wholly_inside_autocast_has_the_gradient_of_one_that_ends_it(mapping: Any) -> None:
+    grads = []
+    for inside in (False, True):
+        circuit = ansatz.ry_cx_chain(5, 2)
+        generator = CircuitGenerator(circuit, StatevectorEngine(), mapping(2**5), n_weights=25)
+        net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
+        model = moved(QuantumTrain(net, generator, seed=0))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            total = model(X).square().sum()
+            if inside:
+                total.backward()
+        if not inside:
+            total.backward()
+        grads.append([parameter.grad for parameter in model.parameters()])
+    for ends, stays in zip(*grads, strict=True):
+        assert torch.equal(ends, stays)
 
 
 def test_an_evaluation_under_autocast_leaves_nothing_behind() -> None:

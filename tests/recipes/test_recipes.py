@@ -360,13 +360,13 @@ def test_too_many_qubits_for_the_engine() -> None:
 def test_a_run_that_truncation_has_spoiled_is_refused() -> None:
     iris = load_dataset("iris")
     options = RunOptions("iris", n_layers=40, engine_name="mps", max_bond=2, epochs=1)
-    model = options.model()
+    with pytest.warns(TruncationWarning, match="`max_bond` must keep a fidelity"):
+        model = options.model()
     expected = r"^`max_bond` must be large enough to keep 1% of .*; got 2, which keeps 1e-05 %\. Ra"
     with pytest.raises(UnsupportedByEngine, match=expected):
         options.fit(model, iris, progress_bar=False)
     allowed = options.but(allow_truncation=True)
-    with pytest.warns(TruncationWarning, match="`max_bond` must keep a fidelity"):
-        history = allowed.fit(model, iris, progress_bar=False)
+    history = allowed.fit(model, iris, progress_bar=False)  # warned of when it was made
     assert len(history.epochs) == 1
     wide = RunOptions("iris", engine_name="mps", max_bond=16, epochs=1)
     assert len(wide.fit(wide.model(), iris, progress_bar=False).epochs) == 1

@@ -88,6 +88,7 @@ def test_the_engine_is_exact_wherever_one_is() -> None:
     assert exact["gradient_z"] == pytest.approx(row["gradient_z"], abs=0.05)
 
 
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_truncation_against_all_amplitudes() -> None:
     for layers in (5, 20):  # the reference is a chain, then a state vector
         row = measure("truncation", n_qubits=10, n_layers=layers, max_bond=8)

@@ -39,7 +39,7 @@ def couplings(properties: Mapping[str, Any] | str | Path | Any) -> list[Edge]:
     data = _read(properties)
     try:
         labels, edges = _connectivity(data["paradigm"], data.get("standardized") or {})
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(must_be("properties", _EXPECTED, f"others ({error})")) from error
     if labels is None or edges is None:
         hint = "Any circuit fits it as it is."
@@ -60,7 +60,7 @@ def _read(properties: Any) -> Mapping[str, Any]:
             text = Path(properties).read_text()
         data = json.loads(text)
         data = json.loads(data) if isinstance(data, str) else data
-    except (OSError, TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise DataError(must_be("properties", _EXPECTED, f"{properties} ({error})")) from error
     if not isinstance(data, Mapping):
         raise DataError(must_be("properties", _EXPECTED, f"{properties}, which holds none"))

@@ -107,6 +107,6 @@ def _parameters() -> dict[str, str]:
     try:
         data = json.loads(Path(path).read_text())
         return {str(name): str(value) for name, value in data.items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         actual = f"{path} ({error})"
         raise DataError(must_be(_PARAMETERS, "a JSON file of hyperparameters", actual)) from error

@@ -144,6 +144,7 @@ def test_wrong_starts(state):
 # Files
 
 
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_a_state_comes_back_from_its_file(tmp_path):
     circuit = ansatz.u3_cu3_chain(6, 4)
     state = MPSEngine(2, dtype="complex128").prepare(circuit, random_angles(circuit))

@@ -66,6 +66,7 @@ def test_random_circuits_agree_with_the_oracle(dtype):
 
 
 @pytest.mark.parametrize("options", [{"max_bond": 2}, {"max_bond": 3}, {"cutoff": 1e-2}])
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_truncation_stays_within_its_bound(options):
     rng = np.random.default_rng(1)
     engine, was_cut = MPSEngine(dtype="complex128", **options), 0
@@ -105,6 +106,7 @@ def test_long_range_gates_in_both_directions():
                 assert np.abs(state.amplitudes(0, 32).numpy() - exact).max() <= 1e-12
 
 
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_many_cuts_do_not_run_out_of_numbers():
     circuit = ansatz.u3_cu3_chain(40, 22)
     state = MPSEngine(1).prepare(circuit, random_angles(circuit))
@@ -135,6 +137,7 @@ def test_ranges_of_many_qubits():
     assert state.probs(2**100 - 1, 2**100).tolist() == [0]
 
 
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_the_same_input_gives_the_same_result():
     circuit = ansatz.u3_cu3_ring(9, 4)
     results = []

@@ -173,6 +173,7 @@ def test_gradients_are_right_at_low_rank(label, dtype):
 
 @pytest.mark.parametrize("svd_gradient", ["tangent", "exact"])
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_gradients_are_finite_beyond_the_bond_count(dtype, svd_gradient):
     for make in (ansatz.u3_cu3_chain, ansatz.u3_cu3_ring, ansatz.brickwork):
         circuit = make(6, 3)
@@ -185,6 +186,7 @@ def test_gradients_are_finite_beyond_the_bond_count(dtype, svd_gradient):
                     assert torch.isfinite(gradient(engine, circuit, angles)).all()
 
 
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_tangent_gradients_stay_bounded_where_angles_are_special():
     """Noise in vanishing singular values must not be blown up by their inverse."""
     rng = np.random.default_rng(6)
@@ -214,6 +216,7 @@ def test_what_is_lost_at_low_rank_beyond_the_bond_count():
     assert relative(found, expected) < 1e-3
 
 
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_truncated_gradients_point_along_the_exact_ones():
     circuit = ansatz.u3_cu3_chain(8, 6)
     floors = {12: 0.9995, 8: 0.994, 4: 0.8}
