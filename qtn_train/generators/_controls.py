@@ -169,10 +169,19 @@ class RandomSubspace(ClassicalGenerator):
 class _Project(torch.autograd.Function):
     """A matrix in blocks of rows, times a vector; the backward pass makes the blocks again."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, numbers: Tensor, blocks: Callable[[Tensor], Iterator[Tensor]]) -> Tensor:
-        ctx.blocks = blocks
+    def forward(numbers: Tensor, blocks: Callable[[Tensor], Iterator[Tensor]]) -> Tensor:
         return torch.cat([block @ numbers for block in blocks(numbers)])
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.blocks = inputs[1]
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return torch.cat([block @ tangent for block in ctx.blocks(tangent)])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:

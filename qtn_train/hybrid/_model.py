@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .. import _html as html
+from .._autocast import differentiated_outside_autocast, outside_autocast
 from .._files import read_tensors, write_tensors
 from .._random import permutation, sha256, uniform
 from ..circuits import Circuit
@@ -34,7 +35,6 @@ from ..generators import WeightGenerator, generator_from_config
 from ..generators._base import places
 from ..mapping import MappingModel
 from ..measurements import Measurement
-from ._autocast import differentiated_outside_autocast, outside_autocast
 from ._default import checked_seed, default_generator
 from ._identity import (
     EXTRA,

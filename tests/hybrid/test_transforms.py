@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, jvp, stack_module_state, vmap
 import qtn_train as qt
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
-from qtn_train.generators import CircuitGenerator
+from qtn_train.generators import CONTROLS, CircuitGenerator, control
 from qtn_train.mapping import MLPMapping
 
 X = torch.linspace(-1, 1, 20, dtype=torch.float64).view(5, 4)
@@ -133,3 +133,28 @@ def test_inference_mode_leaves_nothing_behind(chunk_size: int) -> None:
     torch.testing.assert_close((held * 2).requires_grad_(), 2 * expected)
     net.train()(X).square().sum().backward()
     assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in CONTROLS if name != "product"])
+def test_controls_under_the_transforms_of_torch(name: str) -> None:
+    like = model(circuit=ansatz.ry_cx_chain(4, 2)).generator
+    assert isinstance(like, CircuitGenerator)
+    generator = control(name, like).double()
+    values = {n: p.detach().clone() for n, p in generator.named_parameters()}
+    direction = torch.linspace(-1, 2, 15, dtype=torch.float64)
+
+    def total(parameters: dict[str, Tensor]) -> Tensor:
+        return (functional_call(generator, parameters, ()) * direction).square().sum()
+
+    leaves = {n: value.clone().requires_grad_() for n, value in values.items()}
+    expected = torch.autograd.grad(total(leaves), tuple(leaves.values()))
+    found = grad(total)(values)
+    tangents = {n: torch.linspace(-1, 1, v.numel()).to(v).view(v.shape) for n, v in values.items()}
+    _, slope = jvp(total, (values,), (tangents,))
+    rows = {n: torch.stack((value, value + tangents[n])) for n, value in values.items()}
+    both = vmap(grad(total))(rows)
+    for (n, one), wanted in zip(found.items(), expected, strict=True):
+        torch.testing.assert_close(one, wanted, atol=tolerances.DOUBLE_GRADIENT, rtol=1e-12)
+        torch.testing.assert_close(both[n][0], wanted, atol=tolerances.DOUBLE_GRADIENT, rtol=1e-12)
+    dots = [(one * t).sum() for one, t in zip(expected, tangents.values(), strict=True)]
+    torch.testing.assert_close(slope, torch.stack(dots).sum(), atol=0, rtol=1e-12)

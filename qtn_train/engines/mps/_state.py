@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ... import _html as html
+from ..._autocast import outside_autocast
 from ..._files import read_tensors, write_tensors
 from ..._range import times_power_of_two
 from ...errors import CheckpointError, must_be
@@ -299,6 +300,7 @@ class _Squares(torch.autograd.Function):
 
     @staticmethod
     @with_signature
+    @outside_autocast()
     def forward(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
         parts = a @ b
         real, imag = parts.chunk(2)
@@ -311,6 +313,7 @@ class _Squares(torch.autograd.Function):
         ctx.save_for_forward(*inputs, output[1])
 
     @staticmethod
+    @outside_autocast()
     def backward(
         ctx: Any, grad: Tensor | None, grads: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None]:
@@ -321,6 +324,7 @@ class _Squares(torch.autograd.Function):
         return (None, None) if grads is None else (grads @ b.mT, a.mT @ grads)
 
     @staticmethod
+    @outside_autocast()
     def jvp(ctx: Any, a_change: Tensor | None, b_change: Tensor | None) -> tuple[Tensor, Tensor]:
         a, b, parts = ctx.saved_tensors
         change = torch.zeros_like(parts)

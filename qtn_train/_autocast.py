@@ -1,4 +1,4 @@
-"""Full precision for generated weights, whatever mixed precision does to the network."""
+"""Full precision for circuits and weights, whatever mixed precision does to the network."""
 
 from __future__ import annotations
 
