@@ -258,7 +258,7 @@ class QuantumTrain(nn.Module):
         Mixed precision ends here: weights are made as in training without autocast.
         """
         with outside_autocast():
-            numbers = differentiated_outside_autocast(self.generator())
+            numbers: Any = differentiated_outside_autocast(self.generator())
             if self.layout.center:
                 numbers = numbers - self._origin
             if self.layout.shuffle:
