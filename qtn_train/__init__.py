@@ -42,6 +42,7 @@ _PUBLIC = {
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
     "IdentityMapping": "mapping",
+    "MixingMapping": "mapping",
     "register_mapping": "mapping",
     "TensorTrainMapping": "mapping",
     "WeightGenerator": "generators",
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from .mapping import (
         IdentityMapping,
         MappingModel,
+        MixingMapping,
         MLPMapping,
         TensorTrainMapping,
         register_mapping,

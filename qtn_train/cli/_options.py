@@ -29,10 +29,16 @@ _HELP: dict[str, tuple[str, type, str]] = {
         CIRCUIT, str, "File of a program in OpenQASM, whose inputs are trained; no --ansatz then.",
     ),
     "measurement": (CIRCUIT, str, "What is read: probabilities, pauli-1, pauli-2 or pauli-3."),
-    "mapping": (CIRCUIT, str, "What turns values into weights: mlp, tensor-train or identity."),
+    "reach": (CIRCUIT, int, "Largest distance between the qubits of a correlator."),
+    "mapping": (
+        CIRCUIT, str, "What turns values into weights: mlp, tensor-train, identity or mixing.",
+    ),
     "bond_dim": (CIRCUIT, int, "Bond dimension of --mapping tensor-train; 4 by default."),
     "weights_per_outcome": (
         CIRCUIT, int, "Weights that the mapping makes of each outcome; more need fewer qubits.",
+    ),
+    "training_shots": (
+        TRAINING, int, "Shots whose noise correlators have in training; 0 for none.",
     ),
     "recipe": (CIRCUIT, str, "Whose choices to take where nothing is said: default or published."),
     "engine": (SIMULATION, str, "auto, mps, statevector or braket."),

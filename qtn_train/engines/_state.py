@@ -158,7 +158,12 @@ class State(ABC):
         return self._expectations(parse_list(terms, self.n_qubits))
 
     def correlators(
-        self, order: int, bases: str = "xyz", start: int = 0, stop: int | None = None
+        self,
+        order: int,
+        bases: str = "xyz",
+        start: int = 0,
+        stop: int | None = None,
+        reach: int | None = None,
     ) -> Float[Tensor, "... values"]:
         """Return the Pauli correlators start … stop−1: ⟨P_a P_b …⟩ with one letter P on all qubits.
 
@@ -168,14 +173,15 @@ class State(ABC):
             start: First correlator's number: for each letter, the tuples of increasing qubits in
                 lexicographic order.
             stop: One past the last number; all by default.
+            reach: Largest distance between the first and the last qubit of a tuple; any without.
 
         Returns:
             Real numbers between −1 and 1, differentiable where the engine is.
 
         Raises:
-            TypeError: ``order`` or an end of the range is not an integer.
-            ValueError: ``order`` is larger than N, a letter is unknown or comes twice, or the range
-                is empty or outside the correlators.
+            TypeError: ``order``, ``reach`` or an end of the range is not an integer.
+            ValueError: ``order`` is larger than N, a letter is unknown or comes twice, ``reach`` is
+                below ``order − 1``, or the range is empty or outside the correlators.
             UnsupportedByEngine: The state cannot tell; a counting engine's state, where they were
                 not declared.
 
@@ -187,9 +193,9 @@ class State(ABC):
             >>> [round(value, 4) + 0.0 for value in state.correlators(2, "xz").tolist()]
             [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
         """
-        total = n_correlators(self.n_qubits, order, bases)
+        total = n_correlators(self.n_qubits, order, bases, reach)
         ends = (start, total if stop is None else stop)
-        return self._correlators(order, bases, *integers(ends, total))
+        return self._correlators(order, bases, *integers(ends, total), reach)
 
     def sample(
         self, shots: int, rng: torch.Generator | None = None, *, seed: int | None = None
@@ -308,8 +314,11 @@ class State(ABC):
         expected = "of an engine that gives expectations, such as StatevectorEngine or MPSEngine"
         raise UnsupportedByEngine(must_be("state", expected, type(self).__name__))
 
-    def _correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
-        return self._expectations(correlator_terms(self.n_qubits, order, bases, start, stop))
+    def _correlators(
+        self, order: int, bases: str, start: int, stop: int, reach: int | None
+    ) -> Tensor:
+        terms = correlator_terms(self.n_qubits, order, bases, start, stop, reach)
+        return self._expectations(terms)
 
     def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
         outcomes = torch.zeros(shots, dtype=torch.int64)

@@ -43,13 +43,17 @@ class CircuitGenerator(WeightGenerator):
         measurement: What is read of the state, :class:`Probabilities` by default.
         n_weights: Length of the generated vector.
         chunk_size: Values of a chunk, a power of two.
-        seed: Seed of the initial angles, or inputs, uniform in (−π, π).
+        training_shots: In training mode and with gradients on, noise is added to the values:
+            independent, normal, as large as that of so many shots of each basis, and drawn anew in
+            each call. The network learns to bear it. Nothing is added where an engine counts shots
+            of its own.
+        seed: Seed of the initial angles, or inputs, uniform in (−π, π), and of the noise.
 
     Raises:
         TypeError: A number is not an integer.
         ValueError: Too few qubits (the message says how many are needed) or values, an imported
-            program without inputs, a mapping for fewer values, or a chunk size that is not a power
-            of two.
+            program without inputs, a mapping for fewer values, a chunk size that is not a power of
+            two, or ``training_shots`` for a measurement whose values' deviations are not known.
 
     Source:
         arXiv 2402.16465, sections on the method; chunks and recomputation are ours.
@@ -75,6 +79,7 @@ class CircuitGenerator(WeightGenerator):
         measurement: Measurement | None = None,
         n_weights: int,
         chunk_size: int = 2**16,
+        training_shots: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -83,14 +88,20 @@ class CircuitGenerator(WeightGenerator):
         if chunk_size & (chunk_size - 1):
             raise ValueError(must_be("chunk_size", "a power of two", chunk_size))
         self.measurement = Probabilities() if measurement is None else measurement
-        self.n_values = values_needed(n_weights, mapping.weights_per_outcome)
         _check_values(circuit, self.measurement, mapping, n_weights)
+        self.n_values = values_needed(n_weights, mapping.weights_per_outcome)
+        if mapping.takes_all_values:
+            self.n_values = min(mapping.n_values, self.measurement.n_values(circuit.n_qubits))
         self.circuit = circuit
         self._reason = ""
         if isinstance(engine, str):
             if engine != "auto":
                 raise ValueError(must_be("engine", "an Engine or 'auto'", repr(engine)))
             engine, self._reason = choose_engine(gates_of(circuit), self.n_values)
+        self.training_shots = training_shots
+        if training_shots is not None:
+            positive_int("training_shots", training_shots)
+            self.measurement.deviation(torch.zeros(1), training_shots)
         self.engine = engine
         self._diagnostics: dict[str, float] = {}
         self._is_shared = False
@@ -101,14 +112,19 @@ class CircuitGenerator(WeightGenerator):
 
     def forward(self) -> Float[Tensor, " n_weights"]:
         """Return all weights, differentiable with respect to angles and mapping."""
-        return self._weights(self.engine)
+        counts = self.engine.simulator is not self.engine
+        return self._weights(self.engine, is_noisy=self.training and not counts)
 
-    def _weights(self, engine: Engine) -> Tensor:
+    def _weights(self, engine: Engine, *, is_noisy: bool = False) -> Tensor:
         state = engine.prepare(self.circuit, self.angles, self.measurement)
         self._diagnostics = state.diagnostics()
+        # One draw a call: a chunk that is made again to go back has the noise that it had.
+        has_noise = is_noisy and self.training_shots is not None
+        draw = int(torch.randint(2**62, ())) if has_noise else None
 
         def values(start: int, stop: int) -> Tensor:
-            return self.measurement.values(state, start, stop).to(self.angles.dtype)
+            exact = self.measurement.values(state, start, stop).to(self.angles.dtype)
+            return exact if draw is None else exact + self._noise(exact.detach(), draw + start)
 
         at_once = self.measurement.needs_all_values or self.mapping.needs_all_values
         outputs = mapped(
@@ -119,6 +135,12 @@ class CircuitGenerator(WeightGenerator):
             is_shared=self._is_shared and not at_once,
         )
         return outputs[: self.n_weights]
+
+    def _noise(self, exact: Tensor, seed: int) -> Tensor:
+        rng = torch.Generator(exact.device).manual_seed(seed)
+        normal = torch.randn(exact.shape, generator=rng, dtype=exact.dtype, device=exact.device)
+        assert self.training_shots is not None
+        return normal * self.measurement.deviation(exact, self.training_shots)
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -185,6 +207,7 @@ class CircuitGenerator(WeightGenerator):
             "measurement": self.measurement.config(),
             "n_weights": self.n_weights,
             "chunk_size": self.chunk_size,
+            "training_shots": self.training_shots,
             "seed": self.seed,
         }
 
@@ -204,6 +227,7 @@ class CircuitGenerator(WeightGenerator):
             f"{n_free(self.circuit)} {free} on {self.engine!r}{auto}; "
             f"{self.n_values:,} of {_size(self.measurement.n_values(self.circuit.n_qubits))} "
             f"values of {self.measurement!r}; {type(self.mapping).__name__}"
+            + (f"; noise of {self.training_shots:,} shots in training" * bool(self.training_shots))
         )
 
     def describe_values(self) -> str:

@@ -40,10 +40,12 @@ class MappingModel(nn.Module, ABC):
         n_bits: Number of bits of a value's number: ⌈log2 n_values⌉, at least 1.
         weights_per_outcome: As given.
         needs_all_values: Whether all values must come in one call.
+        takes_all_values: Whether it takes ``n_values`` values, also where fewer give all weights.
     """
 
     kind: ClassVar[str]
     needs_all_values = False
+    takes_all_values = False
 
     def __init__(self, n_values: int, weights_per_outcome: int = 1) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .._registry import Registry
 from ..circuits import Circuit, Gate
+from ..errors import must_be
 from ._counts import Counts
 from ._pauli import Terms
 from ._readout import Readout
@@ -45,8 +46,10 @@ class Readable(Protocol):
     def scaled_probs(self, start: int, stop: int) -> Tensor:
         """Return 2^N times the probabilities of the outcomes start … stop−1."""
 
-    def correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
-        """Return the Pauli correlators start … stop−1."""
+    def correlators(
+        self, order: int, bases: str, start: int, stop: int, reach: int | None = None
+    ) -> Tensor:
+        """Return the Pauli correlators start … stop−1, of those within a reach."""
 
     def expectations(self, terms: Sequence[Terms]) -> Tensor:
         """Return the expectation of each sum of Pauli strings."""
@@ -103,6 +106,24 @@ class Measurement(ABC):
         Returns:
             Non-negative floats without gradient; zeros on an exact state.
         """
+
+    def deviation(
+        self, values: Float[Tensor, "... values"], shots: int
+    ) -> Float[Tensor, "... values"]:
+        """Return the standard deviation that finite shots of each basis would give values.
+
+        Args:
+            values: Exact values.
+            shots: Shots of each basis.
+
+        Returns:
+            Non-negative floats.
+
+        Raises:
+            ValueError: The deviations do not follow from the values.
+        """
+        expected = "a measurement whose values' deviations are known, such as PauliCorrelators(2)"
+        raise ValueError(must_be("measurement", expected, repr(self)))
 
     @abstractmethod
     def estimates(

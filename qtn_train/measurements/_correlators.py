@@ -1,20 +1,21 @@
 """Pauli correlators as numbers of the order of 1: one letter on one, two or three qubits.
 
     X: ⟨X₀X₁⟩ ⟨X₀X₂⟩ … ⟨X_{N−2}X_{N−1}⟩    Y: ⟨Y₀Y₁⟩ …    Z: ⟨Z₀Z₁⟩ …
-    3·C(N, 2) numbers for order 2
+    3·C(N, 2) numbers for order 2, or those of neighbors within a reach
 
 All correlators of one letter commute, so that one circuit a letter measures them all.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..circuits import Circuit
@@ -62,10 +63,14 @@ class PauliCorrelators(Measurement):
     Args:
         order: Qubits of a correlator: 1, 2 or 3.
         bases: Different letters out of ``"xyz"``, in the order of the values.
+        reach: Largest distance between the first and the last qubit of a tuple; any without. Where
+            the light cones of two qubits do not meet, their correlator is the product of their
+            single-body values and tells nothing new.
 
     Raises:
-        TypeError: ``order`` is not an integer.
-        ValueError: ``order`` is not 1, 2 or 3, or a letter is unknown or comes twice.
+        TypeError: ``order`` or ``reach`` is not an integer.
+        ValueError: ``order`` is not 1, 2 or 3, a letter is unknown or comes twice, or ``reach``
+            is below ``order − 1``.
 
     Source:
         Ours; many variables in few Pauli correlators: arXiv 2401.09421 (for optimization).
@@ -83,12 +88,14 @@ class PauliCorrelators(Measurement):
 
     kind: ClassVar[str] = "pauli-correlators"
 
-    def __init__(self, order: int, bases: str = "xyz") -> None:
+    def __init__(self, order: int, bases: str = "xyz", reach: int | None = None) -> None:
         self.order = positive_int("order", order)
         if self.order not in SCALES:
             raise ValueError(must_be("order", "1, 2 or 3", order))
         check_bases(bases)
+        check_reach(order, reach)
         self.bases_read = bases
+        self.reach = reach
 
     def check(self, n_qubits: int) -> None:
         """Raise where ``n_qubits`` qubits have no tuple of ``order`` qubits.
@@ -99,7 +106,7 @@ class PauliCorrelators(Measurement):
         Raises:
             ValueError: Fewer qubits than the order.
         """
-        n_correlators(n_qubits, self.order, self.bases_read)
+        n_correlators(n_qubits, self.order, self.bases_read, self.reach)
 
     def check_live(self, circuit: Circuit) -> None:
         """Raise where a third of the correlators is 0 at all angles.
@@ -118,8 +125,8 @@ class PauliCorrelators(Measurement):
         raise ValueError(must_be("bases", expected, repr(self.bases_read), hint))
 
     def n_values(self, n_qubits: int) -> int:
-        """Return the number of letters times C(n_qubits, order)."""
-        return len(self.bases_read) * math.comb(n_qubits, self.order)
+        """Return the number of letters times the number of tuples."""
+        return len(self.bases_read) * n_tuples(n_qubits, self.order, self.reach)
 
     def values(self, state: Readable, start: int, stop: int) -> Float[Tensor, "... values"]:
         """Return the correlators start … stop−1, each over the constant of its order.
@@ -132,7 +139,24 @@ class PauliCorrelators(Measurement):
         Returns:
             Floats of the order of 1, differentiable where the state is.
         """
-        return state.correlators(self.order, self.bases_read, start, stop) / SCALES[self.order]
+        found = state.correlators(self.order, self.bases_read, start, stop, self.reach)
+        return found / SCALES[self.order]
+
+    def deviation(
+        self, values: Float[Tensor, "... values"], shots: int
+    ) -> Float[Tensor, "... values"]:
+        """Return √((1 − c²)/S) over the constant of the order.
+
+        Args:
+            values: Exact values.
+            shots: Shots S of each basis.
+
+        Returns:
+            Non-negative floats.
+        """
+        scale = SCALES[self.order]
+        variance = (1 - (values * scale).square()).clamp_min(0) / shots
+        return variance.sqrt() / scale
 
     def standard_error(self, state: Readable, start: int, stop: int) -> Float[Tensor, "... values"]:
         """Return the standard errors of the values start … stop−1, by the shots behind them.
@@ -253,6 +277,10 @@ class PauliCorrelators(Measurement):
         v = torch.zeros(self.n_values(n_qubits), dtype=torch.float64)
         for start, values in cotangents:
             v[start : start + len(values)] += values
+        if self.reach is not None:
+            near = tuples_within(n_qubits, self.order, self.reach)
+            every = v.new_zeros(len(self.bases_read), math.comb(n_qubits, self.order))
+            v = every.index_copy(1, near, v.view(len(every), -1)).flatten()
 
         def of(own: Tensor) -> Functional:
             return lambda seen: float(
@@ -270,10 +298,13 @@ class PauliCorrelators(Measurement):
         power: int,
     ) -> Tensor:
         """Return the means of products of signs, or of the products' squares."""
-        size, parts = math.comb(counts[0].n_qubits, self.order), []
+        n_qubits, parts = counts[0].n_qubits, []
+        size = n_tuples(n_qubits, self.order, self.reach)
         for number in range(start // size, (stop - 1) // size + 1):
             seen = counts[number]
             found = _products(_signs(seen, readout) ** power, seen.frequencies, self.order)
+            if self.reach is not None:
+                found = found[tuples_within(n_qubits, self.order, self.reach)]
             parts.append(found[max(start - number * size, 0) : stop - number * size])
         return torch.cat(parts)
 
@@ -292,11 +323,16 @@ class PauliCorrelators(Measurement):
 
     def _strings(self, n_qubits: int) -> Iterator[PauliString]:
         """Yield all correlators in their order."""
-        return _strings(n_qubits, self.order, self.bases_read)
+        return _strings(n_qubits, self.order, self.bases_read, self.reach)
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""
-        return {"kind": self.kind, "order": self.order, "bases": self.bases_read}
+        return {
+            "kind": self.kind,
+            "order": self.order,
+            "bases": self.bases_read,
+            "reach": self.reach,
+        }
 
 
 def _signs(counts: Counts, readout: Readout | None) -> Tensor:
@@ -351,34 +387,93 @@ def check_bases(bases: str) -> None:
         raise ValueError(must_be("bases", "different letters out of 'xyz'", repr(bases)))
 
 
-def n_correlators(n_qubits: int, order: int, bases: str) -> int:
+def check_reach(order: int, reach: int | None) -> None:
+    """Raise where no tuple of qubits is as short as its reach.
+
+    Args:
+        order: Qubits of a correlator.
+        reach: Largest distance between the first and the last of them; any without.
+
+    Raises:
+        TypeError: ``reach`` is not an integer.
+        ValueError: ``reach`` is below 1 or below ``order − 1``.
+    """
+    if reach is not None and positive_int("reach", reach) < order - 1:
+        raise ValueError(must_be("reach", f"at least {order - 1} for order {order}", reach))
+
+
+def n_tuples(n_qubits: int, order: int, reach: int | None = None) -> int:
+    """Return the number of increasing tuples of qubits.
+
+    Args:
+        n_qubits: Number of qubits.
+        order: Qubits of a tuple.
+        reach: Largest distance between the first and the last of them; any without.
+
+    Returns:
+        C(n_qubits, order), or fewer.
+
+    Example:
+        >>> n_tuples(5, 2), n_tuples(5, 2, 1)
+        (10, 4)
+    """
+    if reach is None:
+        return math.comb(n_qubits, order)
+    lengths = (min(n_qubits - 1 - first, reach) for first in range(n_qubits))
+    return sum(math.comb(length, order - 1) for length in lengths)
+
+
+@functools.lru_cache(maxsize=16)
+def tuples_within(n_qubits: int, order: int, reach: int) -> Int[Tensor, " tuples"]:
+    """Return the numbers, among all tuples of qubits, of those within a reach.
+
+    Args:
+        n_qubits: Number of qubits.
+        order: Qubits of a tuple.
+        reach: Largest distance between the first and the last of them.
+
+    Returns:
+        int64, increasing: tuples are numbered in lexicographic order.
+
+    Example:
+        >>> tuples_within(4, 2, 1).tolist()  # (0, 1) (0, 2) (0, 3) (1, 2) (1, 3) (2, 3)
+        [0, 3, 5]
+    """
+    tuples = itertools.combinations(range(n_qubits), order)
+    near = [number for number, each in enumerate(tuples) if each[-1] - each[0] <= reach]
+    return torch.tensor(near, dtype=torch.int64)
+
+
+def n_correlators(n_qubits: int, order: int, bases: str, reach: int | None = None) -> int:
     """Return how many correlators of an order there are.
 
     Args:
         n_qubits: Number of qubits.
         order: Qubits of a correlator.
         bases: Different letters out of ``"xyz"``.
+        reach: Largest distance between the first and the last qubit; any without.
 
     Returns:
-        Letters times C(n_qubits, order).
+        Letters times the number of tuples.
 
     Raises:
-        TypeError: ``order`` is not an integer.
-        ValueError: ``order`` is below 1 or above ``n_qubits``, or a letter is unknown or comes
-            twice.
+        TypeError: ``order`` or ``reach`` is not an integer.
+        ValueError: ``order`` is below 1 or above ``n_qubits``, ``reach`` is below ``order − 1``, or
+            a letter is unknown or comes twice.
 
     Example:
-        >>> n_correlators(68, 2, "xyz")
-        6834
+        >>> n_correlators(68, 2, "xyz"), n_correlators(68, 2, "xyz", reach=11)
+        (6834, 2046)
     """
     check_bases(bases)
     if positive_int("order", order) > n_qubits:
         raise ValueError(must_be("order", f"at most {n_qubits}, the number of qubits", order))
-    return len(bases) * math.comb(n_qubits, order)
+    check_reach(order, reach)
+    return len(bases) * n_tuples(n_qubits, order, reach)
 
 
 def correlator_terms(
-    n_qubits: int, order: int, bases: str, start: int, stop: int
+    n_qubits: int, order: int, bases: str, start: int, stop: int, reach: int | None = None
 ) -> list[PauliSum]:
     """Return the correlators start … stop−1 as sums of one Pauli string each.
 
@@ -388,6 +483,7 @@ def correlator_terms(
         bases: Different letters out of ``"xyz"``.
         start: First correlator's number.
         stop: One past the last one's.
+        reach: Largest distance between the first and the last qubit; any without.
 
     Returns:
         The strings in the order of the correlators.
@@ -396,11 +492,12 @@ def correlator_terms(
         >>> correlator_terms(3, 2, "xz", 2, 4)
         [[(1.0, ((1, 'X'), (2, 'X')))], [(1.0, ((0, 'Z'), (1, 'Z')))]]
     """
-    strings = _strings(n_qubits, order, bases)
+    strings = _strings(n_qubits, order, bases, reach)
     return [[(1.0, string)] for string in itertools.islice(strings, start, stop)]
 
 
-def _strings(n_qubits: int, order: int, bases: str) -> Iterator[PauliString]:
+def _strings(n_qubits: int, order: int, bases: str, reach: int | None) -> Iterator[PauliString]:
     for letter in bases.upper():
         for qubits in itertools.combinations(range(n_qubits), order):
-            yield tuple((qubit, letter) for qubit in qubits)
+            if reach is None or qubits[-1] - qubits[0] <= reach:
+                yield tuple((qubit, letter) for qubit in qubits)

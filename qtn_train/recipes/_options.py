@@ -39,7 +39,13 @@ from ..exchange import ImportedCircuit
 from ..exchange._imported import gates_of
 from ..generators import CircuitGenerator, qubits_needed, values_needed
 from ..hybrid import PUBLISHED_LAYOUT, Layout, QuantumTrain
-from ..mapping import IdentityMapping, MappingModel, MLPMapping, TensorTrainMapping
+from ..mapping import (
+    IdentityMapping,
+    MappingModel,
+    MixingMapping,
+    MLPMapping,
+    TensorTrainMapping,
+)
 from ..measurements import Measurement, PauliCorrelators, Probabilities
 from ..training import FitConfig, History, fit
 from ._ansatz import angles_of_layers, find_ansatz, with_hash
@@ -49,7 +55,7 @@ from ._settings import POSITIVE, REQUIRED, Setting, check_keys
 from ._targets import count_weights, target_for
 
 EngineName = Literal["auto", "mps", "statevector", "braket"]
-MappingName = Literal["mlp", "tensor-train", "identity"]
+MappingName = Literal["mlp", "tensor-train", "identity", "mixing"]
 MeasurementName = Literal["probabilities", "pauli-1", "pauli-2", "pauli-3"]
 
 MAX_QUBITS, MAX_LAYERS = 4096, 100_000
@@ -80,11 +86,13 @@ class RunOptions:
             numbers of qubits and layers to a circuit; the file's hash is kept with it.
         n_layers: Number of its layers; for another ansatz than the recipe's as many as give about
             as many angles.
-        n_qubits: Number of qubits; as few as the weights need.
+        n_qubits: Number of qubits; as few as the weights need, or the recipe's for correlators.
         circuit_text: A program in OpenQASM 2 or 3 in place of an ansatz, whose inputs are trained,
             or a circuit as JSON: the path, or the text, which is what is kept.
         measurement_name: What is read of the state: ``"pauli-2"`` are all two-body Pauli
             correlators, for many qubits.
+        reach: Largest distance between the qubits of a correlator; the recipe's with the mapping
+            ``"mixing"``, any with others.
         engine_name: What runs the circuit; ``"auto"`` is the cheapest exact simulator that fits.
         max_bond: Bond dimension at which the engine ``"mps"`` truncates.
         cutoff: Share of the norm that it may cut off besides.
@@ -97,9 +105,13 @@ class RunOptions:
         device: Amazon Braket's device, for the engine ``"braket"``.
         native: Whether the device's native gates are sent verbatim.
         placement: Physical label of each qubit; found without.
-        mapping_name: What turns values into weights; correlators are weights as they are.
+        mapping_name: What turns values into weights; correlators are mixed by a fixed orthogonal
+            matrix.
         bond_dim: Bond dimension of the mapping ``"tensor-train"``.
-        weights_per_outcome: Weights that the mapping makes of each value.
+        weights_per_outcome: Weights that the mapping makes of each value; 1, and with ``"mixing"``
+            as many as the qubits leave to each.
+        training_shots: Shots of each basis whose noise correlators have in training, so that the
+            network bears it; 0 for none.
         recipe: ``"default"``, or ``"published"`` (arXiv 2402.16465: affine mapping, no start, no
             scale, no shuffle, no ReLU).
         epochs: Passes over the training set.
@@ -129,6 +141,7 @@ class RunOptions:
     measurement_name: MeasurementName = _option(
         str, "probabilities", choices=get_args(MeasurementName)
     )
+    reach: int | None = _option(int)
     engine_name: EngineName = _option(str, "auto", choices=("auto", "mps", "statevector", "braket"))
     max_bond: int | None = _option(int)
     cutoff: float | None = _option(float, low=0, high=0.5)
@@ -143,7 +156,8 @@ class RunOptions:
     placement: tuple[int, ...] | None = _option(tuple, low=0)
     mapping_name: MappingName | None = _option(str, choices=get_args(MappingName))
     bond_dim: int | None = _option(int)
-    weights_per_outcome: int = _option(int, 1)
+    weights_per_outcome: int | None = _option(int)
+    training_shots: int | None = _option(int, low=0)
     recipe: Recipe = _option(str, "default", choices=("default", "published"))
     epochs: int | None = _option(int)
     lr: float | None = _option(float, low=POSITIVE)
@@ -162,13 +176,17 @@ class RunOptions:
         self._check_engine()
         if self.bond_dim is not None and self._mapping != "tensor-train":
             raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self._mapping))
-        if self._mapping == "identity" and self.weights_per_outcome > 1:
-            hint, per_value = "Take the mapping mlp.", self.weights_per_outcome
+        if self._mapping == "identity" and (per_value := self.weights_per_outcome or 1) > 1:
+            hint = "Take the mapping mlp."
             raise ValueError(must_be("weights_per_outcome", "1 with identity", per_value, hint))
         if self.recipe == "published" and self.measurement_name != "probabilities":
             expected, hint = "'probabilities' with recipe published", "Take the default recipe."
             actual = repr(self.measurement_name)
             raise ValueError(must_be("measurement", expected, actual, hint))
+        for name in ("reach", "training_shots"):
+            if getattr(self, name) and self.measurement_name == "probabilities":
+                raise ValueError(_needs(name, "measurement", "pauli-2", self.measurement_name))
+        self.measurement()
         self._check_size()
 
     def _check_engine(self) -> None:
@@ -202,7 +220,7 @@ class RunOptions:
         if self.n_qubits is not None and self.n_qubits < needed:
             hint = f"{n_weights:,} weights need {needed} qubits."
             raise ValueError(must_be("n_qubits", f"at least {needed}", self.n_qubits, hint))
-        check_size(self.n_layers or 1, self.n_qubits or needed)
+        check_size(self.n_layers or 1, self.n_qubits or self._default_qubits)
 
     @property
     def n_weights(self) -> int:
@@ -212,17 +230,45 @@ class RunOptions:
     @property
     def n_values(self) -> int:
         """Number of values that the measurement gives to the mapping."""
-        return values_needed(self.n_weights, self.weights_per_outcome)
+        if self._mapping == "mixing":
+            return self.measurement().n_values(self._sizes()["n_qubits"])
+        return values_needed(self.n_weights, self._per_value)
+
+    @property
+    def _per_value(self) -> int:
+        """Weights of each value."""
+        if self.weights_per_outcome is not None or self._mapping != "mixing":
+            return self.weights_per_outcome or 1
+        return -(-self.n_weights // self.n_values)
 
     @property
     def fewest_qubits(self) -> int:
-        """As few qubits as give the mapping's values."""
-        return qubits_needed(self.n_weights, self.weights_per_outcome, self.measurement())
+        """As few qubits as give the mapping's values: with a mixing, one value is enough."""
+        if self._mapping == "mixing" and self.weights_per_outcome is None:
+            return qubits_needed(1, 1, self.measurement())
+        return qubits_needed(self.n_weights, self.weights_per_outcome or 1, self.measurement())
+
+    @property
+    def _default_qubits(self) -> int:
+        """The recipe's qubits, where as few as give each weight a value are not fewer."""
+        if self._mapping != "mixing" or self.weights_per_outcome is not None:
+            return self.fewest_qubits
+        one_each = qubits_needed(self.n_weights, 1, self.measurement())
+        return min(self._defaults.n_qubits or one_each, one_each)
 
     @property
     def _mapping(self) -> str:
-        default = "mlp" if self.measurement_name == "probabilities" else "identity"
-        return self.mapping_name or default
+        return self.mapping_name or self._defaults.mapping
+
+    @property
+    def _reach(self) -> int | None:
+        is_default = self.reach is None and self._mapping == "mixing"
+        return self._defaults.reach if is_default else self.reach
+
+    @property
+    def _training_shots(self) -> int:
+        default = self._defaults.training_shots or 0
+        return default if self.training_shots is None else self.training_shots
 
     @property
     def shots_per_evaluation(self) -> int | None:
@@ -296,6 +342,9 @@ class RunOptions:
             **self._sizes(),
             "gradient": "parameter-shift" if self.counted else None,
             "mapping_name": self._mapping,
+            "reach": self._reach,
+            "weights_per_outcome": self._per_value,
+            "training_shots": self._training_shots,
             "bond_dim": _BOND_DIM if self._mapping == "tensor-train" else None,
             "epochs": config.epochs,
             "lr": config.lr,
@@ -323,7 +372,7 @@ class RunOptions:
     def _of_ansatz(self) -> tuple[str, int, int]:
         defaults = self._defaults
         ansatz = self.ansatz or defaults.ansatz
-        n_qubits = self.n_qubits or self.fewest_qubits
+        n_qubits = self.n_qubits or self._default_qubits
         if self.n_layers is not None:
             return ansatz, n_qubits, self.n_layers
         n_angles = find_ansatz(defaults.ansatz)(n_qubits, defaults.n_layers).n_angles
@@ -351,14 +400,16 @@ class RunOptions:
                 if self.circuit_text is None
                 else gates_of(parsed(self.circuit_text)).is_real
             )
-            return PauliCorrelators(order, "xz" if dead else "xyz")
+            return PauliCorrelators(order, "xz" if dead else "xyz", self._reach)
         return Probabilities("published" if self.recipe == "published" else "amplitude")
 
     def mapping(self) -> MappingModel:
         """Return a fresh mapping."""
-        own: dict[str, Any] = {"weights_per_outcome": self.weights_per_outcome, "seed": self._seed}
+        own: dict[str, Any] = {"weights_per_outcome": self._per_value, "seed": self._seed}
         if self._mapping == "identity":
             return IdentityMapping(self.n_values)
+        if self._mapping == "mixing":
+            return MixingMapping(self.n_values, **own)
         if self._mapping == "tensor-train":
             return TensorTrainMapping(self.n_values, self.bond_dim or _BOND_DIM, **own)
         if self.recipe == "published":
@@ -432,9 +483,11 @@ class RunOptions:
             self.mapping() if mapping is None else mapping,
             measurement=self.measurement(),
             n_weights=self.n_weights,
+            training_shots=self._training_shots or None,
             seed=self._seed,
         )
-        layout = PUBLISHED_LAYOUT if self.recipe == "published" else Layout()
+        ours = Layout(gain=self._defaults.gain)
+        layout = PUBLISHED_LAYOUT if self.recipe == "published" else ours
         model = QuantumTrain(self.target(), generator.to(device), layout=layout, seed=self._seed)
         return model.to(device)
 

@@ -16,6 +16,7 @@ from torch import nn
 from qtn_train.mapping import (
     IdentityMapping,
     MappingModel,
+    MixingMapping,
     MLPMapping,
     TensorTrainMapping,
     basis_bits,
@@ -38,6 +39,8 @@ CASES: dict[str, Callable[[int], MappingModel]] = {
         SIZE, 3, weights_per_outcome=3, seed=seed
     ),
     "identity": lambda seed: IdentityMapping(SIZE),
+    "mixing": lambda seed: MixingMapping(SIZE, seed=seed),
+    "mixing-three": lambda seed: MixingMapping(SIZE, 3, seed=seed),
 }
 # Piecewise linear: no finite differences across its kinks.
 KINKED = {"mlp-relu": lambda seed: MLPMapping(SIZE, activation="relu", seed=seed)}
@@ -283,7 +286,8 @@ def test_message_of_basis_bits(ends: tuple[int, int]) -> None:
 @pytest.mark.parametrize("config", [{}, {"kind": "oracle"}])
 def test_message_of_configurations(config: dict[str, Any]) -> None:
     with pytest.raises(
-        ValueError, match=r"`mapping kind` must be one of .*identity, mlp, .*; got .* Call qtn"
+        ValueError,
+        match=r"`mapping kind` must be one of .*mixing, mlp, .*; got .* Call qtn",
     ):
         MappingModel.from_config(config)
 

@@ -12,6 +12,7 @@ from qtn_train.circuits import ANSATZE, Circuit, ansatz
 from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
 from qtn_train.engines.mps import _correlators
 from qtn_train.engines.mps._correlators import rows_of
+from qtn_train.measurements._correlators import n_correlators
 
 PAULIS = {
     "x": np.array([[0, 1], [1, 0]]),
@@ -81,6 +82,37 @@ def test_every_range_is_a_piece_of_the_whole(
         np.testing.assert_allclose(piece, whole[start:stop], atol=tolerances.CORRELATOR)
 
 
+@pytest.mark.parametrize("block_bytes", [1, 2**28])
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_those_within_a_reach_are_a_choice_of_all(
+    monkeypatch: pytest.MonkeyPatch, engine: Engine, block_bytes: int, order: int
+) -> None:
+    monkeypatch.setattr(_correlators, "_BLOCK_BYTES", block_bytes)
+    circuit = ansatz.brickwork(6, 3)
+    state = engine.prepare(circuit, drawn(circuit))
+    whole = dense(circuit, drawn(circuit), order, "xy").reshape(2, -1)
+    tuples = list(itertools.combinations(range(6), order))
+    for reach in range(max(order - 1, 1), 8):
+        near = [k for k, sites in enumerate(tuples) if sites[-1] - sites[0] <= reach]
+        chosen = whole[:, near].ravel()
+        found = state.correlators(order, "xy", reach=reach).detach()
+        np.testing.assert_allclose(found, chosen, atol=tolerances.CORRELATOR)
+        for start, stop in itertools.combinations({0, 1, len(near) - 1, len(chosen)}, 2):
+            low, high = sorted((start, stop))
+            piece = state.correlators(order, "xy", low, high, reach).detach()
+            np.testing.assert_allclose(piece, chosen[low:high], atol=tolerances.CORRELATOR)
+
+
+def test_beyond_the_light_cones_correlators_are_products() -> None:
+    circuit = ansatz.cz_chain(24, 4)
+    state = MPSEngine(dtype="complex128").prepare(circuit, drawn(circuit))
+    single, pairs = state.correlators(1, "z").detach(), state.correlators(2, "z").detach()
+    first, last = np.triu_indices(24, 1)
+    connected = (pairs - single[first] * single[last]).abs().numpy()
+    assert connected[last - first >= 8].max() < tolerances.CORRELATOR
+    assert connected[last - first < 8].max() > 0.1
+
+
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("name", ANSATZE)
 def test_gradients_are_those_of_finite_differences(engine: Engine, order: int, name: str) -> None:
@@ -105,15 +137,18 @@ def test_second_derivatives_are_right(
     assert torch.autograd.gradgradcheck(values, drawn(circuit, 2))
 
 
-def test_blocks_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reach", [None, 3])
+def test_blocks_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch, reach: int | None) -> None:
     circuit = ansatz.u3_cu3_chain(6, 3)
-    weights = torch.from_numpy(np.random.default_rng(3).normal(size=3 * 20))
+    n_values = n_correlators(6, 3, "xyz", reach)
+    weights = torch.from_numpy(np.random.default_rng(3).normal(size=n_values))
     grads = []
     for block_bytes in (1, 2**28):
         monkeypatch.setattr(_correlators, "_BLOCK_BYTES", block_bytes)
         angles = drawn(circuit)
         state = MPSEngine(dtype="complex128").prepare(circuit, angles)
-        grads.append(torch.autograd.grad(weights @ state.correlators(3), angles)[0])
+        values = state.correlators(3, reach=reach)
+        grads.append(torch.autograd.grad(weights @ values, angles)[0])
     torch.testing.assert_close(*grads, atol=tolerances.CORRELATOR, rtol=0)
 
 
@@ -129,6 +164,9 @@ def test_a_wide_state_agrees_with_expectations() -> None:
     torch.testing.assert_close(found[numbers], expected, atol=tolerances.CORRELATOR, rtol=0)
     piece = state.correlators(2, start=2270, stop=2290)
     torch.testing.assert_close(piece, found[2270:2290], atol=tolerances.CORRELATOR, rtol=0)
+    near = [k for k, (i, j) in enumerate(pairs) if j - i <= 9]
+    within = state.correlators(2, reach=9)
+    torch.testing.assert_close(within, found[near], atol=tolerances.CORRELATOR, rtol=0)
 
 
 def test_a_batch_of_angles_gives_a_row_each() -> None:
@@ -159,6 +197,10 @@ def test_rows_of_a_range() -> None:
         ((2, "XZ"), ValueError, r"`bases` must be different letters out of 'xyz'; got 'XZ'\."),
         ((2, "z", 0, 4), ValueError, r"`start, stop` must be 0 <= start < stop <= 3; got \(0, 4\)"),
         ((2, "z", 1, 1), ValueError, r"`start, stop` must be 0 <= start < stop <= 3; got \(1, 1\)"),
+        ((2, "z", 0, 3, 1), ValueError, r"must be 0 <= start < stop <= 2; got \(0, 3\)"),
+        ((2, "z", 0, 1, 0), ValueError, r"`reach` must be a positive integer; got 0\."),
+        ((2, "z", 0, 1, 1.0), TypeError, r"`reach` must be a positive integer; got 1\.0\."),
+        ((3, "z", 0, 1, 1), ValueError, r"`reach` must be at least 2 for order 3; got 1\."),
         ((2, "z", 0.0, 1), TypeError, r"`start, stop` must be integers; got \(0\.0, 1\)\."),
     ],
 )

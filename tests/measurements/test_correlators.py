@@ -12,8 +12,8 @@ import torch
 
 import qtn_train as qt
 from qtn_train.circuits import ANSATZE, ansatz
-from qtn_train.engines import MPSEngine, StatevectorEngine
-from qtn_train.generators import qubits_needed
+from qtn_train.engines import MPSEngine, SampledEngine, StatevectorEngine
+from qtn_train.generators import CircuitGenerator, qubits_needed
 from qtn_train.measurements import Measurement, PauliCorrelators, _correlators
 from qtn_train.measurements._correlators import SCALES, correlator_terms
 
@@ -25,6 +25,16 @@ def test_numbers_bases_and_configuration(order: int, bases: str) -> None:
     assert reads.n_values(7) == len(bases) * math.comb(7, order)
     assert reads.bases(3) == tuple(3 * letter.upper() for letter in bases)
     assert Measurement.from_config(reads.config()) == reads
+
+
+@pytest.mark.parametrize("reach", [1, 2, 3, 6, 9])
+def test_numbers_within_a_reach(reach: int) -> None:
+    for order in range(1, min(reach, 2) + 2):
+        reads = PauliCorrelators(order, "xz", reach)
+        near = [k for k in itertools.combinations(range(7), order) if k[-1] - k[0] <= reach]
+        assert reads.n_values(7) == 2 * len(near)
+        again = Measurement.from_config(reads.config())
+        assert again == reads != PauliCorrelators(order, "xz")
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -167,6 +177,8 @@ def test_a_model_of_correlators_learns_and_is_loaded_again(tmp_path: Path) -> No
     [
         (lambda: PauliCorrelators(4), ValueError, r"`order` must be 1, 2 or 3; got 4\."),
         (lambda: PauliCorrelators(2.0), TypeError, r"`order` must be a positive integer; got 2\.0"),
+        (lambda: PauliCorrelators(3, reach=1), ValueError, r"`reach` must be at least 2 for order"),
+        (lambda: PauliCorrelators(2, reach=0), ValueError, r"`reach` must be a positive integer"),
         (lambda: PauliCorrelators(2, "zz"), ValueError, r"`bases` must be different letters out"),
         (lambda: model(ansatz.cz_chain(2, 1), 2), ValueError,
          r"`n_qubits` must be at least 4; got 2\. 15 weights need 4 qubits\."),
@@ -191,3 +203,108 @@ def model(circuit: qt.Circuit, order: int, n_values: int = 15) -> qt.QuantumTrai
         measurement=PauliCorrelators(order),
         mapping=qt.IdentityMapping(n_values),
     )
+
+
+# Noise in training
+
+
+def noisy(training_shots: int | None = 1000, **options: object) -> CircuitGenerator:
+    circuit = ansatz.cz_chain(6, 2)
+    reads = PauliCorrelators(2)
+    mapping = qt.IdentityMapping(reads.n_values(6))
+    return CircuitGenerator(
+        circuit,
+        MPSEngine(),
+        mapping,
+        measurement=reads,
+        n_weights=45,
+        training_shots=training_shots,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def test_training_adds_noise_of_so_many_shots_and_evaluation_none() -> None:
+    torch.manual_seed(0)
+    generator = noisy()
+    exact = noisy(None)()
+    drawn = torch.stack([generator().detach() for _ in range(400)])
+    assert torch.equal(generator.eval()(), exact)
+    assert torch.equal(generator.origin(), exact)
+    expected = ((1 - (0.1 * exact.detach()).square()) / 1000).sqrt() / 0.1
+    assert (drawn.std(0) / expected - 1).abs().max() < tolerances.SPREAD_OF_400
+    assert ((drawn.mean(0) - exact).abs() / expected).max() < 5 / 400**0.5
+
+
+def test_the_noise_is_as_large_as_that_of_real_counts() -> None:
+    shots, reads, circuit = 200, PauliCorrelators(2), ansatz.cz_chain(4, 2)
+    angles = torch.from_numpy(np.random.default_rng(0).uniform(-3, 3, circuit.n_angles))
+    exact = reads.values(StatevectorEngine().prepare(circuit, angles), 0, 18)
+    drawn = torch.stack(
+        [
+            reads.values(
+                SampledEngine(StatevectorEngine(), shots, seed=k).prepare(circuit, angles, reads),
+                0,
+                18,
+            )
+            for k in range(400)
+        ]
+    )
+    ratio = drawn.std(0) / reads.deviation(exact, shots)
+    assert (ratio - 1).abs().max() < tolerances.SPREAD_OF_400
+
+
+def test_gradients_see_one_draw_also_where_chunks_are_made_again() -> None:
+    weights = torch.linspace(-1, 1, 45)
+    grads = []
+    for chunk_size in (64, 8):
+        torch.manual_seed(3)
+        generator = noisy(10, chunk_size=chunk_size)
+        first, second = generator().detach(), generator().detach()
+        assert (first - second).abs().max() > 0.1
+        (weights * generator()).sum().backward()
+        grads.append(generator.angles.grad)
+    exact = noisy(None)
+    (weights * exact()).sum().backward()
+    for grad in grads:  # the noise is added: linear losses have the exact gradient
+        torch.testing.assert_close(grad, exact.angles.grad, atol=1e-4, rtol=1e-4)
+    one = noisy(10, chunk_size=8)
+    loss = one().square().sum()
+    direction = torch.autograd.grad(loss, one.angles)[0]
+    assert not torch.equal(direction, torch.autograd.grad(exact().square().sum(), exact.angles)[0])
+
+
+def test_noise_goes_into_the_description_and_not_onto_counts() -> None:
+    generator = noisy()
+    assert "noise of 1,000 shots in training" in generator.describe()
+    assert CircuitGenerator.from_config(generator.config()).training_shots == 1000
+    generator.engine = SampledEngine(MPSEngine(), 10**6, seed=1)
+    assert (generator() - noisy(None)()).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: noisy(0), ValueError, r"`training_shots` must be a positive integer; got 0"),
+        (lambda: noisy(1.5), TypeError, r"`training_shots` must be a positive integer; got 1\.5"),  # type: ignore[arg-type]
+        (lambda: qt.Probabilities().deviation(torch.ones(1), 5), ValueError,
+         r"`measurement` must be a measurement whose values' deviations are known, such as Pauli"),
+    ],
+)  # fmt: skip
+def test_wrong_training_shots(make: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()  # type: ignore[operator]
+
+
+def test_a_mixing_takes_all_values() -> None:
+    reads, circuit = PauliCorrelators(2, reach=3), ansatz.cz_chain(6, 2)
+    mapping = qt.MixingMapping(reads.n_values(6), 2)
+    generator = CircuitGenerator(circuit, MPSEngine(), mapping, measurement=reads, n_weights=40)
+    assert generator.n_values == reads.n_values(6) == 36
+    jacobian = torch.autograd.functional.jacobian(
+        lambda values: mapping(0, values).reshape(-1)[:40], torch.ones(36)
+    )
+    assert jacobian.shape == (40, 36)
+    assert (jacobian.abs() > 1e-6).double().mean() > 0.9
+    fewer = qt.MixingMapping(30, 2)
+    read = CircuitGenerator(circuit, MPSEngine(), fewer, measurement=reads, n_weights=40)
+    assert read.n_values == 30

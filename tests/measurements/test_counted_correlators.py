@@ -17,17 +17,23 @@ from qtn_train.measurements import Counts, Expectation, GradientMethod, PauliCor
 CIRCUIT = ansatz.u3_cu3_ring(4, 1)
 ANGLES = torch.from_numpy(np.random.default_rng(0).uniform(-np.pi, np.pi, CIRCUIT.n_angles))
 FLIPS = (0.04, 0.09)
-READS = [PauliCorrelators(1), PauliCorrelators(2), PauliCorrelators(3, "zx")]
+READS = [
+    PauliCorrelators(1),
+    PauliCorrelators(2),
+    PauliCorrelators(2, "yz", reach=2),
+    PauliCorrelators(3, "zx"),
+    PauliCorrelators(3, "zx", reach=2),
+]
 every_order = pytest.mark.parametrize("reads", READS, ids=str)
 
 
 def exact(reads: PauliCorrelators, angles: torch.Tensor = ANGLES) -> torch.Tensor:
     state = StatevectorEngine(dtype="complex128").prepare(CIRCUIT, angles)
-    return state.correlators(reads.order, reads.bases_read)
+    return state.correlators(reads.order, reads.bases_read, reach=reads.reach)
 
 
 def whole(state: Any, reads: PauliCorrelators) -> torch.Tensor:
-    found: torch.Tensor = state.correlators(reads.order, reads.bases_read)
+    found: torch.Tensor = state.correlators(reads.order, reads.bases_read, reach=reads.reach)
     return found
 
 
@@ -39,7 +45,7 @@ def test_exact_counts_give_the_correlators(reads: PauliCorrelators) -> None:
     torch.testing.assert_close(whole(state, reads), exact(reads))
     n_values = reads.n_values(4)
     for start, stop in ((0, 1), (1, n_values), (n_values // 2 - 1, n_values // 2 + 1)):
-        part = state.correlators(reads.order, reads.bases_read, start, stop)
+        part = state.correlators(reads.order, reads.bases_read, start, stop, reads.reach)
         torch.testing.assert_close(part, exact(reads)[start:stop])
     assert torch.equal(reads.standard_error(state, 0, n_values), torch.zeros(n_values).double())
 

@@ -177,7 +177,14 @@ def test_a_wrong_value_is_refused(name: str, value: object, message: str) -> Non
             {"mapping": "identity", "weights_per_outcome": 2},
             "`weights_per_outcome` must be 1 with identity; got 2. Take the mapping mlp",
         ),
-        ({"measurement": "pauli-2", "n_qubits": 9}, "`n_qubits` must be at least 10; got 9. 131"),
+        (
+            {"measurement": "pauli-2", "mapping": "identity", "n_qubits": 9},
+            "`n_qubits` must be at least 10; got 9. 131",
+        ),
+        ({"measurement": "pauli-2", "n_qubits": 1}, "`n_qubits` must be at least 2; got 1."),
+        ({"reach": 3}, "`measurement` must be 'pauli-2' with reach; got 'probabilities'"),
+        ({"training_shots": 5}, "`measurement` must be 'pauli-2' with training_shots; got 'prob"),
+        ({"measurement": "pauli-3", "reach": 1}, "`reach` must be at least 2 for order 3; got 1"),
         ({"n_layers": 1001, "n_qubits": 1000}, "`n_layers` must be at most 1,000 on 1,000 qubits"),
         ({"enginee": "mps"}, "`option` must be one of dataset, .*; got 'enginee'. Did you mean en"),
     ],
@@ -268,18 +275,26 @@ def test_foreign_json_is_refused_in_house_style(monkeypatch: pytest.MonkeyPatch)
 
 def test_correlators_choose_qubits_circuit_and_mapping() -> None:
     options = RunOptions("mnist-mini", measurement_name="pauli-2").complete()
-    assert (options.n_qubits, options.ansatz, options.mapping_name) == (68, "cz-chain", "identity")
+    assert (options.n_qubits, options.ansatz, options.mapping_name) == (100, "cz-chain", "mixing")
+    assert (options.reach, options.weights_per_outcome, options.training_shots) == (11, 3, 10_000)
+    assert options.n_values == 3102
     model = options.model()
     assert model.n_trainable <= 1500
+    assert model.generator.training_shots == 10_000
+    assert model.generator.n_values == 3102
+    plain = options.but(training_shots=0).model().generator
+    assert plain.training_shots is None
+    as_they_are = RunOptions("mnist-mini", measurement_name="pauli-2", mapping_name="identity")
+    assert (as_they_are.complete().n_qubits, as_they_are.complete().reach) == (68, None)
     assert type(model.generator.engine) is MPSEngine
     assert model.generator.measurement == options.measurement()
     small = RunOptions("iris", measurement_name="pauli-2", epochs=1)
     assert small.but(shots=50).shots_per_evaluation == 150
     model = small.model()
-    assert model.generator.n_values == 131
+    assert model.generator.n_values == 135
     (entry,) = small.fit(model, load_dataset("iris"), progress_bar=False).epochs
     assert 0 < entry["train_loss"] < 2
-    for name, n_qubits in (("pauli-1", 44), ("pauli-2", 10), ("pauli-3", 8)):
+    for name, n_qubits in (("pauli-1", 10), ("pauli-2", 10), ("pauli-3", 8)):
         assert RunOptions("iris", measurement_name=name).circuit().n_qubits == n_qubits
 
 

@@ -105,9 +105,12 @@ class EstimatedState(State):
         values = [self._estimates(number, number + 1) for number in numbers]
         return torch.cat(values).to(self._like)
 
-    def _correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
-        own = f"PauliCorrelators({order}, {bases!r})"
-        if self.reads != PauliCorrelators(order, bases):
+    def _correlators(
+        self, order: int, bases: str, start: int, stop: int, reach: int | None
+    ) -> Tensor:
+        within = "" if reach is None else f", reach={reach}"
+        own = f"PauliCorrelators({order}, {bases!r}{within})"
+        if self.reads != PauliCorrelators(order, bases, reach):
             raise UnsupportedByEngine(self._undeclared("correlators", own))
         return self._estimates(start, stop).to(self._like)
 

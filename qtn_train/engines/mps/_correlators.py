@@ -11,9 +11,11 @@ padded to the largest bond, and where χ is small a site's transfer matrix is ma
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +23,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
+
+from ...measurements._correlators import n_tuples
 
 _PAULIS = {"x": ((0, 1), (1, 0)), "y": ((0, -1j), (1j, 0)), "z": ((1, 0), (0, -1))}
 # Up to this bond dimension a product with a transfer matrix is faster than two with the tensor.
@@ -30,7 +34,12 @@ _BLOCK_BYTES = 2**28
 
 
 def correlators(
-    tensors: Sequence[Tensor], order: int, letters: str, start: int, stop: int
+    tensors: Sequence[Tensor],
+    order: int,
+    letters: str,
+    start: int,
+    stop: int,
+    reach: int | None = None,
 ) -> Float[Tensor, " values"]:
     """Return the Pauli correlators start … stop−1 of a matrix product state.
 
@@ -40,6 +49,8 @@ def correlators(
         letters: Different ones out of ``x``, ``y`` and ``z``; those of the first come first.
         start: Number of a correlator: in a letter, site tuples are in lexicographic order.
         stop: One past the last number, above ``start``.
+        reach: Largest distance between the first and the last site of a tuple; any without. The
+            sweep drops an environment as soon as it has gone so far.
 
     Returns:
         Real numbers, differentiable. Memory is bounded: where first sites come in several blocks,
@@ -48,11 +59,12 @@ def correlators(
     Source:
         Ours.
     """
-    each = math.comb(len(tensors), order)
+    far = len(tensors) - 1 if reach is None else min(reach, len(tensors) - 1)
+    each = n_tuples(len(tensors), order, far)
     pieces = []
     for group, low, high in _shares(letters, each, start, stop):
-        rows, first = rows_of(len(tensors), order, low, high)
-        found = _rows(tensors, group, order, rows)
+        rows, first = rows_of(len(tensors), order, low, high, far)
+        found = _rows(tensors, group, order, rows, far)
         pieces.append(found[:, low - first : high - first].reshape(-1))
     return torch.cat(pieces)
 
@@ -71,13 +83,13 @@ def _shares(letters: str, each: int, start: int, stop: int) -> list[tuple[str, i
     return shares
 
 
-def _rows(tensors: Sequence[Tensor], letters: str, order: int, rows: range) -> Tensor:
+def _rows(tensors: Sequence[Tensor], letters: str, order: int, rows: range, reach: int) -> Tensor:
     """Return the correlators whose first site lies in a range, one row for each letter."""
-    n_sites, largest = len(tensors), max(t.shape[2] for t in tensors)
-    kept = len(letters) * largest**2 * tensors[0].element_size() * n_sites ** (order - 1)
+    largest = max(t.shape[2] for t in tensors)
+    kept = len(letters) * largest**2 * tensors[0].element_size() * max(reach, 1) ** (order - 1)
     size = max(1, _BLOCK_BYTES // kept)
     if len(rows) <= size or order == 1:
-        return _block(letters, order, rows.start, rows.stop, *tensors)
+        return _block(letters, order, rows.start, rows.stop, reach, *tensors)
     blocks = [
         checkpoint(
             _block,
@@ -85,6 +97,7 @@ def _rows(tensors: Sequence[Tensor], letters: str, order: int, rows: range) -> T
             order,
             first,
             min(first + size, rows.stop),
+            reach,
             *tensors,
             use_reentrant=False,
             preserve_rng_state=False,
@@ -94,14 +107,19 @@ def _rows(tensors: Sequence[Tensor], letters: str, order: int, rows: range) -> T
     return torch.cat(blocks, 1)
 
 
-def _block(letters: str, order: int, first: int, stop: int, *tensors: Tensor) -> Tensor:
+def _block(letters: str, order: int, first: int, stop: int, reach: int, *tensors: Tensor) -> Tensor:
     sites = _Sites(tensors, letters)
     if order == 1:
         return sites.single[:, first:stop]
+    plan = _plan(sites.n_sites, order, first, stop, reach)
     # stacks[m]: environments with m + 1 marked sites, (letters, rows, χ²).
     stacks: list[Tensor | None] = [None] * (order - 1)
     found: list[Tensor] = []
-    for site in range(first, sites.n_sites):
+    for site, dropped in zip(range(first, sites.n_sites), plan.dropped, strict=False):
+        stacks = [
+            stack if stack is None or out is None else _without(stack, out)
+            for stack, out in zip(stacks, dropped, strict=True)
+        ]
         last = stacks[-1]
         if last is not None:
             found.append(torch.bmm(last, sites.close[site]).squeeze(2))
@@ -114,9 +132,7 @@ def _block(letters: str, order: int, first: int, stop: int, *tensors: Tensor) ->
     if not found:
         return sites.single[:, :0]
     columns = torch.cat(found, 1).real
-    return columns[
-        :, torch.from_numpy(_order(sites.n_sites, order, first, stop)).to(columns.device)
-    ]
+    return columns[:, torch.from_numpy(plan.order).to(columns.device)]
 
 
 def _joined(old: Tensor | None, new: Tensor | None) -> Tensor | None:
@@ -125,21 +141,48 @@ def _joined(old: Tensor | None, new: Tensor | None) -> Tensor | None:
     return torch.cat((old, new), 1)
 
 
-def _order(n_sites: int, order: int, first: int, stop: int) -> NDArray[np.int64]:
-    """Return where each correlator, in lexicographic order, stands in the order of the sweep."""
-    levels: list[list[tuple[int, ...]]] = [[] for _ in range(order - 1)]
-    found: list[tuple[int, ...]] = []
-    if order == 2:  # by far the most usual, and without a loop
-        last = np.concatenate([np.full(min(i, stop) - first, i) for i in range(first + 1, n_sites)])
-        row = np.concatenate([np.arange(first, min(i, stop)) for i in range(first + 1, n_sites)])
-        return np.lexsort((last, row))
-    for site in range(first, n_sites):
-        found += [(*sites, site) for sites in levels[-1]]
-        for marked in range(order - 2, 0, -1):
-            levels[marked] += [(*sites, site) for sites in levels[marked - 1]]
+def _without(stack: Tensor, kept: NDArray[np.int64]) -> Tensor | None:
+    """Return the rows of a stack that go on; None where there are none."""
+    if not len(kept):
+        return None
+    if kept[-1] - kept[0] == len(kept) - 1:  # neighbors: a view
+        return stack[:, int(kept[0]) : int(kept[-1]) + 1]
+    return stack[:, torch.from_numpy(kept).to(stack.device)]
+
+
+class _Plan(NamedTuple):
+    """What a sweep from a range of first sites drops, and in which order it finds correlators.
+
+    Attributes:
+        dropped: For each site, and for each number of marked sites, the rows that go on; None
+            where all do.
+        order: Where each correlator, in lexicographic order, stands in the order of the sweep.
+    """
+
+    dropped: list[list[NDArray[np.int64] | None]]
+    order: NDArray[np.int64]
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(n_sites: int, order: int, first: int, stop: int, reach: int) -> _Plan:
+    levels = [np.empty((0, m), dtype=np.int64) for m in range(1, order)]
+    dropped: list[list[NDArray[np.int64] | None]] = []
+    found = [np.empty((0, order), dtype=np.int64)]
+    for site in range(first, min(stop + reach, n_sites)):
+        kept = [np.flatnonzero(site - level[:, 0] <= reach) for level in levels]
+        pairs = list(zip(kept, levels, strict=True))
+        dropped.append([None if len(k) == len(level) else k for k, level in pairs])
+        levels = [level[k] for k, level in pairs]
+        found.append(_marked(levels[-1], site))
+        for m in range(order - 2, 0, -1):
+            levels[m] = np.concatenate((levels[m], _marked(levels[m - 1], site)))
         if site < stop:
-            levels[0].append((site,))
-    return np.lexsort(np.array(found).T[::-1])
+            levels[0] = np.concatenate((levels[0], [[site]]))
+    return _Plan(dropped, np.lexsort(np.concatenate(found).T[::-1]))
+
+
+def _marked(tuples: NDArray[np.int64], site: int) -> NDArray[np.int64]:
+    return np.column_stack((tuples, np.full(len(tuples), site)))
 
 
 class _Sites:
@@ -222,7 +265,14 @@ def _padded(tensor: Tensor, size: int) -> Tensor:
     return torch.nn.functional.pad(tensor, (0, size - right, 0, 0, 0, size - left))
 
 
-def rows_of(n_sites: int, order: int, start: int, stop: int) -> tuple[range, int]:
+def _counts(n_sites: int, order: int, reach: int) -> Iterator[int]:
+    """Give, for each first site, the number of its tuples."""
+    return (math.comb(min(n_sites - 1 - site, reach), order - 1) for site in range(n_sites))
+
+
+def rows_of(
+    n_sites: int, order: int, start: int, stop: int, reach: int | None = None
+) -> tuple[range, int]:
     """Return the first sites of the correlators start … stop−1, and the number of the first one.
 
     Args:
@@ -230,6 +280,7 @@ def rows_of(n_sites: int, order: int, start: int, stop: int) -> tuple[range, int
         order: Sites of a correlator.
         start: Number of a site tuple, in lexicographic order.
         stop: One past the last number, above ``start``.
+        reach: Largest distance between the ends of a tuple; any without.
 
     Returns:
         The range of first sites that covers them, and the number of its first tuple.
@@ -238,8 +289,8 @@ def rows_of(n_sites: int, order: int, start: int, stop: int) -> tuple[range, int
         >>> rows_of(4, 2, 3, 5)  # (0, 1) (0, 2) (0, 3) (1, 2) (1, 3) (2, 3)
         (range(1, 2), 3)
     """
-    counts = (math.comb(n_sites - 1 - site, order - 1) for site in range(n_sites))
-    ends = list(itertools.accumulate(counts))
+    far = n_sites - 1 if reach is None else reach
+    ends = list(itertools.accumulate(_counts(n_sites, order, far)))
     first = next(site for site, end in enumerate(ends) if end > start)
     last = next(site for site, end in enumerate(ends) if end >= stop)
     return range(first, last + 1), ends[first - 1] if first else 0

@@ -215,8 +215,10 @@ class MPSState(State):
             raise ValueError(must_be("bond", f"from 1 to {self.n_qubits - 1}", bond))
         return self._entropies[bond - 1]
 
-    def _correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
-        return correlators(self.tensors, order, bases, start, stop)
+    def _correlators(
+        self, order: int, bases: str, start: int, stop: int, reach: int | None
+    ) -> Tensor:
+        return correlators(self.tensors, order, bases, start, stop, reach)
 
     def _expectations(self, sums: list[PauliSum]) -> Tensor:
         return _expectations(self.tensors, sums)

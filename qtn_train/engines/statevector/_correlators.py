@@ -27,7 +27,10 @@ _BASES = {
 
 
 def correlators(
-    vector: Complex[Tensor, "*batch outcomes"], letters: str, order: int
+    vector: Complex[Tensor, "*batch outcomes"],
+    letters: str,
+    order: int,
+    reach: int | None = None,
 ) -> Float[Tensor, "*batch letters values"]:
     """Return ⟨P_a P_b …⟩ of all increasing qubit tuples, for each letter.
 
@@ -35,6 +38,7 @@ def correlators(
         vector: Normalized amplitudes.
         letters: Different ones out of ``x``, ``y`` and ``z``.
         order: Qubits of a correlator, from 1 to N.
+        reach: Largest distance between the first and the last of them; any without.
 
     Returns:
         One row for each letter, differentiable, in lexicographic order of the qubits.
@@ -44,7 +48,7 @@ def correlators(
     """
     n_qubits = vector.shape[-1].bit_length() - 1
     signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=vector.real.dtype, device=vector.device)
-    masks = torch.from_numpy(_masks(n_qubits, order)).to(vector.device)
+    masks = torch.from_numpy(_masks(n_qubits, order, reach)).to(vector.device)
     found = []
     for letter in letters:
         basis = torch.tensor(_BASES[letter], dtype=vector.dtype, device=vector.device)
@@ -68,7 +72,9 @@ def _power(matrix: Tensor, n: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def _masks(n_qubits: int, order: int) -> NDArray[np.int64]:
+def _masks(n_qubits: int, order: int, reach: int | None) -> NDArray[np.int64]:
     """Return the outcome number in which exactly a tuple's bits are 1, for each tuple in order."""
-    weights = [2 ** (n_qubits - 1 - qubit) for qubit in range(n_qubits)]
-    return np.array([sum(bits) for bits in itertools.combinations(weights, order)], dtype=np.int64)
+    tuples = itertools.combinations(range(n_qubits), order)
+    near = (each for each in tuples if reach is None or each[-1] - each[0] <= reach)
+    masks = [sum(2 ** (n_qubits - 1 - qubit) for qubit in each) for each in near]
+    return np.array(masks, dtype=np.int64)

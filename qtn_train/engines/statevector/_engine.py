@@ -68,8 +68,11 @@ class StatevectorState(State):
         # The square of a small amplitude is no float any more, its logarithm is.
         return 2 * self.vector[..., start:stop].abs().log()
 
-    def _correlators(self, order: int, bases: str, start: int, stop: int) -> Tensor:
-        return correlators(self.vector, bases, order).flatten(-2)[..., start:stop]
+    def _correlators(
+        self, order: int, bases: str, start: int, stop: int, reach: int | None
+    ) -> Tensor:
+        found = correlators(self.vector, bases, order, reach)
+        return found.flatten(-2)[..., start:stop]
 
     def _expectations(self, sums: list[PauliSum]) -> Tensor:
         return expectations(self.vector, sums)
