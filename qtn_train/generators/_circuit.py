@@ -222,12 +222,13 @@ class CircuitGenerator(WeightGenerator):
         gates, free = gates_of(self.circuit), "angles"
         if isinstance(self.circuit, ImportedCircuit):
             free = f"inputs ({listed(self.circuit.inputs)})"
+        shots = self.training_shots
+        noise = f"; noise of {shots:,} shots in training" if shots else ""
         return (
             f"circuit of {gates.n_qubits} qubits, {len(gates)} gates and "
             f"{n_free(self.circuit)} {free} on {self.engine!r}{auto}; "
             f"{self.n_values:,} of {_size(self.measurement.n_values(self.circuit.n_qubits))} "
-            f"values of {self.measurement!r}; {type(self.mapping).__name__}"
-            + (f"; noise of {self.training_shots:,} shots in training" * bool(self.training_shots))
+            f"values of {self.measurement!r}; {type(self.mapping).__name__}{noise}"
         )
 
     def describe_values(self) -> str:

@@ -122,7 +122,11 @@ def test_the_rate_of_the_mapping_stays_in_proportion() -> None:
             "pauli-9",
             "one of probabilities, pauli-1, pauli-2, pauli-3; got 'pauli-9'",
         ),
-        ("mapping", "MLP", "one of mlp, tensor-train, identity; got 'MLP'. Did you mean mlp"),
+        (
+            "mapping",
+            "MLP",
+            "one of mlp, tensor-train, identity, mixing; got 'MLP'. Did you",
+        ),
         ("recipe", "secret", "one of default, published; got 'secret'"),
         ("gradient", "adjoint", "one of parameter-shift, random-shift, spsa; got 'adjoint'"),
         ("n_layers", 0, "an integer from 1 to 100,000; got 0"),
@@ -276,12 +280,12 @@ def test_foreign_json_is_refused_in_house_style(monkeypatch: pytest.MonkeyPatch)
 def test_correlators_choose_qubits_circuit_and_mapping() -> None:
     options = RunOptions("mnist-mini", measurement_name="pauli-2").complete()
     assert (options.n_qubits, options.ansatz, options.mapping_name) == (100, "cz-chain", "mixing")
-    assert (options.reach, options.weights_per_outcome, options.training_shots) == (11, 3, 10_000)
-    assert options.n_values == 3102
+    assert (options.reach, options.weights_per_outcome, options.training_shots) == (8, 3, 10_000)
+    assert options.n_values == 2292
     model = options.model()
     assert model.n_trainable <= 1500
     assert model.generator.training_shots == 10_000
-    assert model.generator.n_values == 3102
+    assert model.generator.n_values == 2292
     plain = options.but(training_shots=0).model().generator
     assert plain.training_shots is None
     as_they_are = RunOptions("mnist-mini", measurement_name="pauli-2", mapping_name="identity")
@@ -291,7 +295,7 @@ def test_correlators_choose_qubits_circuit_and_mapping() -> None:
     small = RunOptions("iris", measurement_name="pauli-2", epochs=1)
     assert small.but(shots=50).shots_per_evaluation == 150
     model = small.model()
-    assert model.generator.n_values == 135
+    assert model.generator.n_values == 3 * 44
     (entry,) = small.fit(model, load_dataset("iris"), progress_bar=False).epochs
     assert 0 < entry["train_loss"] < 2
     for name, n_qubits in (("pauli-1", 10), ("pauli-2", 10), ("pauli-3", 8)):

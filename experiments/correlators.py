@@ -1,0 +1,395 @@
+"""What weights from correlators are worth, and how many shots they need.
+
+    python -m experiments.correlators worth      # the recipe beside controls of equal size
+    python -m experiments.correlators shots      # accuracy of trained networks from real counts
+    python -m experiments.correlators large      # 10⁶ values, and 10⁵ weights trained for real
+
+Each run is a row of ``docs/results/correlators-PART.json``, written when the run ends; a run whose
+row is there is not made again. ``--datasets``, ``--epochs`` and ``--seeds`` choose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from qtn_train._files import write_atomically
+from qtn_train.circuits import ansatz
+from qtn_train.data import load
+from qtn_train.engines import MPSEngine, SampledEngine
+from qtn_train.generators import CircuitGenerator, control
+from qtn_train.hybrid import Layout, QuantumTrain
+from qtn_train.mapping import MappingModel, MixingMapping
+from qtn_train.measurements import PauliCorrelators
+from qtn_train.measurements._correlators import SCALES
+from qtn_train.recipes import RunOptions, mlp
+from qtn_train.training import FitConfig, evaluate, fit
+
+Row = dict[str, Any]
+Task = tuple[Row, Callable[[], Row]]
+
+OUT = Path("docs/results")
+CONTROLS = ("random-subspace", "hashing", "outer-product")
+#: The controls' peak rates: those of the comparison on images (docs/results/controls-mnist.json).
+CONTROL_RATE = 0.05
+SHOTS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
+DRAWS = 3
+
+
+class Products(MappingModel):
+    """Products ⟨Pᵢ⟩⟨Pⱼ⟩ of one-body values in place of two-body correlators, mixed as those are.
+
+    Args:
+        n_qubits: Number of qubits; the values are the 3·N one-body ones.
+        reach: Largest distance of i and j.
+        n_weights: How many weights are wanted.
+        seed: Seed of the mixing.
+    """
+
+    kind = "products"
+    needs_all_values = takes_all_values = True
+
+    def __init__(self, n_qubits: int, reach: int, n_weights: int, seed: int) -> None:
+        super().__init__(3 * n_qubits, -(-n_weights // (3 * n_qubits)))
+        first, last = torch.triu_indices(n_qubits, n_qubits, 1)
+        near = last - first <= reach
+        self.pairs = (first[near], last[near])
+        n_products = 3 * int(near.sum())
+        self.mixing = MixingMapping(n_products, -(-n_weights // n_products), seed=seed)
+
+    def forward(self, start: int, values: Tensor) -> Tensor:
+        """Return the weights of all values."""
+        single = SCALES[1] * values.view(3, -1)
+        first, last = self.pairs
+        products = (single[:, first] * single[:, last]).reshape(-1) / SCALES[2]
+        mixed = self.mixing(0, products).reshape(-1)
+        n_out = len(values) * self.weights_per_outcome
+        return torch.nn.functional.pad(mixed, (0, n_out))[:n_out].view(len(values), -1)
+
+    def config(self) -> dict[str, Any]:
+        """Return nothing to build it from: it lives in this experiment alone."""
+        return {"kind": self.kind}
+
+
+def products_of(options: RunOptions) -> QuantumTrain:
+    """Return the recipe's model, read as products of one-body values."""
+    own = options.complete()
+    assert own.n_qubits is not None
+    assert own.reach is not None
+    mapping = Products(own.n_qubits, own.reach, own.n_weights, own.seed or 0)
+    generator = CircuitGenerator(
+        own.circuit(),
+        "auto",
+        mapping,
+        measurement=PauliCorrelators(1),
+        n_weights=own.n_weights,
+        training_shots=own.training_shots or None,
+        seed=own.seed or 0,
+    )
+    like = options.model()
+    return QuantumTrain(own.target(), generator, layout=like.layout, seed=own.seed or 0)
+
+
+def options_of(dataset: str, seed: int, epochs: int | None) -> RunOptions:
+    """Return the recipe for correlators."""
+    return RunOptions(dataset, measurement_name="pauli-2", seed=seed, epochs=epochs)
+
+
+def probabilities_of(options: RunOptions, n_trainable: int) -> RunOptions:
+    """Return the recipe for probabilities with about as many trained numbers."""
+    plain = RunOptions(options.dataset, seed=options.seed, epochs=options.epochs)
+    n_qubits = plain.circuit().n_qubits
+    own = plain.but(n_layers=1).model().n_trainable - n_qubits
+    return plain.but(n_layers=max(1, round((n_trainable - own) / n_qubits)))
+
+
+def worth(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
+    """Train the recipe, or a control of its size, and return the accuracy."""
+    options = options_of(dataset, seed, epochs)
+    config = options.fit_config()
+    if name == "products":
+        model = products_of(options)
+    elif name == "probabilities":
+        options = probabilities_of(options, options.model().n_trainable)
+        model, config = options.model(), options.fit_config()
+    else:
+        model = options.model()
+        if name != "correlators":
+            model = model.with_generator(control(name, model.generator, seed))
+            config = config.but(lr=CONTROL_RATE, lr_mapping=CONTROL_RATE)
+    history = fit(model, load(dataset), config=config, progress_bar=False)
+    return {
+        "n_weights": model.n_weights,
+        "n_trainable": model.n_trainable,
+        "epochs": config.epochs,
+        "test_accuracy": round(100 * history.test_accuracy, 2),
+    }
+
+
+def tasks_of_worth(args: argparse.Namespace) -> Iterator[Task]:
+    """Give the runs of the table."""
+    for dataset in args.datasets:
+        for seed in args.seeds:
+            for name in ("correlators", "products", "probabilities", *CONTROLS):
+                head = {"dataset": dataset, "weights": name, "seed": seed}
+
+                def run(dataset: str = dataset, name: str = name, seed: int = seed) -> Row:
+                    return worth(dataset, name, seed, args.epochs)
+
+                yield head, run
+
+
+#: What differs from the recipe in the networks whose shots are counted.
+VARIANTS: dict[str, Row] = {
+    "pauli-2": {},
+    "pauli-2, no noise in training": {"training_shots": 0},
+    "pauli-2, 3 times the gain": {"gain": 3.0},
+    "pauli-2, 2 layers": {"n_layers": 2},
+    "pauli-1": {"measurement": "pauli-1"},
+    "pauli-3": {"measurement": "pauli-3"},
+    "probabilities": {"measurement": "probabilities"},
+}
+
+
+def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
+    """Train a network exactly, and return its accuracies from real counts."""
+    options, changes = options_of(dataset, seed, epochs), dict(VARIANTS[name])
+    factor = changes.pop("gain", 1.0)
+    if changes.get("measurement") == "probabilities":
+        options, changes = probabilities_of(options, options.model().n_trainable), {}
+    options = options.but(**changes)
+    model = options.model()
+    if factor != 1.0:
+        gain = Layout(gain=factor * model.layout.gain)
+        model = QuantumTrain(options.target(), model.generator, layout=gain, seed=seed)
+    data = load(dataset)
+    fit(model, data, config=options.fit_config(), progress_bar=False)
+    model.eval()
+
+    def accuracy() -> float:
+        return 100 * evaluate(model, data.x_test, data.y_test)[1]
+
+    exact, generator = accuracy(), cast(CircuitGenerator, model.generator)
+    simulator = generator.engine
+    curve = {}
+    for shots in SHOTS:
+        drawn = []
+        for draw in range(DRAWS):
+            generator.engine = SampledEngine(simulator, shots, seed=draw)
+            drawn.append(accuracy())
+        curve[str(shots)] = round(mean(drawn), 2)
+    return {
+        "n_weights": model.n_weights,
+        "n_qubits": generator.circuit.n_qubits,
+        "n_trainable": model.n_trainable,
+        "exact": round(exact, 2),
+        "from_counts": curve,
+        "shots_for_a_point": shots_for(curve, exact - 1),
+    }
+
+
+def shots_for(curve: dict[str, float], wanted: float) -> float | None:
+    """Return the shots at which a curve reaches an accuracy, between two on a logarithmic scale.
+
+    Returns:
+        Shots of each basis, from which on all larger ones suffice; None beyond the last.
+    """
+    points = [(math.log(int(shots)), accuracy) for shots, accuracy in curve.items()]
+    if points[-1][1] < wanted:
+        return None
+    last = next((k for k in range(len(points), 0, -1) if points[k - 1][1] < wanted), 0)
+    if last == 0:
+        return round(math.exp(points[0][0]))
+    (low, below), (high, above) = points[last - 1], points[last]
+    return round(math.exp(low + (high - low) * (wanted - below) / (above - below)))
+
+
+def tasks_of_shots(args: argparse.Namespace) -> Iterator[Task]:
+    """Give the networks whose shots are counted."""
+    for dataset in args.datasets:
+        for seed in args.seeds:
+            for name in VARIANTS:
+                head = {"dataset": dataset, "weights": name, "seed": seed}
+
+                def run(dataset: str = dataset, name: str = name, seed: int = seed) -> Row:
+                    return counted(dataset, name, seed, args.epochs)
+
+                yield head, run
+
+
+def million() -> Row:
+    """Read 10⁶ correlators of 817 qubits, and go back."""
+    circuit, reads = ansatz.cz_chain(817, 6), PauliCorrelators(2)
+    rng = torch.Generator().manual_seed(0)
+    angles = math.pi * (2 * torch.rand(circuit.n_angles, generator=rng) - 1)
+    angles.requires_grad_()
+    began = time.perf_counter()
+    values = reads.values(MPSEngine().prepare(circuit, angles, reads), 0, 10**6)
+    forward = time.perf_counter() - began
+    values.square().sum().backward()
+    return {
+        "n_qubits": 817,
+        "values": len(values),
+        "n_trainable": circuit.n_angles,
+        "forward_seconds": round(forward, 1),
+        "backward_seconds": round(time.perf_counter() - began - forward, 1),
+    }
+
+
+def trained_large(epochs: int) -> Row:
+    """Train a network of 101,770 weights that are read off 100 qubits."""
+    circuit, reads = ansatz.cz_chain(100, 6), PauliCorrelators(2, reach=8)
+    target = torch.nn.Sequential(torch.nn.Flatten(), mlp(784, 128, 10))
+    n_weights = sum(weight.numel() for weight in target.parameters())
+    n_values = reads.n_values(100)
+    mapping = MixingMapping(n_values, -(-n_weights // n_values))
+    generator = CircuitGenerator(
+        circuit, "auto", mapping, measurement=reads, n_weights=n_weights, training_shots=10_000
+    )
+    model = QuantumTrain(target, generator, layout=Layout(gain=1.2))
+    began = time.perf_counter()
+    config = FitConfig(epochs=epochs, batch_size=128, lr=0.06)
+    history = fit(model, load("mnist-mini"), config=config, progress_bar=False)
+    return {
+        "n_qubits": 100,
+        "values": n_values,
+        "n_weights": n_weights,
+        "n_trainable": model.n_trainable,
+        "epochs": epochs,
+        "test_accuracy": round(100 * history.test_accuracy, 2),
+        "train_seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def tasks_of_large(args: argparse.Namespace) -> Iterator[Task]:
+    """Give the two large runs."""
+
+    def with_peak(run: Callable[[], Row]) -> Callable[[], Row]:
+        def measured() -> Row:
+            row = run()
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            return row | {"peak_gb": round(peak, 2)}
+
+        return measured
+
+    yield {"case": "10⁶ two-body correlators, forward and backward"}, with_peak(million)
+    yield {"case": "101,770 weights trained"}, with_peak(lambda: trained_large(args.epochs or 4))
+
+
+PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]] = {
+    "worth": (
+        tasks_of_worth,
+        "Weights from correlators beside controls of equal size",
+        "correlators: the default recipe of --measure pauli-2. products: the same circuit, seed "
+        "and recipe, read as ⟨Pᵢ⟩⟨Pⱼ⟩ of its one-body values. probabilities: the default recipe "
+        "with as many layers as make about as many numbers. The others have no circuit; peak rate "
+        "0.05, one-cycle.",
+    ),
+    "shots": (
+        tasks_of_shots,
+        "Shots for correlators and probabilities",
+        "Networks trained exactly, then generated from real counts, three draws each. "
+        "shots_for_a_point: shots of each basis (three bases; one for probabilities) from which on "
+        "less than one point is lost, on a logarithmic scale between two that were tried.",
+    ),
+    "large": (
+        tasks_of_large,
+        "Large networks from correlators",
+        "Wall-clock seconds on a busy machine, one thread; the peak is that of the process.",
+    ),
+}
+
+
+def summary(part: str, runs: list[Row]) -> list[Row]:
+    """Return mean and spread over the seeds of each case; single runs as they are."""
+    if part == "large":
+        return runs
+    value = "test_accuracy" if part == "worth" else "exact"
+    rows = []
+    for dataset, name in dict.fromkeys((run["dataset"], run["weights"]) for run in runs):
+        same = [run for run in runs if (run["dataset"], run["weights"]) == (dataset, name)]
+        found = [run[value] for run in same]
+        row = {"dataset": dataset, "weights": name, "seeds": len(same)}
+        row |= {key: same[0][key] for key in ("n_weights", "n_trainable")}
+        row |= {"mean": round(mean(found), 2)}
+        row["deviation"] = round(stdev(found), 2) if len(found) > 1 else None
+        if part == "shots":
+            needed = [run["shots_for_a_point"] for run in same]
+            known = [shots for shots in needed if shots is not None]
+            row["shots"] = round(mean(known)) if len(known) == len(needed) else None
+        else:
+            row["epochs"] = same[0]["epochs"]
+        rows.append(row)
+    return rows
+
+
+def points(runs: list[Row]) -> list[Row]:
+    """Return the points of the figure: the accuracy that is lost against shots."""
+    return [
+        {
+            "case": f"{run['dataset']}, {run['weights']}",
+            "shots": int(shots),
+            "lost": round(run["exact"] - accuracy, 2),
+        }
+        for run in runs
+        for shots, accuracy in run["from_counts"].items()
+    ]
+
+
+def write(part: str, runs: list[Row], seconds: float, folder: Path) -> None:
+    """Write what there is of a part."""
+    _, title, notes = PARTS[part]
+    result: Row = {
+        "title": title,
+        "notes": notes,
+        "command": f"python -m experiments.correlators {part}",
+        "seconds": round(seconds, 1),
+        "rows": summary(part, runs),
+        "runs": runs,
+    }
+    if part == "shots":
+        result["points"] = points(runs)
+        result["figure"] = {
+            "rows": "points",
+            "x": "shots",
+            "y": "lost",
+            "by": "case",
+            "log": "x",
+            "labels": ["shots of each basis", "accuracy lost (points)"],
+        }
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    write_atomically(folder / f"correlators-{part}.json", f"{text}\n".encode())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--datasets", nargs="+", default=["iris", "digits", "mnist-mini"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--out", type=Path, default=OUT)
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    path = args.out / f"correlators-{args.part}.json"
+    before: Row = json.loads(path.read_text()) if path.exists() else {"runs": [], "seconds": 0.0}
+    runs, began = before["runs"], time.monotonic() - before["seconds"]
+    for head, run in PARTS[args.part][0](args):
+        if any(head.items() <= done.items() for done in runs):
+            continue
+        runs.append(head | run())
+        print(json.dumps(runs[-1], ensure_ascii=False), flush=True)
+        write(args.part, runs, time.monotonic() - began, args.out)
+
+
+if __name__ == "__main__":
+    main()
