@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
-from .._random import uniform
+from .._random import raw_bits, uniform
 from ..circuits import Circuit
 from ..engines import Engine, choose_engine
 from ..engines._transforms import inside_transform
@@ -103,6 +103,7 @@ class CircuitGenerator(WeightGenerator):
             positive_int("training_shots", training_shots)
             self.measurement.deviation(torch.zeros(1), training_shots)
         self.engine = engine
+        self._draws = 0
         self._diagnostics: dict[str, float] = {}
         self._is_shared = False
         self.mapping = mapping
@@ -112,19 +113,19 @@ class CircuitGenerator(WeightGenerator):
 
     def forward(self) -> Float[Tensor, " n_weights"]:
         """Return all weights, differentiable with respect to angles and mapping."""
-        counts = self.engine.simulator is not self.engine
-        return self._weights(self.engine, is_noisy=self.training and not counts)
+        learns = self.training and torch.is_grad_enabled()
+        return self._weights(self.engine, with_noise=learns and self._is_noisy)
 
-    def _weights(self, engine: Engine, *, is_noisy: bool = False) -> Tensor:
+    def _weights(self, engine: Engine, *, with_noise: bool = False) -> Tensor:
         state = engine.prepare(self.circuit, self.angles, self.measurement)
         self._diagnostics = state.diagnostics()
         # One draw a call: a chunk that is made again to go back has the noise that it had.
-        has_noise = is_noisy and self.training_shots is not None
-        draw = int(torch.randint(2**62, ())) if has_noise else None
+        draw = self._draws if with_noise else None
+        self._draws += with_noise
 
         def values(start: int, stop: int) -> Tensor:
             exact = self.measurement.values(state, start, stop).to(self.angles.dtype)
-            return exact if draw is None else exact + self._noise(exact.detach(), draw + start)
+            return exact if draw is None else exact + self._noise(exact.detach(), draw, start)
 
         at_once = self.measurement.needs_all_values or self.mapping.needs_all_values
         outputs = mapped(
@@ -136,10 +137,12 @@ class CircuitGenerator(WeightGenerator):
         )
         return outputs[: self.n_weights]
 
-    def _noise(self, exact: Tensor, seed: int) -> Tensor:
-        rng = torch.Generator(exact.device).manual_seed(seed)
-        normal = torch.randn(exact.shape, generator=rng, dtype=exact.dtype, device=exact.device)
+    def _noise(self, exact: Tensor, draw: int, start: int) -> Tensor:
+        """Return the noise of the values from ``start`` on: the same for the same draw."""
         assert self.training_shots is not None
+        own = int(raw_bits(self.seed, f"noise/{draw}/{start}", 1)[0] >> np.uint64(1))
+        rng = torch.Generator(exact.device).manual_seed(own)
+        normal = torch.randn(exact.shape, generator=rng, dtype=exact.dtype, device=exact.device)
         return normal * self.measurement.deviation(exact, self.training_shots)
 
     @contextmanager
@@ -172,12 +175,20 @@ class CircuitGenerator(WeightGenerator):
 
     @property
     def position(self) -> int:
-        """The position of the engine's random draws, to be saved beside the parameters."""
-        return self.engine.position
+        """The position of all random draws, to be saved beside the parameters."""
+        return self._draws if self._is_noisy else self.engine.position
 
     @position.setter
     def position(self, value: int) -> None:
-        self.engine.position = value
+        if self._is_noisy:
+            self._draws = value
+        else:
+            self.engine.position = value
+
+    @property
+    def _is_noisy(self) -> bool:
+        """Whether noise is added in training: not where the engine counts shots of its own."""
+        return self.training_shots is not None and self.engine.simulator is self.engine
 
     def diagnostics(self) -> dict[str, float]:
         """Return the error figures of the last call's state."""

@@ -79,7 +79,8 @@ class MixingMapping(MappingModel):
             raise ValueError(must_be("start", "0 for a mapping of all values", start))
         signed = values[:, None] * self._signs[: len(values)].to(values.dtype)
         found = torch.fft.fft(signed, dim=0)
-        return (found.real - found.imag) / math.sqrt(len(values))
+        mixed: Tensor = (found.real - found.imag) / math.sqrt(len(values))
+        return mixed
 
     def config(self) -> dict[str, Any]:
         """Return the constructor's arguments as JSON data, with the class under ``kind``."""

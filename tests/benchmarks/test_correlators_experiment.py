@@ -1,4 +1,4 @@
-"""The experiment on correlators: products in place of pairs, shots for a point, runs not repeated."""
+"""The experiment on correlators: products, shots for a point, and runs that are not repeated."""
 
 import json
 from pathlib import Path

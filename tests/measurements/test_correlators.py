@@ -224,11 +224,12 @@ def noisy(training_shots: int | None = 1000, **options: object) -> CircuitGenera
 
 
 def test_training_adds_noise_of_so_many_shots_and_evaluation_none() -> None:
-    torch.manual_seed(0)
     generator = noisy()
     exact = noisy(None)().detach()
     drawn = torch.stack([generator().detach() for _ in range(400)])
-    for without in (generator.origin(), generator.eval()()):
+    with torch.no_grad():
+        exported = generator()
+    for without in (exported, generator.origin(), generator.eval()()):
         torch.testing.assert_close(without, exact)
     expected = ((1 - (0.1 * exact).square()) / 1000).sqrt() / 0.1
     assert (drawn.std(0) / expected - 1).abs().max() < tolerances.SPREAD_OF_400
@@ -249,7 +250,6 @@ def test_gradients_see_one_draw_also_where_chunks_are_made_again() -> None:
     weights = torch.linspace(-1, 1, 45)
     grads = []
     for chunk_size in (64, 8):
-        torch.manual_seed(3)
         generator = noisy(10, chunk_size=chunk_size)
         first, second = generator().detach(), generator().detach()
         assert (first - second).abs().max() > 0.1
@@ -263,6 +263,19 @@ def test_gradients_see_one_draw_also_where_chunks_are_made_again() -> None:
     loss = one().square().sum()
     direction = torch.autograd.grad(loss, one.angles)[0]
     assert not torch.equal(direction, torch.autograd.grad(exact().square().sum(), exact.angles)[0])
+
+
+def test_noise_is_a_function_of_the_seed_and_the_position() -> None:
+    first, second, other = noisy(10), noisy(10), noisy(10, seed=1)
+    torch.manual_seed(0)
+    drawn = [first().detach() for _ in range(3)]
+    torch.manual_seed(1)
+    assert all(torch.equal(second().detach(), expected) for expected in drawn)
+    assert first.position == second.position == 3
+    second.position = 1
+    assert torch.equal(second().detach(), drawn[1])
+    noise = drawn[0] - noisy(None)().detach()
+    assert (noise - (other() - noisy(None, seed=1)()).detach()).abs().max() > 0.1
 
 
 def test_noise_goes_into_the_description_and_not_onto_counts() -> None:
