@@ -5,6 +5,7 @@ Each layer's angles are numbered gate by gate in the order of application.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable
 
@@ -22,6 +23,7 @@ __all__ = [
     "hardware_efficient",
     "product",
     "ry_cx_chain",
+    "square_grid",
     "u3_cu3_chain",
     "u3_cu3_ring",
 ]
@@ -230,6 +232,31 @@ def grid(rows: int, cols: int, n_layers: int) -> Circuit:
     return _colored(n_rows * n_cols, [pairs for pairs in sets if pairs], n_layers)
 
 
+def square_grid(n_qubits: int, n_layers: int) -> Circuit:
+    """The layers of :func:`grid` on the rectangle of N qubits that is nearest to a square.
+
+    Args:
+        n_qubits: Number of qubits N; a prime number gives a chain.
+        n_layers: Number of layers L.
+
+    Returns:
+        A circuit of N·(2·L + 1) angles.
+
+    Raises:
+        ValueError: A number below 1.
+
+    Source:
+        Ours, the layers of :func:`couplings`.
+
+    Example:
+        >>> square_grid(12, 4) == grid(3, 4, 4)
+        True
+    """
+    n = positive_int("n_qubits", n_qubits)
+    rows = next(rows for rows in range(math.isqrt(n), 0, -1) if n % rows == 0)
+    return grid(rows, n // rows, n_layers)
+
+
 def cz_chain(n_qubits: int, n_layers: int) -> Circuit:
     """RY and RZ on every qubit, then CZ on the even, or in the next layer odd, neighboring pairs.
 
@@ -359,4 +386,5 @@ ANSATZE: dict[str, Callable[[int, int], Circuit]] = {
     "brickwork": brickwork,
     "hardware-efficient": hardware_efficient,
     "cz-chain": cz_chain,
+    "grid": square_grid,
 }

@@ -30,8 +30,6 @@ _TARGETS = ("openqasm3", "openqasm2", "braket", "qiskit")
 
 #: Probabilities that are asked for where a program measures more qubits than these have.
 _MOST_OUTCOMES = 2**20
-# A contraction's tree is not looked for in a program of more gates.
-_MOST_GATES = 3000
 _SHOWN_NAMES = 12
 
 
@@ -162,11 +160,12 @@ def _depth(circuit: Circuit) -> int:
 def _estimates(circuit: Circuit, outcomes: int) -> dict[str, Estimate | None]:
     from ..engines import _auto
 
-    small = outcomes <= _MOST_OUTCOMES and len(circuit) <= _MOST_GATES
+    request = _auto.Request(outcomes)
+    dense, chain = _auto.statevector_estimate, _auto.mps_estimate
     return {
-        "statevector": _auto.statevector_estimate(circuit),
-        "mps": _auto.mps_estimate(circuit, outcomes),
-        "contraction": _auto.contraction_estimate(circuit, outcomes) if small else None,
+        "statevector": dense(circuit, request),
+        "mps": chain(circuit, request),
+        "contraction": _auto.contraction_estimate(circuit, request),
     }
 
 

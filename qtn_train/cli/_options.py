@@ -20,8 +20,8 @@ from ._help import CIRCUIT, MONEY, SIMULATION, TRAINING
 _HELP: dict[str, tuple[str, type, str]] = {
     "ansatz": (
         CIRCUIT, str,
-        "u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork, hardware-efficient or cz-chain; or "
-        "FILE.py:FUNCTION, from qubits and layers to a Circuit.",
+        "u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork, hardware-efficient, cz-chain or grid; "
+        "or FILE.py:FUNCTION, from qubits and layers to a Circuit.",
     ),
     "n_layers": (CIRCUIT, int, "Layers of the circuit."),
     "n_qubits": (CIRCUIT, int, "Qubits; as few as the weights need by default."),
@@ -41,7 +41,7 @@ _HELP: dict[str, tuple[str, type, str]] = {
         TRAINING, int, "Shots whose noise correlators have in training; 0 for none.",
     ),
     "recipe": (CIRCUIT, str, "Whose choices to take where nothing is said: default or published."),
-    "engine": (SIMULATION, str, "auto, mps, statevector or braket."),
+    "engine": (SIMULATION, str, "auto, mps, statevector, contraction or braket."),
     "max_bond": (SIMULATION, int, "Bond dimension at which --engine mps truncates."),
     "cutoff": (SIMULATION, float, "Share of the norm that --engine mps may cut off besides."),
     "allow_truncation": (SIMULATION, bool, "Begin although truncation leaves nearly nothing."),

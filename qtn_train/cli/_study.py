@@ -26,8 +26,8 @@ def run(
         str,
         typer.Argument(
             help="A study file (TOML), or a ready-made study: accuracy-against-shots, cost, "
-            "entropy, gradient-variance, gradient-variance-deep, probabilities, training or "
-            "truncation."
+            "entropy, geometry, geometry-depth, gradient-variance, gradient-variance-deep, "
+            "ground-state, probabilities, training or truncation."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the study.")],

@@ -97,7 +97,8 @@ class CircuitGenerator(WeightGenerator):
         if isinstance(engine, str):
             if engine != "auto":
                 raise ValueError(must_be("engine", "an Engine or 'auto'", repr(engine)))
-            engine, self._reason = choose_engine(gates_of(circuit), self.n_values)
+            plain = gates_of(circuit)
+            engine, self._reason = choose_engine(plain, self.n_values, self.measurement)
         self.training_shots = training_shots
         if training_shots is not None:
             positive_int("training_shots", training_shots)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from ..circuits import ANSATZE, Circuit
-from ..engines import Engine, MPSEngine, StatevectorEngine
+from ..engines import ContractionEngine, Engine, MPSEngine, StatevectorEngine
 from ..errors import did_you_mean, must_be
 from ..exchange import ImportedCircuit
 from ..generators import CircuitGenerator, WeightGenerator, qubits_needed, values_needed
@@ -17,7 +17,11 @@ _COMPRESSION, _LAYERS = 5, (4, 110)
 
 _READ = "A program of another package, or in a file, is read by import_circuit."
 
-_ENGINES: dict[str, type[Engine]] = {"statevector": StatevectorEngine, "mps": MPSEngine}
+_ENGINES: dict[str, type[Engine]] = {
+    "statevector": StatevectorEngine,
+    "mps": MPSEngine,
+    "contraction": ContractionEngine,
+}
 
 
 def default_generator(
@@ -35,8 +39,8 @@ def default_generator(
         seed: Seed of the initial angles and mapping.
         circuit: A circuit, an imported program, the name of an ansatz, or None for RY and a chain
             of CX.
-        engine: An engine, its name (``"statevector"``, ``"mps"``), or None and ``"auto"`` for the
-            cheapest exact one.
+        engine: An engine, its name (``"statevector"``, ``"mps"``, ``"contraction"``), or None and
+            ``"auto"`` for the cheapest exact one.
         mapping: A mapping, or None for a small perceptron.
         measurement: A measurement, or None for probabilities; another one needs a circuit.
 

@@ -24,6 +24,7 @@ from ..circuits import ANSATZE, Circuit
 from ..data import DATASETS, Dataset
 from ..engines import (
     BraketEngine,
+    ContractionEngine,
     Engine,
     MPSEngine,
     SampledEngine,
@@ -54,7 +55,7 @@ from ._program import check_program, free_numbers, parsed, program_text
 from ._settings import POSITIVE, REQUIRED, Setting, check_keys
 from ._targets import count_weights, target_for
 
-EngineName = Literal["auto", "mps", "statevector", "braket"]
+EngineName = Literal["auto", "mps", "statevector", "contraction", "braket"]
 MappingName = Literal["mlp", "tensor-train", "identity", "mixing"]
 MeasurementName = Literal["probabilities", "pauli-1", "pauli-2", "pauli-3"]
 
@@ -142,7 +143,7 @@ class RunOptions:
         str, "probabilities", choices=get_args(MeasurementName)
     )
     reach: int | None = _option(int)
-    engine_name: EngineName = _option(str, "auto", choices=("auto", "mps", "statevector", "braket"))
+    engine_name: EngineName = _option(str, "auto", choices=get_args(EngineName))
     max_bond: int | None = _option(int)
     cutoff: float | None = _option(float, low=0, high=0.5)
     allow_truncation: bool = _option(bool, False)
@@ -425,10 +426,13 @@ class RunOptions:
             engine = MPSEngine(self.max_bond, cutoff=self.cutoff or 0.0)
         elif self.engine_name == "statevector":
             engine = StatevectorEngine()
+        elif self.engine_name == "contraction":
+            engine = ContractionEngine()
         elif self.shots is None:
             return "auto"
         else:
-            engine, _ = choose_engine(gates_of(self.circuit()), self.n_weights)
+            plain = gates_of(self.circuit())
+            engine, _ = choose_engine(plain, self.n_values, self.measurement())
         return engine if self.shots is None else SampledEngine(engine, **self.counting())
 
     def counting(self) -> dict[str, Any]:

@@ -172,7 +172,8 @@ def entropy(settings: Row, seed: int) -> Row:
 def probabilities(settings: Row, seed: int) -> Row:
     """Return figures of the outcome probabilities; 2ᴺ·p follows exp(−x) for a random state."""
     circuit = make_circuit(settings)
-    engine = choose_engine(circuit, 2**circuit.n_qubits, dtype="complex128")[0]
+    n_outcomes = 2**circuit.n_qubits
+    engine = choose_engine(circuit, n_outcomes, dtype="complex128", gradient=False)[0]
     with torch.no_grad():
         state = engine.prepare(circuit, make_angles(settings, circuit, seed))
         probs = state.probs(0, 2**circuit.n_qubits).sort().values

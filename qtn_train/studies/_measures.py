@@ -13,7 +13,7 @@ from typing import Any
 from ..circuits import ANSATZE
 from ..recipes import MAX_LAYERS, MAX_QUBITS, SETTINGS, Setting, check_size
 from ..recipes._ansatz import with_hash
-from . import _circuits, _training
+from . import _circuits, _geometry, _ground, _training
 
 #: Truncation errors above this make a point untrustworthy: it is marked, and never fitted.
 MAX_TRUNCATION_ERROR = 0.01
@@ -191,6 +191,63 @@ COST = Measure(
     log_x=True,
 )
 
+GEOMETRY = Measure(
+    "geometry",
+    "cost and truncation error of ⟨Z⟩ of the middle qubit on a chain, a ring or a grid",
+    {
+        "geometry": Setting(str, "chain", _geometry.GEOMETRIES),
+        "n_qubits": _CIRCUIT["n_qubits"],
+        "n_layers": _CIRCUIT["n_layers"],
+        "engine": Setting(str, "mps", ("mps", "statevector", "contraction")),
+        "max_bond": Setting(int, 32),
+    },
+    {
+        "processor_s": float,
+        "first_s": float,
+        "value_z": float,
+        "largest_bond": int,
+        "exact_bond": int,
+        **_CUT,
+    },
+    _geometry.geometry,
+    "n_qubits",
+    (
+        Panel("processor_s", "forward and backward (s of one core)", True),
+        Panel("truncation_error", "truncation error Σ√w"),
+    ),
+    check=_geometry.check,
+)
+
+GROUND_STATE = Measure(
+    "ground-state",
+    "lowest energy of an Ising or a Heisenberg chain that a circuit reaches, against DMRG",
+    {
+        "model": Setting(str, "ising", tuple(_ground.MODELS)),
+        "field": Setting(float, 1.0, low=0, high=100),
+        **_CIRCUIT,
+        "max_bond": Setting(int, 64),
+        "steps": Setting(int, 300, high=100_000),
+        "lr": Setting(float, 0.1, low=1e-6, high=10),
+    },
+    {
+        "energy_per_site": float,
+        "start_per_site": float,
+        "dmrg_per_site": float,
+        "error_per_site": float,
+        "largest_bond": int,
+        "entropy_middle": float,
+        "n_angles": int,
+        **_CUT,
+    },
+    _ground.minimize,
+    "n_layers",
+    (
+        Panel("error_per_site", "energy above DMRG (per site, in units of J)", True),
+        Panel("energy_per_site", "energy (per site, in units of J)"),
+    ),
+    check=_ground.check,
+)
+
 TRAIN = Measure(
     "train",
     "a whole training run",
@@ -240,6 +297,7 @@ SHOTS = Measure(
 MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
-        TRAIN, GRADIENT_VARIANCE, TRUNCATION, ENTROPY, PROBABILITIES, COST, SHOTS,
+        TRAIN, GRADIENT_VARIANCE, TRUNCATION, ENTROPY, PROBABILITIES, COST, GEOMETRY,
+        GROUND_STATE, SHOTS,
     )
 }  # fmt: skip

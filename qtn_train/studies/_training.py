@@ -21,7 +21,7 @@ _NOT_SWEPT = ("seed", "device", "native", "placement")
 #: Settings of a training run: the options that every run has.
 TRAIN_SETTINGS: dict[str, Setting] = {
     name: setting for name, setting in SETTINGS.items() if name not in _NOT_SWEPT
-} | {"engine": Setting(str, "auto", ("auto", "mps", "statevector"))}
+} | {"engine": Setting(str, "auto", ("auto", "mps", "statevector", "contraction"))}
 
 
 def options(settings: Row, seed: int = 0) -> RunOptions:

@@ -85,7 +85,8 @@ def test_messages(name: str) -> None:
 
 def test_command_line_names_are_the_functions_names() -> None:
     for name, function in ANSATZE.items():
-        assert function.__name__ == name.replace("-", "_")
+        # A grid takes rows and columns; from the command line it is the one nearest to a square.
+        assert function.__name__ == {"grid": "square_grid"}.get(name, name.replace("-", "_"))
         assert function is getattr(ansatz, function.__name__)
     named = {function.__name__ for function in ANSATZE.values()}
     assert {*ansatz.__all__} == {"ANSATZE", "couplings", "grid", "product", *named}
@@ -105,6 +106,11 @@ def test_grid() -> None:
     assert ansatz.grid(2, 1, 1).n_angles == 6
     with pytest.raises(ValueError, match="`rows` must be a positive integer; got 0"):
         ansatz.grid(0, 3, 1)
+
+
+def test_the_grid_nearest_to_a_square() -> None:
+    for n_qubits, rows, cols in ((1, 1, 1), (7, 1, 7), (9, 3, 3), (12, 3, 4), (30, 5, 6)):
+        assert ansatz.square_grid(n_qubits, 3) == ansatz.grid(rows, cols, 3)
 
 
 def heavy_hexagons() -> list[tuple[int, int]]:

@@ -18,6 +18,8 @@ from qtn_train.errors import UnsupportedByEngine
 from qtn_train.generators import CircuitGenerator
 from qtn_train.mapping import MLPMapping
 
+ONE = _auto.Request(n_outcomes=1)
+
 
 @pytest.mark.parametrize(
     ("circuit", "n_outcomes", "kind"),
@@ -40,7 +42,8 @@ def test_a_grid_that_only_a_contraction_fits(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_auto, "memory_bytes", lambda: 2**24)
     engine, reason = choose_engine(ansatz.grid(7, 7, 4), 1000)
     assert isinstance(engine, ContractionEngine)
-    assert "as a contraction, the only one that fits the memory" in reason
+    assert reason.count("too much memory as ") == 2
+    assert reason.endswith("s as a contraction")
 
 
 def test_it_never_truncates() -> None:
@@ -63,14 +66,14 @@ def test_a_long_gate_counts_for_every_bond_that_it_crosses() -> None:
     for _ in range(8):
         near.cx(0, 1)
         far.cx(0, 29)
-    few, many = (_auto.mps_estimate(b.build(), 1) for b in (near, far))
+    few, many = (_auto.mps_estimate(b.build(), ONE) for b in (near, far))
     assert many.bytes > 20 * few.bytes
 
 
 def test_the_estimate_grows_bonds_by_the_rank_of_each_gate() -> None:
-    swapped = _auto.mps_estimate(Circuit.builder(6).swap(2, 3).build(), 1)
-    assert _auto.mps_estimate(Circuit.builder(6).iswap(2, 3).build(), 1) == swapped
-    assert _auto.mps_estimate(Circuit.builder(6).cz(2, 3).build(), 1).bytes < swapped.bytes
+    swapped = _auto.mps_estimate(Circuit.builder(6).swap(2, 3).build(), ONE)
+    assert _auto.mps_estimate(Circuit.builder(6).iswap(2, 3).build(), ONE) == swapped
+    assert _auto.mps_estimate(Circuit.builder(6).cz(2, 3).build(), ONE).bytes < swapped.bytes
 
 
 def test_the_model_decides_once_and_tells() -> None:

@@ -116,7 +116,7 @@ def test_the_rate_of_the_mapping_stays_in_proportion() -> None:
         ("dataset", 5, "one of iris, .*; got 5"),
         ("ansatz", "qft", "one of u3-cu3-ring, .*; got 'qft'"),
         ("engine", None, "one of auto, .*; got None"),
-        ("engine", "qpu", "one of auto, mps, statevector, braket; got 'qpu'"),
+        ("engine", "qpu", "one of auto, mps, statevector, contraction, braket; got 'qpu'"),
         (
             "measurement",
             "pauli-9",

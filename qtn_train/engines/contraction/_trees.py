@@ -31,10 +31,13 @@ Shape = tuple[tuple[str, ...], str]
 #: Rounds of a search, and greedy trials in each.
 ROUNDS: dict[str, int] = {"quick": 1, "auto": 8, "thorough": 64}
 _TRIALS = 16
-# Measured on one core of a small machine, complex64, forward and backward: multiplications a
-# second in large products, and the time of one call.
-_RATE = 2e9
-_SECONDS_PER_PRODUCT = 1.2e-4
+# Measured on one core of a small machine, complex64, forward and backward: seconds of a request, of
+# a product, of a multiplication, and of a number that a product writes. The last takes the most:
+# tensors of many small dimensions are transposed before they are multiplied.
+_SECONDS = 3e-3
+_SECONDS_PER_PRODUCT = 7e-5
+_SECONDS_PER_MULTIPLICATION = 1.5e-9
+_SECONDS_PER_NUMBER = 2.7e-8
 # A search that took longer than this is written to disk, and shows a bar where tensors are many.
 _WORTH_KEEPING = 1.0
 _MANY = 150
@@ -123,6 +126,11 @@ def estimate(shape: Shape, itemsize: int) -> Cost:
     return _cost(_trial(shape, _TRIALS, 1), itemsize)
 
 
+def least_seconds(n_tensors: int) -> float:
+    """Return the seconds that a contraction of so many tensors takes at least."""
+    return _SECONDS + max(n_tensors - 1, 1) * _SECONDS_PER_PRODUCT
+
+
 def _sizes(shape: Shape) -> dict[str, int]:
     return dict.fromkeys("".join((*shape[0], shape[1])), 2)
 
@@ -130,7 +138,7 @@ def _sizes(shape: Shape) -> dict[str, int]:
 def _search(shape: Shape, optimize: Optimize) -> Any:
     """Search for a tree by random greedy trials, and improve the best one piece by piece.
 
-    It ends early where multiplying takes less time than calling: then no tree would be better.
+    It ends early where the work takes less time than the calls: then no tree would be better.
     """
     best = _trial(shape, 1, 0)
     n_rounds = 1 if _is_cheap(best) else ROUNDS[optimize]
@@ -171,7 +179,13 @@ def _from_path(shape: Shape, path: Any) -> Any:
 
 
 def _is_cheap(tree: Any) -> bool:
-    return bool(tree.contraction_cost() <= _RATE * _SECONDS_PER_PRODUCT * len(tree.inputs))
+    return bool(_work(tree) <= _SECONDS_PER_PRODUCT * len(tree.inputs))
+
+
+def _work(tree: Any) -> float:
+    """Return the seconds in which a tree's numbers are multiplied and written, complex64."""
+    seconds = tree.contraction_cost() * _SECONDS_PER_MULTIPLICATION
+    return float(seconds + tree.total_write() * _SECONDS_PER_NUMBER)
 
 
 def _sliced(tree: Any, limit: int, itemsize: int) -> Plan:
@@ -205,8 +219,7 @@ def _bytes(tree: Any, itemsize: int) -> float:
 
 def _cost(tree: Any, itemsize: int) -> Cost:
     n_products = max(len(tree.inputs) - 1, 1) * tree.nslices
-    speed = _RATE * 8 / itemsize
-    seconds = 3 * tree.contraction_cost() / speed + n_products * _SECONDS_PER_PRODUCT
+    seconds = _SECONDS + n_products * _SECONDS_PER_PRODUCT + _work(tree) * itemsize / 8
     return Cost(seconds, _bytes(tree, itemsize))
 
 
