@@ -280,8 +280,8 @@ def test_a_comparison_of_an_own_ansatz_tells_a_changed_file(cli: Cli, tmp_path: 
         ("mine.py:value", "a function in mine.py; got 'value'. Functions there: lattice, nu"),
         ("broken.py:f", "in a file that Python can run; got broken.py, which raises ZeroDivisionE"),
         ("unread.py:f", "in a file that Python can run; got unread.py, which raises SyntaxError:"),
-        ("nope.py:f", "cz-chain, or file.py:function; got nope.py (No such file or directory)."),
-        ("mine.py", "cz-chain, or file.py:function; got 'mine.py'."),
+        ("nope.py:f", "grid, or file.py:function; got nope.py (No such file or directory)."),
+        ("mine.py", "grid, or file.py:function; got 'mine.py'."),
     ],
 )
 def test_wrong_ansatze_are_one_line(name: str, message: str, cli: Cli) -> None:

@@ -81,7 +81,7 @@ def test_three_engines_read_the_same(geometry: str) -> None:
         assert row["processor_s"] > 0
         assert row["truncation_error"] == 0
     assert abs(rows[0]["value_z"]) > 1e-3
-    assert rows[0]["exact_bond"] == rows[0]["largest_bond"]
+    assert 1 < rows[0]["largest_bond"] <= rows[0]["exact_bond"]
 
 
 def test_a_grid_is_cut_where_a_chain_of_as_many_qubits_is_not() -> None:
