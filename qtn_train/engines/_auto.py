@@ -106,7 +106,9 @@ def request_of(
         order, letters = reads.order, reads.bases_read
         each = reads.n_values(n_qubits) // len(letters)
         places = sorted({i * n_values // _SAMPLE for i in range(_SAMPLE)})
-        picked = [correlator_terms(n_qubits, order, letters, at, at + 1)[0] for at in places]
+        picked = [
+            correlator_terms(n_qubits, order, letters, at, at + 1, reads.reach)[0] for at in places
+        ]
         strings = [string for one in picked for _, string in one]
         n_letters = -(-n_values // each)
         return Request(0, tuple(strings), n_values, n_letters, gradient)

@@ -17,6 +17,7 @@ from qtn_train.engines import (
 from qtn_train.errors import UnsupportedByEngine
 from qtn_train.generators import CircuitGenerator
 from qtn_train.mapping import MLPMapping
+from qtn_train.measurements import Expectation, PauliCorrelators
 
 ONE = _auto.Request(n_outcomes=1)
 
@@ -100,3 +101,15 @@ def test_wide_circuits_have_a_simulator_beside_a_device() -> None:
     assert sampled.simulator_for(ansatz.cz_chain(68, 2)) is sampled.engine
     with pytest.raises(UnsupportedByEngine, match="`circuit` must be one whose exact state fits"):
         engine.simulator_for(ansatz.u3_cu3_ring(100, 100))
+
+
+def test_what_is_read_decides() -> None:
+    grid = ansatz.grid(7, 7, 3)
+    assert choose_engine(grid, 1, Expectation("Z24"))[0].kind == "contraction"
+    near = PauliCorrelators(2, reach=2)
+    request = _auto.request_of(12, near.n_values(12), near)
+    assert all(1 <= string[-1][0] - string[0][0] <= 2 for string in request.strings)
+    assert (request.n_strings, request.n_letters) == (near.n_values(12), 3)
+    some = _auto.request_of(3, 2, Expectation(["Z0", {"X1": 1.0, "Y2": 2.0}, "Z2"]))
+    assert some.strings == (((0, "Z"),), ((1, "X"),), ((2, "Y"),))
+    assert _auto.request_of(3, 5) == _auto.Request(n_outcomes=5)
