@@ -15,7 +15,7 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo check test lint types docs tutorials refresh-tutorials faults fuzz neighbours dist bench lab clean
+.PHONY: help demo check test lint types docs tutorials refresh-tutorials faults fuzz neighbours lowest job dist bench lab clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -91,6 +91,30 @@ dist: .venv/.all-installed  ## Build the release's files into dist/, and try the
 	    && venv/bin/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider --nbval-lax --nbval-current-env \
 	        tutorials/00_start_here.ipynb tutorials/02_mnist.ipynb
 	@ls -l dist
+
+lowest: .venv-lowest/.installed  ## Run the fast tests at the lowest versions that pyproject.toml allows
+	.venv-lowest/bin/python -m pytest -q -m "not slow" tests
+
+.venv-lowest/.installed: pyproject.toml constraints-lowest.txt
+	@$(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip --quiet --disable-pip-version-check install \
+	    -c constraints-lowest.txt -e '.[braket,studies,tutorials,onnx,dev]'
+	@touch $@
+
+# As in the job's container: the folder on the path, and the packages of its file; nothing else.
+job: .venv-job/.installed  ## Run a hybrid job's code in an environment of its requirements file alone
+	@rm -rf .venv-job/job && mkdir -p .venv-job/job/source && \
+	cp -r qtn_train .venv-job/job/source/ && cd .venv-job/job && \
+	echo '{"dataset": "iris", "shots": "50", "layers": "1", "epochs": "1"}' > hp.json && \
+	AMZN_BRAKET_JOB_NAME=job AMZN_BRAKET_DEVICE_ARN=local:none/none \
+	    AMZN_BRAKET_HP_FILE=hp.json AMZN_BRAKET_CHECKPOINT_DIR=. AMZN_BRAKET_JOB_RESULTS_DIR=. \
+	    PYTHONPATH=source ../bin/python -m qtn_train.braket_job && \
+	test -s results.json && echo "job: it trained, and left its results"
+
+.venv-job/.installed: qtn_train/requirements.txt
+	@$(PYTHON) -m venv .venv-job
+	@.venv-job/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
 
 bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	@for n in 13 16 19; do \

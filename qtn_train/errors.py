@@ -155,12 +155,13 @@ def event(happened: str, safe: str, hint: str) -> Event:
     return Event(f"{happened} {safe} {hint}")
 
 
-def needs_extra(what: str, extra: str) -> str:
+def needs_extra(what: str, extra: str, error: ImportError | None = None) -> str:
     """Return the message of a :class:`MissingExtra`: which package is missing, how to install it.
 
     Args:
         what: What needs it, with its verb.
         extra: Name of the extra.
+        error: What could not be imported: it may be a version that is too old, not a missing one.
 
     Returns:
         The message, with the line to type.
@@ -169,7 +170,8 @@ def needs_extra(what: str, extra: str) -> str:
         >>> needs_extra("studies need", "studies")
         "studies need the extra `studies`: pip install 'qtn_train[studies]'"
     """
-    return f"{what} the extra `{extra}`: pip install 'qtn_train[{extra}]'"
+    why = "" if error is None else f" ({error})."
+    return f"{what} the extra `{extra}`: pip install 'qtn_train[{extra}]'{why}"
 
 
 def did_you_mean(value: object, known: Iterable[str]) -> str:

@@ -94,6 +94,28 @@ def test_constraints_pin_each_dependency_inside_its_range() -> None:
     assert wrong == {}
 
 
+def test_lowest_constraints_are_the_lowest_versions_of_the_ranges() -> None:
+    """`make lowest` tests these; a bound that no release has would be no bound."""
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert list(pinned) == sorted(pinned)
+    docs = {Requirement(line).name for line in PROJECT["optional-dependencies"]["docs"]}
+    wrong = {
+        name: f"{pinned.get(name)} for {wanted}"
+        for name, wanted in declared().items()
+        if name not in docs
+        and [Version(pinned.get(name, "0"))] != [Version(bound.version) for bound in wanted]
+    }
+    assert wrong == {}
+
+
+def test_a_hybrid_job_asks_for_the_core_and_braket() -> None:
+    lines = (ROOT / "qtn_train" / "requirements.txt").read_text().splitlines()
+    braket = PROJECT["optional-dependencies"]["braket"]
+    found = [line for line in lines if not line.startswith("#")]
+    assert found == [*PROJECT["dependencies"], *braket]
+
+
 def test_constraints_are_sorted_and_carry_no_local_versions() -> None:
     pinned = pins()
     assert list(pinned) == sorted(pinned)

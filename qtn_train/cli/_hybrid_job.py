@@ -1,10 +1,12 @@
 """Trains inside a Braket hybrid job; outside of one it says so and does nothing.
 
     from braket.aws import AwsQuantumJob
+    from braket.jobs.image_uris import Framework, retrieve_image
 
     AwsQuantumJob.create(
+        image_uri=retrieve_image(Framework.PL_PYTORCH, "eu-north-1"),  # the default has no torch
         device="arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet",
-        source_module="qtn_train",                      # the folder of this package
+        source_module="qtn_train",      # the folder of this package, with its requirements.txt
         entry_point="qtn_train.braket_job:main",
         hyperparameters={"dataset": "iris", "shots": "1000", "budget_usd": "50"},
     )
@@ -13,7 +15,8 @@ Hyperparameters are those of :data:`OPTIONS`: the options of ``qtn-train train``
 and the job's own, ``budget_usd`` and ``resend_failed``. The run's checkpoint and journal lie in the
 job's folder of checkpoints, so that a job that is created with ``copy_checkpoints_from_job`` goes
 on where the other one stopped, and pays for nothing twice. The job's instance is charged by the
-minute on top: ``budget_usd`` counts tasks alone.
+minute on top: ``budget_usd`` counts tasks alone. The container installs the folder's
+``requirements.txt``, which names all that the job needs.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def need_extra() -> None:
         import pandas  # noqa: F401
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        raise MissingExtra(needs_extra("studies need", "studies")) from error
+        raise MissingExtra(needs_extra("studies need", "studies", error)) from error
 
 
 class Store:

@@ -37,7 +37,7 @@ def export_onnx(net: nn.Module, example: Tensor, path: str | Path) -> float:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise MissingExtra(needs_extra("ONNX export needs", "onnx")) from error
+        raise MissingExtra(needs_extra("ONNX export needs", "onnx", error)) from error
     net = net.cpu().eval()
     example = example.cpu()
     batch = torch.export.Dim("batch")

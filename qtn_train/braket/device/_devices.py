@@ -91,8 +91,7 @@ def _classes() -> tuple[Any, Any, Any]:
         from braket.devices import Device, LocalSimulator
         from braket.emulation.local_emulator import LocalEmulator
     except ImportError as error:
-        text = needs_extra("Amazon Braket needs", "braket")
-        raise MissingExtra(f"{text} ({error}).") from error
+        raise MissingExtra(needs_extra("Amazon Braket needs", "braket", error)) from error
     return Device, LocalEmulator, LocalSimulator
 
 

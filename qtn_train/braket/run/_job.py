@@ -86,7 +86,7 @@ def current_job() -> HybridJob | None:
     try:
         import braket.jobs  # noqa: F401
     except ImportError as error:
-        raise MissingExtra(needs_extra("Amazon Braket needs", "braket")) from error
+        raise MissingExtra(needs_extra("Amazon Braket needs", "braket", error)) from error
     device = os.environ.get(_DEVICE, "")
     # A job without a device of the service names one as "local:provider/name".
     if not device.startswith("arn:"):
