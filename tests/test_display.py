@@ -186,6 +186,7 @@ class Watched(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_bar_html_and_pictures_and_stores_no_stderr() -> None:
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in CELLS])
     client = Watched(notebook, timeout=300, kernel_name="python3")

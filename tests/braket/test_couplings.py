@@ -36,6 +36,7 @@ def test_properties_without_a_map(tmp_path: Path) -> None:
             qt.braket.couplings(wrong)
 
 
+@pytest.mark.slow
 def test_the_tests_refuse_to_start_where_an_endpoint_is_empty() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "tests/test_random.py"],

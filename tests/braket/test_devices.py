@@ -162,6 +162,7 @@ def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch)
         resolve("local:sv")
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_no_braket() -> None:
     code = (
         "import sys, qtn_train.braket.cost._estimate, qtn_train.braket.device._devices;"

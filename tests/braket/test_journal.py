@@ -170,6 +170,7 @@ for position in range(100_000):
 """
 
 
+@pytest.mark.slow
 def test_a_folder_copied_under_a_fast_writer_holds_a_whole_journal(tmp_path: Path) -> None:
     """File after file, as a job's checkpoints are copied, sixty times."""
     live = tmp_path / "live"

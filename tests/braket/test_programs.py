@@ -235,6 +235,7 @@ def test_native_lowering_is_exact_for_every_ansatz(name: str, family: Family) ->
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.slow
 def test_native_lowering_is_exact_for_every_gate_phases_included(family: Family) -> None:
     """Hadamards at the end make phases between outcomes show."""
     target, end = simulated(family), Circuit.builder(3).h(0).h(1).h(2).build().gates

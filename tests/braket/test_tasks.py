@@ -276,6 +276,7 @@ def test_a_run_without_its_journal_pays_for_nothing(
     assert len(service.ledger()) == 1
 
 
+@pytest.mark.slow
 def test_a_full_quota_is_waited_for(service: Any, start: Start, expected: Any) -> None:
     quiet = expected("SV1")
     lines: list[str] = []

@@ -260,6 +260,7 @@ def test_submitted_now_and_collected_later(service: Any, cli: Cli, base: str) ->
     assert spent(service)[0] == 1
 
 
+@pytest.mark.slow
 def test_killed_while_it_submits_and_collected(
     service: Any, cli: Cli, base: str, tmp_path: Path
 ) -> None:
@@ -385,6 +386,7 @@ def test_a_spending_limit(service: Any, cli: Cli, base: str) -> None:
 # --- training -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_trained_on_a_device_killed_and_resumed(service: Any, cli: Cli, tmp_path: Path) -> None:
     own = ("train", "iris", *SMALL, *GARNET, "--epochs", "3")
     quiet = done(cli(*own, *PAY, "--out", "quiet", "--json"))

@@ -86,6 +86,7 @@ def test_a_comparison_grows_and_keeps_its_options(
     assert "TensorTrainMapping" in err
 
 
+@pytest.mark.slow
 def test_ctrl_c_names_the_command_that_goes_on(tmp_path: Path) -> None:
     server = Server()
     try:

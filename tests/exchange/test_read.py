@@ -537,6 +537,7 @@ def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_mutants_are_read_or_refused_in_one_line() -> None:
     rng = random.Random(0)
     refusals: list[tuple[str, str]] = []

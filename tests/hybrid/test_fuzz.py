@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import fuzz as fuzzing
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -48,6 +49,7 @@ def fuzz(seed: int, count: int) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 def test_foreign_descriptions_of_models() -> None:
     assert fuzz(seed=0, count=450) == []
 

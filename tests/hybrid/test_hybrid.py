@@ -305,6 +305,7 @@ def test_name_patterns(patterns: Any) -> None:
     assert net[2].weight is not model.target[2].weight
 
 
+@pytest.mark.slow
 def test_a_model_learns() -> None:
     x = random_input(40, 4)
     labels = (x[:, 0] > 0).long() + (x[:, 1] > 0).long()
@@ -802,6 +803,7 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert QuantumTrain.load(path, mlp()).n_weights == 43
 
 
+@pytest.mark.slow
 def test_an_exported_network_needs_nothing_of_ours(tmp_path: Path) -> None:
     model = moved(train_model(cnn())).eval()
     x = TARGETS["cnn"][1]

@@ -239,6 +239,7 @@ def estimates(gradient: GradientMethod, circuit: Circuit, angles: Tensor, v: Ten
 
 
 @all_gradients
+@pytest.mark.slow
 def test_the_mean_of_the_estimates_is_the_gradient(gradient: GradientMethod) -> None:
     builder = Circuit.builder(3)
     builder.u3(0, angles=(0, 1, 2)).u3(1, angles=(3, 4, 0)).cu3(0, 1, angles=(1, 5, 3))

@@ -227,6 +227,7 @@ def test_kills_at_random_moments(tmp_path: Path) -> None:
     kills.compare(quiet, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_workers_compute_with_one_thread_and_leave_ctrl_c_alone(tmp_path: Path) -> None:
     from distributed import Client
 

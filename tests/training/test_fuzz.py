@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import fuzz as fuzzing
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -48,10 +49,12 @@ def fuzz(seed: int, count: int) -> list[str]:
     return wrong
 
 
+@pytest.mark.slow
 def test_foreign_descriptions_of_checkpoints() -> None:
     assert fuzz(seed=0, count=200) == []
 
 
+@pytest.mark.slow
 def test_foreign_tensors_of_checkpoints(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
     fit(model(), load("iris"), config=CONFIG, folder=tmp_path, progress_bar=False)

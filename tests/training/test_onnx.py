@@ -34,6 +34,7 @@ def agree(onnxruntime: object, net: nn.Module, path: Path, shape: tuple[int, ...
             assert abs(scores - net(x).numpy()).max() <= TOLERANCE
 
 
+@pytest.mark.slow
 def test_an_image_network_for_any_batch_size(
     onnxruntime: object,
     tmp_path: Path,

@@ -46,6 +46,7 @@ def total_variation(p: Tensor, q: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.slow
 def test_random_circuits_agree_with_the_oracle(dtype):
     rng = np.random.default_rng(0)
     engine = MPSEngine(dtype=dtype)

@@ -81,6 +81,7 @@ def test_exact_gradients_agree_with_finite_differences(name):
     assert (gradient(engine, circuit, angles) - expected).abs().max() <= DIFFERENCES
 
 
+@pytest.mark.slow
 def test_random_circuits_have_the_exact_gradient():
     rng = np.random.default_rng(3)
     for _ in range(60):
@@ -187,6 +188,7 @@ def test_gradients_are_finite_beyond_the_bond_count(dtype, svd_gradient):
 
 
 @pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
+@pytest.mark.slow
 def test_tangent_gradients_stay_bounded_where_angles_are_special():
     """Noise in vanishing singular values must not be blown up by their inverse."""
     rng = np.random.default_rng(6)

@@ -208,6 +208,7 @@ def test_a_control_at_every_column(turn: str, gate: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.slow
 def test_torch_keeps_its_number_of_threads(threads: int) -> None:
     code = f"""
 import torch
