@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 
 from ...circuits import Circuit, Gate
 from ...circuits._shape import two_qubit_cost
 from ._native import lower_native
 from ._placement import find_placement, fits
-from ._target import Target
+from ._target import Target, kept_with_target
 
 _ABOUT_Z = frozenset({"rz", "z", "s", "si", "t", "ti"})
 
 
-@lru_cache(maxsize=256)
+@kept_with_target
 def executed_gates(circuit: Circuit, target: Target) -> tuple[Gate, ...]:
     """Return the gates that a device executes for a circuit, in order.
 
@@ -44,7 +43,7 @@ def executed_gates(circuit: Circuit, target: Target) -> tuple[Gate, ...]:
     return tuple(gate for gate in gates if gate.name not in _ABOUT_Z)
 
 
-@lru_cache(maxsize=256)
+@kept_with_target
 def gate_counts(circuit: Circuit, target: Target) -> tuple[int, int]:
     """Return the numbers of two-qubit and of one-qubit gates that a device executes.
 

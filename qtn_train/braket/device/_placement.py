@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 from ...circuits import Circuit
 from ...errors import UnsupportedByEngine, must_be
-from ._target import Edge, Target, pairs_of
+from ._target import Edge, Target, kept_with_target, pairs_of
 
 #: Labels tried before a search is given up: about a tenth of a second.
 _STEPS = 20_000
@@ -54,7 +53,7 @@ def find_placement(target: Target, circuit: Circuit) -> tuple[int, ...]:
     return found
 
 
-@lru_cache(maxsize=64)
+@kept_with_target
 def _search(target: Target, n_qubits: int, pairs: frozenset[Edge]) -> tuple[int, ...] | None:
     labels = target.labels or tuple(range(target.n_qubits))
     if target.edges is None:

@@ -7,10 +7,12 @@ here as the plain JSON that they share.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from ...circuits import Circuit
 from ...errors import UnsupportedByEngine, must_be
@@ -130,6 +132,38 @@ class Target:
     def billed(self) -> bool:
         """Whether running a circuit on this device costs money."""
         return self.kind in ("simulator", "qpu")
+
+
+_KEPT: WeakKeyDictionary[Target, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
+# Results that are kept for a device at most.
+_MAX_KEPT = 512
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def kept_with_target(function: _Function) -> _Function:
+    """Keep a function's results for as long as the device lives that is among its arguments.
+
+    A cache that outlived the device would hold its session's connections open.
+
+    Args:
+        function: Its arguments are hashable, and given by position; no result holds the device.
+
+    Returns:
+        The function, which computes each result once.
+    """
+
+    @wraps(function)
+    def kept(*args: Any) -> Any:
+        (target,) = (arg for arg in args if isinstance(arg, Target))
+        results = _KEPT.setdefault(target, {})
+        key = (function, *(arg for arg in args if arg is not target))
+        if key not in results:
+            if len(results) >= _MAX_KEPT:
+                results.pop(next(iter(results)))
+            results[key] = function(*args)
+        return results[key]
+
+    return cast(_Function, kept)
 
 
 def kind_of(arn: str) -> Kind:

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from ...errors import must_be
 from ...measurements._counts import Counts, Program
 from ..device._native import Native, lower_native
 from ..device._placement import find_placement
-from ..device._target import Family, Target, check
+from ..device._target import Family, Target, check, kept_with_target
 
 #: Gate of the table -> method of Braket's Circuit, where the names differ.
 _METHODS = {"cx": "cnot"}
@@ -193,7 +192,7 @@ def bind(
     return Bound(circuit, names, torch.from_numpy(every[:, kept]), plan.n_qubits, plan)
 
 
-@lru_cache(maxsize=32)
+@kept_with_target
 def _plan(
     circuit: Circuit,
     target: Target,
