@@ -1,10 +1,12 @@
 """Finding devices, reading what they can do, refusing what they cannot, and where qubits go."""
 
 import dataclasses
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from braket.emulation.local_emulator import LocalEmulator
 from braket.schema_common import BraketSchemaBase
 
 from qtn_train.braket.device._devices import check, open_session, resolve
+from qtn_train.braket.device._fidelity import executed_gates, gate_counts
 from qtn_train.braket.device._placement import find_placement, fits
 from qtn_train.braket.device._target import NO_LIMIT, ProgramSetLimits, pairs_of
 from qtn_train.braket.stand_in import BraketService
@@ -379,3 +382,15 @@ def test_a_circuit_that_does_not_fit_the_connections(tmp_path: Path) -> None:
             find_placement(garnet, circuit)
     assert not fits(garnet, ansatz.ry_cx_chain(21, 1))
     assert fits(resolve("local:sv"), star.build())
+
+
+def test_what_is_kept_for_a_device_goes_with_it() -> None:
+    """Its session holds connections open."""
+    target = dataclasses.replace(resolve("local:sv"))
+    circuit = ansatz.ry_cx_chain(3, 1)
+    assert gate_counts(circuit, target) == gate_counts(circuit, target) == (2, 3)
+    assert executed_gates(circuit, target) is executed_gates(circuit, target)
+    gone = weakref.ref(target)
+    del target
+    gc.collect()
+    assert gone() is None
