@@ -196,7 +196,7 @@ def test_every_class_is_used() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Name)
     }
-    assert OWN - used == {"QtnTrainWarning"}
+    assert OWN - used <= {"QtnTrainWarning"}
 
 
 def test_errors_and_warnings_have_one_base_each() -> None:
