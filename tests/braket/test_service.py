@@ -230,7 +230,8 @@ def test_capabilities_follow_the_schema(device: _devices.Device) -> None:
 
 def test_the_sdk_finds_the_devices(service: BraketService) -> None:
     found = {device.name: device for device in AwsDevice.get_devices()}
-    assert set(found) == {"SV1", "dm1", "Garnet", "Emerald", "Cepheus-1-108Q", "Forte 1", "Aquila"}
+    qpus = {"Garnet", "Emerald", "Cepheus-1-108Q", "Forte 1", "IBEX-Q1", "Aquila"}
+    assert set(found) == {"SV1", "dm1", *qpus}
     assert found["Emerald"].status == "OFFLINE"
     assert AwsDevice(service.arn("Ankaa-3")).status == "RETIRED"
     garnet = found["Garnet"]
