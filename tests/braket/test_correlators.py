@@ -141,15 +141,15 @@ def test_three_circuits_are_one_program_set(tmp_path: Path) -> None:
 
 
 def test_what_fits_is_judged_by_light_cones(tmp_path: Path) -> None:
-    device = dataclasses.replace(qpu("Cepheus-1-108Q", tmp_path), fidelities=Fidelities(1, 0.96, 1))
-    told = estimate(ansatz.u3_cu3_chain(41, 8), device, shots=1000, reads=PAIRS, prices=PRICES)
+    device = dataclasses.replace(qpu("Garnet", tmp_path), fidelities=Fidelities(1, 0.96, 1))
+    told = estimate(ansatz.u3_cu3_chain(15, 8), device, shots=1000, reads=PAIRS, prices=PRICES)
     assert told.warnings[0].startswith("the expected fidelity of half of the values is ")
     assert told.warnings[0].endswith(" fits.")
-    fitting = suggest(device, 2410, shots=1000, reads=PAIRS)
+    fitting = suggest(device, 300, shots=1000, reads=PAIRS)
     by_name = {one.ansatz: one for one in fitting}
-    assert by_name["cz-chain"].n_qubits == 41
+    assert by_name["cz-chain"].n_qubits == 15
     for one in fitting:
-        assert one.weights_per_outcome == math.ceil(2410 / PAIRS.n_values(one.n_qubits))
+        assert one.weights_per_outcome == math.ceil(300 / PAIRS.n_values(one.n_qubits))
         assert one.fidelity is not None
         assert one.fidelity >= LEAST_FIDELITY
         found = cone_fidelities(ANSATZE[one.ansatz](one.n_qubits, one.n_layers), device, PAIRS)

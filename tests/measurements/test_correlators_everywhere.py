@@ -10,6 +10,7 @@ import pytest
 import tolerances
 import torch
 
+from qtn_train import IdentityMapping, QuantumTrain
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import (
     ContractionEngine,
@@ -125,3 +126,26 @@ def test_a_seed_gives_the_same_counts() -> None:
     assert all(torch.equal(a, b) for a, b in zip(found[0], found[1], strict=True))
     assert not torch.equal(found[0][0], found[2][0])
     assert not torch.equal(found[0][0], found[0][1])  # each evaluation has shots of its own
+
+
+@pytest.mark.parametrize("name", [*ENGINES, "sampled"])
+def test_an_order_above_the_qubits_is_refused_before_anything_runs(name: str) -> None:
+    engine = SampledEngine(EXACT, 10) if name == "sampled" else ENGINES[name]()
+    circuit = ansatz.cz_chain(2, 1)
+    angles = torch.zeros(circuit.n_angles)
+    message = r"`order` must be at most 2, the number of qubits; got 3\."
+    with pytest.raises(ValueError, match=message):
+        engine.prepare(circuit, angles, PauliCorrelators(3))
+    assert engine.position == 0
+
+
+@pytest.mark.parametrize(("order", "needed"), [(1, 5), (2, 4), (3, 5)])
+def test_a_model_says_how_many_qubits_its_order_needs(order: int, needed: int) -> None:
+    message = rf"`n_qubits` must be at least {needed}; got 3\. 15 weights need {needed} qubits\."
+    with pytest.raises(ValueError, match=message):
+        QuantumTrain(
+            torch.nn.Linear(4, 3),
+            circuit=ansatz.cz_chain(3, 1),
+            measurement=PauliCorrelators(order),
+            mapping=IdentityMapping(15),
+        )
