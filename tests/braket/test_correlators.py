@@ -101,6 +101,7 @@ def test_a_value_of_all_qubits_has_the_whole_circuits_fidelity(tmp_path: Path) -
 # --- placements and estimates ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_qubits"), [("Emerald", 41), ("Cepheus", 41), ("Cepheus", 68)])
 def test_long_chains_on_captured_maps(name: str, n_qubits: int) -> None:
     """Where the whole circuit cannot work, half of the correlators keep a good share."""
@@ -123,6 +124,7 @@ def test_long_chains_on_captured_maps(name: str, n_qubits: int) -> None:
     assert (told.run.circuits, told.shots_per_outcome, told.standard_error) == (3, None, 0.01)
 
 
+@pytest.mark.slow
 def test_three_circuits_are_one_program_set(tmp_path: Path) -> None:
     device = qpu("Cepheus-1-108Q", tmp_path)
     one = {"shots": 10_000, "reads": PAIRS, "prices": PRICES}
@@ -140,6 +142,7 @@ def test_three_circuits_are_one_program_set(tmp_path: Path) -> None:
     assert not any(line.startswith("shots per outcome") for line in lines)
 
 
+@pytest.mark.slow
 def test_what_fits_is_judged_by_light_cones(tmp_path: Path) -> None:
     device = dataclasses.replace(qpu("Garnet", tmp_path), fidelities=Fidelities(1, 0.96, 1))
     told = estimate(ansatz.u3_cu3_chain(15, 8), device, shots=1000, reads=PAIRS, prices=PRICES)
@@ -227,6 +230,7 @@ def through_the_stand_in(
     return found
 
 
+@pytest.mark.slow
 def test_iris_through_the_stand_in(service: Any, cli: Cli) -> None:
     found = through_the_stand_in(
         service, cli, "iris", "Garnet", 20_000, "--lr", "0.1", "--seed", "1"
@@ -254,6 +258,7 @@ def test_mnist_mini_through_the_stand_in(service: Any, cli: Cli) -> None:
     assert abs(found["test_loss"] - found["simulator"]["test_loss"]) < 0.3
 
 
+@pytest.mark.slow
 def test_shots_for_a_wanted_accuracy(cli: Cli, command_line: Line) -> None:
     cli("train", "iris", "--measure", "pauli-2", "--epochs", "3", "--lr", "0.1", "--out", "run")
     told = cli("braket", "estimate", "run", "--device", "local:sv", "--within", "4", "--steps", "0")
