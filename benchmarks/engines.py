@@ -97,6 +97,10 @@ def cases() -> Iterator[Case]:
     for shape, n_qubits in (("2x3", 6), ("3x4", 12), ("4x4", 16)):
         for n_layers in (2, 8):
             yield Case(shape, n_qubits, n_layers, "all")
+    for shape, n_qubits, n_layers in (
+        ("chain", 8, 3), ("ring", 12, 4), ("3x4", 12, 4), ("cz-chain", 14, 6),
+    ):  # fmt: skip
+        yield Case(shape, n_qubits, n_layers, "all")
     for n_layers in (2, 6):
         for shape in ("chain", "ring", "cz-chain"):
             yield Case(shape, 20, n_layers, "1000")
@@ -109,7 +113,8 @@ def cases() -> Iterator[Case]:
     for shape, n_qubits, n_layers in (
         ("chain", 10, 4), ("ring", 10, 4), ("chain", 20, 3), ("ring", 20, 3), ("chain", 60, 3),
         ("ring", 60, 3), ("cz-chain", 100, 6), ("3x4", 12, 3), ("4x5", 20, 5), ("5x5", 25, 3),
-        ("5x5", 25, 5), ("7x7", 49, 3), ("7x7", 49, 5), ("heavy-hex", 127, 4),
+        ("5x5", 25, 5), ("7x7", 49, 3), ("7x7", 49, 5), ("heavy-hex", 127, 4), ("6x6", 36, 3),
+        ("cz-chain", 60, 4), ("heavy-hex", 127, 2), ("4x5", 20, 3),
     ):  # fmt: skip
         yield Case(shape, n_qubits, n_layers, "z")
     for shape, n_qubits, n_layers in (

@@ -48,6 +48,8 @@ _MOST_SECONDS = 600.0
 # Of many strings, so many are looked at; a tree is searched for where a first look is that near.
 _SAMPLE = 12
 _NEAR = 8.0
+# The look itself takes time: it is not worth it for less than this factor.
+_WORTH = 1.3
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def contraction_estimate(
     networks = [*_networks(circuit, request)]
     times = request.share * max(1.0, request.n_strings / max(1, len(request.strings)))
     least = times * sum(least_seconds(len(each.inputs)) for each in networks)
-    if most_seconds is not None and least > most_seconds:
+    if most_seconds is not None and _WORTH * least > most_seconds:
         return None
     shapes = [shape_of(each.inputs, each.output) for each in networks]
     looks = {shape: estimate(shape, itemsize) for shape in dict.fromkeys(shapes)}

@@ -255,7 +255,9 @@ def as_time(seconds: float) -> str:
 
 
 def _file(shape: Shape, optimize: Optimize) -> Path:
-    import pooch
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tqdm's, about a notebook that has no widgets
+        import pooch
 
     text = json.dumps([shape, optimize, ROUNDS[optimize], _TRIALS])
     name = hashlib.sha256(text.encode()).hexdigest()[:32]

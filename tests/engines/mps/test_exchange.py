@@ -232,3 +232,21 @@ def test_cuts_of_rank_are_counted_where_a_gradient_is_asked():
         ansatz.u3_cu3_chain(6, 3), random_angles(ansatz.u3_cu3_chain(6, 3)).requires_grad_()
     )
     assert "rank_cuts" not in generic.diagnostics()
+
+
+def test_an_operator_of_quimb_as_tensors(state: MPSState) -> None:
+    """The one line of the page for quimb's users: a NumPy MPO beside a state of torch tensors."""
+    operator = qtn.MPO_ham_heis(6)
+    operator.apply_to_arrays(lambda array: torch.tensor(array, dtype=torch.complex128))
+    found = qtn.expec_TN_1D(state.mps.H, operator, state.mps)
+    wanted = state.expectation({f"{p}{i} {p}{i + 1}": 0.25 for i in range(5) for p in "XYZ"})
+    assert abs(complex(found.detach()) - float(wanted.detach())) < tolerances.EXCHANGED
+
+
+def test_a_state_as_arrays_for_what_quimb_has_in_numpy_alone(state: MPSState) -> None:
+    mps = state.mps
+    mps.apply_to_arrays(lambda tensor: tensor.detach().numpy())
+    found = mps.logneg_subsys([0, 1], [3, 4])
+    rho = qu.ptr(state.amplitudes().detach().numpy().reshape(-1, 1), [2] * 6, [0, 1, 3, 4])
+    assert found == pytest.approx(qu.logneg(rho, [4, 4], 0), abs=1e-6)
+    assert all(isinstance(tensor, Tensor) for tensor in state.tensors)
