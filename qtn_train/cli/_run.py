@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Options that begin as those of another run do, where --init-from names one.
 _OF_THE_MODEL = (
     "ansatz", "n_layers", "n_qubits", "circuit", "measurement", "mapping", "bond_dim",
-    "weights_per_outcome", "recipe", "seed",
+    "weights_per_outcome", "reach", "training_shots", "recipe", "seed",
 )  # fmt: skip
 
 
