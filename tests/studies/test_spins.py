@@ -84,6 +84,7 @@ def test_three_engines_read_the_same(geometry: str) -> None:
     assert 1 < rows[0]["largest_bond"] <= rows[0]["exact_bond"]
 
 
+@pytest.mark.filterwarnings("ignore::qtn_train.errors.TruncationWarning")
 def test_a_grid_is_cut_where_a_chain_of_as_many_qubits_is_not() -> None:
     rows = {
         geometry: measure("geometry", geometry=geometry, n_qubits=16, n_layers=4, max_bond=4)
