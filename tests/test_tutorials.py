@@ -32,9 +32,6 @@ FRAME_LAST = ("Summary", "Exercises", "References")
 
 # Words of a printed repr, as that of `Layout`; any other True or False in an output hides a number.
 ALLOWED_BOOLEANS = ("shuffle=True", "center=True")
-# Notebooks that do not follow the rules of learners yet. Take a number out when its notebook does.
-NOT_YET = ("11",)
-FOR_LEARNERS = ("asserts_are_checks", "no_printed_booleans", "nothing_private", "solutions_folded")
 
 Notebook = dict[str, Any]
 
@@ -255,8 +252,6 @@ def test_there_are_notebooks_and_their_numbers_are_their_order() -> None:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def test_notebook(path: Path, rule: str) -> None:
-    if path.stem[:2] in NOT_YET and rule in FOR_LEARNERS:
-        pytest.skip(f"{path.name} does not follow it yet")
     problems = list(RULES[rule](json.loads(path.read_text())))
     assert problems == [], "\n".join(f"{path.name}: {problem}" for problem in problems)
 
