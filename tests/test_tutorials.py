@@ -209,6 +209,12 @@ def nothing_private(notebook: Notebook) -> Iterator[str]:
                 yield f"cell {number} takes {name}, which is private. Use what is public."
 
 
+def links_stay_beside(notebook: Notebook) -> Iterator[str]:
+    # A copy of the folder, and the built pages, have nothing of the checkout above it.
+    for link in re.findall(r"\]\((\.\./[^)]*)\)", markdown(notebook)):
+        yield f"it links to {link}. Name the page of the documentation instead."
+
+
 def solutions_folded(notebook: Notebook) -> Iterator[str]:
     begun = False
     for number, cell in enumerate(notebook["cells"]):
@@ -235,6 +241,7 @@ RULES: dict[str, Callable[[Notebook], Iterator[str]]] = {
         asserts_are_checks,
         no_printed_booleans,
         nothing_private,
+        links_stay_beside,
         solutions_folded,
     )
 }
@@ -327,6 +334,8 @@ def changed(rule: str) -> list[Notebook]:
     elif rule == "nothing_private":
         for source in ("from a._b import c", "from a import _b", "import a._b", "print(a._b)"):
             make(lambda _, cell, s=source: cell.update(source=[s]))
+    elif rule == "links_stay_beside":
+        make(lambda notebook, _: notebook["cells"][0]["source"].append("\n[Page](../docs/page.md)"))
     elif rule == "solutions_folded":
         hidden = {"source_hidden": True}
         for metadata in ({}, {"tags": ["hide-cell"], "jupyter": hidden}, {"jupyter": BOTH}):
