@@ -257,7 +257,7 @@ def _to_the_end(run: Run, service: Service, calm: Quiet, rng: random.Random) -> 
         if run.ends[PENDING] == 2 or client == 10:  # what waits for ever goes on now
             service.clear()
             service.chance(rng.randrange(2**32), _RATES, 3 if client < 10 else 0)
-        _between_clients(run, service, client, rng)
+        _between_clients(run, service, client, rng, steady=copied is not None or run.copies > 0)
         if copied is not None and rng.random() < 0.5:
             _put_back(run, copied)
             copied = None
@@ -287,12 +287,18 @@ def _to_the_end(run: Run, service: Service, calm: Quiet, rng: random.Random) -> 
     raise AssertionError(f"no end after {_MOST_CLIENTS} clients: {log.read_text()[-2000:]}")
 
 
-def _between_clients(run: Run, service: Service, client: int, rng: random.Random) -> None:
-    """Let the device go away and come back, and its price change."""
+def _between_clients(
+    run: Run, service: Service, client: int, rng: random.Random, steady: bool
+) -> None:
+    """Let the device go away and come back, and its price change.
+
+    The price is steady from the moment that the run's folder was copied: a journal that is put back
+    does not know the tasks made since, and the service does not tell what they cost.
+    """
     device, most = run.setup["device"], client < 10
     gone = rng.random() < 0.08 and most and (run.folder / "journal.sqlite").exists()
     service.set_status(device, "OFFLINE" if gone else "ONLINE")
-    if most and device != "SV1" and rng.random() < 0.08:
+    if most and device != "SV1" and rng.random() < 0.08 and not steady:
         service.set_price(device, shot=str(Decimal(rng.randint(1, 20)) / 10_000))
 
 
