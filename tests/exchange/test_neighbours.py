@@ -23,13 +23,16 @@ SCRIPT = Path(__file__).with_name("neighbours.py")
 TRIPS = os.environ.get("QTN_TRAIN_TRIPS", "10")
 CORPUS = os.environ.get("QTN_TRAIN_CORPUS")
 
+#: Seconds for one call of the other environment; a trip takes seconds where the machine is busy.
+LIMIT = 300 + 20 * int(TRIPS)
+
 neighbours = pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-neighbours; make neighbours")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT + 60)]
 
 
 def run(*words: str) -> dict[str, Any]:
     command = [str(PYTHON), str(SCRIPT), *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr[-2000:]
     seen: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return seen
