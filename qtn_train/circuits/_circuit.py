@@ -22,14 +22,13 @@ from ._builder import GateMethods
 from ._drawing import draw
 from ._gate import Gate, MatrixLike, as_indices, check_gate, check_integers, unitary_rows
 from ._gates import GATES
+from ._json import JSON_FORMAT, read_json
 from ._lowering import PORTABLE_RULES, Rules, lower_gates
 from ._shape import bond_bounds
 from ._svg import html
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
-
-_JSON_FORMAT = 1
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +83,7 @@ class Circuit:
 
     def to_json(self) -> str:
         """Return the canonical JSON text: sorted keys, no spaces, the same on every machine."""
-        data = {"format": _JSON_FORMAT, "gates": [_to_data(gate) for gate in self.gates]}
+        data = {"format": JSON_FORMAT, "gates": [_to_data(gate) for gate in self.gates]}
         data |= {"n_angles": self.n_angles, "n_qubits": self.n_qubits}
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
@@ -107,14 +106,7 @@ class Circuit:
             True
         """
         message = must_be("text", "canonical circuit JSON", repr(str(text)[:40]))
-        try:
-            data: dict[str, Any] = json.loads(text)
-            found = data["format"]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ValueError(message) from error
-        if found != _JSON_FORMAT:
-            hint = "Update qtn_train to read this circuit."
-            raise ValueError(must_be("format", str(_JSON_FORMAT), found, hint))
+        data = read_json(text, message)
         try:
             gates = tuple(_from_data(*entry) for entry in data["gates"])
             n_qubits, n_angles = data["n_qubits"], data["n_angles"]

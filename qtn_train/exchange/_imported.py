@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..circuits import Circuit, Gate, Lowered
+from ..circuits._json import JSON_FORMAT, read_json
 from ..errors import must_be
 from ._linear import Linear
 from ._operations import Operation
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 #: More qubits or gates than this in one program are refused.
 MAX_QUBITS, MAX_GATES = 10_000, 2_000_000
-
-_JSON_FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +109,7 @@ class ImportedCircuit:
             "A": [rows, columns, numbers],
             "b": self.b.tolist(),
             "circuit": self.circuit.to_json(),
-            "format": _JSON_FORMAT,
+            "format": JSON_FORMAT,
             "inputs": list(self.inputs),
             "measured": list(self.measured),
         }
@@ -138,14 +137,7 @@ class ImportedCircuit:
         from scipy.sparse import csr_array
 
         message = must_be("text", "canonical JSON of an imported circuit", repr(str(text)[:40]))
-        try:
-            data: dict[str, Any] = json.loads(text)
-            found = data["format"]
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise ValueError(message) from error
-        if found != _JSON_FORMAT:
-            hint = "Update qtn_train to read this circuit."
-            raise ValueError(must_be("format", str(_JSON_FORMAT), found, hint))
+        data = read_json(text, message)
         try:
             circuit = Circuit.from_json(data["circuit"])
             inputs = tuple(str(name) for name in data["inputs"])

@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import os
-import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -27,7 +26,6 @@ from qtn_train.braket.device._devices import Fidelities, Target, resolve
 from qtn_train.braket.device._fidelity import executed_gates, expected_fidelity
 from qtn_train.braket.device._placement import find_placement
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
-from qtn_train.cli._app import main
 from qtn_train.engines import StatevectorEngine
 from qtn_train.measurements import Expectation, PauliCorrelators, Probabilities
 from tests.braket.qpus import qpu
@@ -172,29 +170,10 @@ Line = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Line:
-    """Run the command line in this process; return exit status, standard output and error."""
-    monkeypatch.chdir(tmp_path)
+def cli(command_line: Line, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command that works; return the JSON that it prints."""
     monkeypatch.setattr(plots, "curves", forked.no_curves)
     monkeypatch.setattr(plots, "save", forked.save)
-
-    def call(*argv: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["qtn-train", *argv])
-        status = 0
-        try:
-            main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return status, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
-def cli(command_line: Line) -> Cli:
-    """Run a command that works; return the JSON that it prints."""
 
     def call(*argv: str) -> dict[str, Any]:
         status, out, err = command_line(*argv, "--json")

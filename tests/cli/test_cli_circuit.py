@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import oracle
 import pytest
 import tolerances
 
-from qtn_train.cli._app import main
 from qtn_train.exchange import import_circuit
 
 PROGRAM = """OPENQASM 3.0;
@@ -35,22 +35,10 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run the command line here, in ``tmp_path``; return exit status and what it printed."""
-    monkeypatch.chdir(tmp_path)
+def cli(command_line: Cli, tmp_path: Path) -> Cli:
+    """Run `qtn-train circuit` beside a program; return exit status and what it printed."""
     (tmp_path / "a.qasm").write_text(PROGRAM)
-
-    def call(*argv: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["qtn-train", "circuit", *argv])
-        status = 0
-        try:
-            main()
-        except SystemExit as error:
-            status = int(error.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
+    return partial(command_line, "circuit")
 
 
 def test_show(cli: Cli) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 from botocore.client import BaseClient
 
 from qtn_train.braket.device._devices import resolve
-from qtn_train.cli._app import main
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -32,20 +30,9 @@ _RIGHTS = {
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(command_line: Cli) -> Cli:
     """Run the command line in this process; return exit status, standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["qtn-train", *argv])
-        status = 0
-        try:
-            main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        return status, *capsys.readouterr()
-
-    return call
+    return command_line
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 import torch
 
 from qtn_train import plots
-from qtn_train.cli._app import main
 from qtn_train.exchange import import_circuit
 from qtn_train.recipes import RunOptions
 from qtn_train.recipes._ansatz import find_ansatz
@@ -88,24 +86,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(command_line: Cli, tmp_path: Path) -> Cli:
     """Run the command line here, among ``FILES``; return exit status and what it printed."""
-    monkeypatch.chdir(tmp_path)
     for name, content in FILES.items():
         raw = content if isinstance(content, bytes) else content.encode()
         (tmp_path / name).write_bytes(raw)
-
-    def call(*argv: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["qtn-train", *argv])
-        status = 0
-        try:
-            main()
-        except SystemExit as error:
-            status = int(error.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
+    return command_line
 
 
 def test_a_run_keeps_its_program(cli: Cli, tmp_path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from qtn_train.cli._app import main
 from qtn_train.errors import event
 from qtn_train.studies import _runner
 
@@ -22,22 +21,10 @@ Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run the command line here, in ``tmp_path``; return exit status and what it printed."""
-    monkeypatch.chdir(tmp_path)
+def cli(command_line: Cli, tmp_path: Path) -> Cli:
+    """Run `qtn-train study` beside a study file; return exit status and what it printed."""
     (tmp_path / "mine.toml").write_text(FILE)
-
-    def call(*argv: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["qtn-train", "study", *argv])
-        status = 0
-        try:
-            main()
-        except SystemExit as error:
-            status = int(error.code or 0)
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return call
+    return partial(command_line, "study")
 
 
 def test_run_and_show(cli: Cli, scheduler: str, tmp_path: Path) -> None:
