@@ -105,8 +105,9 @@ class Circuit:
             >>> Circuit.from_json(circuit.to_json()) == circuit
             True
         """
-        message = must_be("text", "canonical circuit JSON", repr(str(text)[:40]))
-        data = read_json(text, message)
+        expected = "canonical circuit JSON"
+        data = read_json(text, expected)
+        message = must_be("text", expected, repr(str(text)[:40]))
         try:
             gates = tuple(_from_data(*entry) for entry in data["gates"])
             n_qubits, n_angles = data["n_qubits"], data["n_angles"]

@@ -11,12 +11,12 @@ from ..errors import must_be
 JSON_FORMAT = 1
 
 
-def read_json(text: str, message: str) -> dict[str, Any]:
+def read_json(text: str, expected: str) -> dict[str, Any]:
     """Read canonical JSON of this version's format.
 
     Args:
         text: The text.
-        message: What is raised where it is no such JSON.
+        expected: What ``text`` must be, for the message.
 
     Returns:
         Its content, which is not checked any further.
@@ -28,7 +28,7 @@ def read_json(text: str, message: str) -> dict[str, Any]:
         data: dict[str, Any] = json.loads(text)
         found = data["format"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(message) from error
+        raise ValueError(must_be("text", expected, repr(str(text)[:40]))) from error
     if found != JSON_FORMAT:
         hint = "Update qtn_train to read this circuit."
         raise ValueError(must_be("format", str(JSON_FORMAT), found, hint))

@@ -136,8 +136,9 @@ class ImportedCircuit:
         """
         from scipy.sparse import csr_array
 
-        message = must_be("text", "canonical JSON of an imported circuit", repr(str(text)[:40]))
-        data = read_json(text, message)
+        expected = "canonical JSON of an imported circuit"
+        data = read_json(text, expected)
+        message = must_be("text", expected, repr(str(text)[:40]))
         try:
             circuit = Circuit.from_json(data["circuit"])
             inputs = tuple(str(name) for name in data["inputs"])
