@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 
 from qtn_train.data import DATASETS, FILES, Dataset, _check, evenly_spaced, load
@@ -52,7 +53,7 @@ def test_iris_keeps_the_last_ten_flowers_of_each_class_for_the_test() -> None:
     train = np.concatenate([raw[0:40], raw[50:90], raw[100:140]])
     test = np.concatenate([raw[40:50], raw[90:100], raw[140:150]])
     expected = (test - train.mean(axis=0)) / train.std(axis=0)
-    np.testing.assert_allclose(iris.x_test.numpy(), expected, atol=1e-6)  # float32 of values < 4
+    np.testing.assert_allclose(iris.x_test.numpy(), expected, rtol=0, atol=tolerances.FLOAT32_DATA)
     assert iris.x_train.mean(dim=0).abs().max() < 1e-6
     assert (iris.x_train.std(dim=0, correction=0) - 1).abs().max() < 1e-6
 
@@ -269,7 +270,9 @@ def test_files_may_be_gzipped_or_not_and_in_a_subfolder_or_not(
     assert found.x_train.shape == (20, 1, 28, 28)
     pixels = np.frombuffer(SMALL["mnist"][IMAGES], np.uint8, offset=16).astype(np.float64)
     expected = (pixels / 255 - 0.5) / 0.5
-    np.testing.assert_allclose(found.x_train.numpy().ravel(), expected, atol=1e-6)  # float32
+    np.testing.assert_allclose(
+        found.x_train.numpy().ravel(), expected, rtol=0, atol=tolerances.FLOAT32_DATA
+    )
     assert found.y_test.tolist() == list(range(10))
 
 

@@ -79,7 +79,7 @@ def test_gradients_are_those_of_the_cpu(make: Callable[[ComplexDtype], Engine]) 
         if circuit.n_angles:
             found = gradient(make("complex128"), circuit, "cuda")
             expected = gradient(make("complex128"), circuit, "cpu")
-            torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+            torch.testing.assert_close(found, expected, atol=tolerances.FINITE_DIFFERENCE, rtol=0)
 
 
 def test_many_qubits_agree_with_the_cpu() -> None:
@@ -124,15 +124,15 @@ def test_a_model_moves_there_and_back(tmp_path: Path) -> None:
     x, here = load("iris").x_test, model().eval()
     expected = here(x)
     there = model().eval().cuda()
-    torch.testing.assert_close(there(x.cuda()).cpu(), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(there(x.cuda()).cpu(), expected, atol=tolerances.OUTPUT, rtol=0)
     exported = there.export()
     assert all(p.is_cuda for p in exported.parameters())
-    torch.testing.assert_close(exported(x.cuda()).cpu(), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(exported(x.cuda()).cpu(), expected, atol=tolerances.OUTPUT, rtol=0)
     there.save(tmp_path / "model.safetensors")
     again = qt.QuantumTrain.load(tmp_path / "model.safetensors", net())
-    torch.testing.assert_close(again.eval()(x), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(again.eval()(x), expected, atol=tolerances.OUTPUT, rtol=0)
     assert there.effective_parameters() == here.effective_parameters()
-    torch.testing.assert_close(there.cpu()(x), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(there.cpu()(x), expected, atol=tolerances.OUTPUT, rtol=0)
 
 
 def test_interrupted_and_resumed(tmp_path: Path) -> None:
@@ -156,7 +156,9 @@ def test_interrupted_and_resumed(tmp_path: Path) -> None:
     torch.rand(7, device="cuda")  # dropout goes on from the checkpoint, not from here
     fit(resumed, data, config=SHORT, folder=tmp_path, resume=True, progress_bar=False)
     for name, value in straight.state_dict().items():
-        torch.testing.assert_close(resumed.state_dict()[name], value, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            resumed.state_dict()[name], value, atol=tolerances.OUTPUT, rtol=tolerances.OUTPUT
+        )
 
 
 def test_times(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,4 +187,6 @@ def test_the_command_line(
     again = call("train", "iris", "--out", out, "--resume")
     assert again["epochs"] == run["epochs"]
     found = call("evaluate", out)  # on a CPU
-    assert found["test_loss"] == pytest.approx(run["epochs"][-1]["test_loss"], abs=1e-4)
+    assert found["test_loss"] == pytest.approx(
+        run["epochs"][-1]["test_loss"], abs=tolerances.NETWORK_GRADIENT
+    )

@@ -92,3 +92,140 @@ SPREAD_OF_400 = 0.18
 #: Standard errors by 100,000 counts against the true ones, relative: a correlator c is known to
 #: 0.003, which changes √(1 − c²) by 0.003·c/(1 − c²), 3 % at |c| = 0.95.
 ERROR_OF_100_000_SHOTS = 0.03
+
+#: A loss over a test set, or after an epoch, in single precision by two paths, relative: sums of up
+#: to some hundred numbers in another order, through weights that differ in the last digits.
+TEST_LOSS = 1e-5
+
+#: Outputs of small networks in single precision by two paths, absolute and relative: as above.
+OUTPUT = 1e-5
+
+#: Outputs and gradients of small networks in single against double precision, or summed in another
+#: order through squares of outputs of order 10: absolute and relative.
+NETWORK_GRADIENT = 1e-4
+
+#: Derivatives of weights in single precision by two batched paths: absolute for the small ones, and
+#: relative.
+JACOBIAN = {"atol": 2e-4, "rtol": 1e-3}
+
+#: Weights of two trainings in single precision, of some epochs: what rounding grows to; another
+#: seed or order of batches shows at 0.1.
+TRAINED = 1e-3
+
+#: Differences of float32 parameters of order 1 after one step, relative to that step of 1e-3.
+STEP_IN_SINGLE = 1e-2
+
+#: Trained numbers after an epoch at the learning rate 1e-9, of order 1: 10 steps of 1e-9 each.
+HARDLY_MOVED = 1e-6
+
+#: What has another seed or other weights differs by more than this.
+DIFFERENT = 1e-2
+
+#: Norm and correlations of chains of up to 1,000 tensors in single precision: 1,000 · 6e-8.
+LONG_CHAIN = 1e-4
+
+#: Entropies, distances and fidelities in double precision by two paths: −p·log p of the smallest
+#: squared singular values, exact to 1e-16, is exact to 1e-14; the rest are sums.
+ENTROPY = 1e-9
+
+#: Entropies and negativities that quimb computes from eigenvalues of a density matrix, whose
+#: smallest ones are wrong by 1e-16: square roots of them by 1e-8, 16 of them by less than this.
+EIGENVALUES = 1e-6
+
+#: Derivatives of factorizations of small matrices of order 1 against central differences with a
+#: step of 1e-6, in double precision: rounding of 1e-10, over gaps of singular values of 1e-3.
+FACTOR_SLOPE = 1e-6
+
+#: Numbers of a table that is rounded to two decimals.
+TWO_DECIMALS = 0.01
+
+#: Features of a data set, of up to 10, kept in float32.
+FLOAT32_DATA = 1e-6
+
+#: A fidelity estimate against a density matrix (the issue asks for 0.1; the largest seen is 0.05).
+FIDELITY = 0.06
+
+#: Fidelities of a device list, written with five decimals.
+FIVE_DECIMALS = 1e-5
+
+#: Accuracy on 30 test samples by 2,000 shots against exact weights: 6 samples.
+SHOTS_ON_IRIS = 0.2
+
+#: An accuracy that is stored against one computed again: less than one sample of a test set.
+SAME_ACCURACY = 1e-3
+
+#: A formula of second order: half the step gives a quarter of the error, up to the next order.
+SECOND_ORDER = 0.2
+
+#: The geometric mean of a logarithmic scale by the median of 400 draws: within a factor of 1.5.
+MEDIAN_OF_LOGARITHMS = 0.5
+
+#: Sampling error falls with the square root of the shots; one run each, so a factor of ten is
+#: allowed in one direction and of two in the other.
+ROOT_OF_SHOTS = 0.9
+
+#: Constants of generators, written with three digits, against integrals on a grid.
+THREE_DIGITS = 0.005
+
+#: The same derivative at another bond: what 32 in place of 8 changes at 18 qubits and 5 layers.
+TRUNCATED_GRADIENT = 0.05
+
+#: Estimates of a linear law put in with its deviation, from some hundred draws.
+LAW_PUT_IN = 0.02
+
+#: Amplitudes of many qubits, whose size is 2^(−N/2) or less, by two contractions in double
+#: precision, relative: their sums lose some digits where terms cancel.
+SLICED = 1e-8
+
+#: An inverse of a matrix of rank 3 of 4 by two rules, in double precision.
+INVERSE = 1e-10
+
+#: Weights of discarded singular values of 1e-5 and 1e-9 beside 1, relative: 1e-16 of the norm.
+DISCARDED = 1e-6
+
+#: An energy after one step of 1e-6 in 10 angles, whose slopes are of order 1.
+ENERGY_OF_A_STEP = 1e-4
+
+#: Entries of one gate's matrix in double precision: a few products of sines and cosines.
+GATE = 1e-15
+
+#: Gradients of 10¹² shots against exact ones, relative: √256 outcomes, each to 1e-6, and slopes
+#: of order 10.
+MANY_SHOTS = 1e-3
+
+#: Derivatives by central differences in single precision, turned into other coordinates: products
+#: of some hundred columns, absolute for norms of order 1, and relative.
+COORDINATES = 1e-2
+
+#: Weights of order 1 of many models at once, as one batched program: rounding in single precision,
+#: through features that enlarge it.
+MANY_AT_ONCE = 2e-4
+
+#: Gradient of a squared gradient, of order 10, against differences of gradients.
+PENALTY = 1e-7
+
+#: A gradient of order 1 in double precision by the same operations.
+SAME_GRADIENT = 1e-14
+
+#: Frequencies of up to 1,000 shots, multiplied with their number again.
+COUNTS = 1e-9
+
+#: A share of the weights of one layer that are largest, of 80 weights and a quarter of them.
+SHARE_OF_A_LAYER = 0.08
+
+
+def of_draws(number: int, deviation: float = 1.0) -> float:
+    """Five standard errors of the mean of so many independent draws: by chance once in 10⁶.
+
+    Args:
+        number: How many draws.
+        deviation: The standard deviation of one draw.
+
+    Returns:
+        The tolerance, absolute.
+
+    Example:
+        >>> of_draws(400)
+        0.25
+    """
+    return 5 * deviation / number**0.5

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import tolerances
 import torch
 
 import qtn_train as qt
@@ -43,7 +44,7 @@ def test_batched_circuits_are_the_engines(ansatz: str, n_layers: int) -> None:
     stacked, _ = torch.func.stack_module_state(generators)
     made = batched(generators, CPU)(stacked)
     for one, row in zip(generators, made, strict=True):
-        torch.testing.assert_close(row, one(), rtol=0, atol=2e-4)
+        torch.testing.assert_close(row, one(), rtol=0, atol=tolerances.MANY_AT_ONCE)
 
 
 @pytest.mark.parametrize("name", CONTROLS)
@@ -52,7 +53,7 @@ def test_batched_controls_are_the_librarys(name: str) -> None:
     stacked, _ = torch.func.stack_module_state(generators)
     made = batched(generators, CPU)(stacked)
     for one, row in zip(generators, made, strict=True):
-        torch.testing.assert_close(row, one(), rtol=0, atol=2e-4)
+        torch.testing.assert_close(row, one(), rtol=0, atol=tolerances.MANY_AT_ONCE)
 
 
 @pytest.mark.slow
@@ -68,9 +69,13 @@ def test_training_side_by_side_is_fit(ansatz: str) -> None:
         own = model(ansatz, number)
         history = qt.fit(own, data, config=run.config, progress_bar=False)
         expected = [entry["train_loss"] for entry in history.epochs]
-        assert [float(loss[number]) for loss in losses] == pytest.approx(expected, rel=1e-5)
+        assert [float(loss[number]) for loss in losses] == pytest.approx(
+            expected, rel=tolerances.TEST_LOSS
+        )
         for name, weight in own.generate().items():
-            torch.testing.assert_close(run.model.generate()[name], weight, rtol=0, atol=1e-3)
+            torch.testing.assert_close(
+                run.model.generate()[name], weight, rtol=0, atol=tolerances.TRAINED
+            )
 
 
 def small(seed: int = 0) -> CircuitGenerator:
@@ -88,7 +93,7 @@ def test_the_jacobian_is_that_of_autograd() -> None:
     numbers = list(generator.parameters())
     before = [p.detach().clone() for p in numbers]
     found = jacobian.jacobian(generator, numbers)
-    torch.testing.assert_close(found, derivatives(generator, numbers), rtol=1e-3, atol=2e-4)
+    torch.testing.assert_close(found, derivatives(generator, numbers), **tolerances.JACOBIAN)
     assert all(torch.equal(a, b) for a, b in zip(before, numbers, strict=True))
 
 
@@ -101,11 +106,15 @@ def test_turned_angles_are_the_same_circuit_in_other_coordinates(power: float) -
     assert sum(p.numel() for p in trained) == sum(p.numel() for p in generator.parameters())
     columns = derivatives(turned, [turned.numbers])
     gram = columns.T @ columns
-    torch.testing.assert_close(gram, torch.diag(gram.diagonal()), rtol=0, atol=1e-2)
+    torch.testing.assert_close(
+        gram, torch.diag(gram.diagonal()), rtol=0, atol=tolerances.COORDINATES
+    )
     values = torch.linalg.svdvals(derivatives(generator, [generator.angles]))
     large = values[values > 0.1 * values.median()]
     expected = large ** (1 - power) * values.median() ** power
-    torch.testing.assert_close(columns.norm(dim=0)[: len(large)], expected, rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        columns.norm(dim=0)[: len(large)], expected, rtol=tolerances.COORDINATES, atol=0
+    )
 
 
 @pytest.mark.parametrize("change", [c for c in search.CHANGES if "precondition" not in c], ids=str)
@@ -145,7 +154,7 @@ def test_two_bases_are_two_measurements_of_one_state() -> None:
     angles = torch.cat([generator.angles, torch.tensor([-torch.pi / 2])])
     for found, one in ((in_z, circuit), (in_x, turned)):
         probs = StatevectorEngine().prepare(one, angles[: one.n_angles]).probs(0, 2**12)
-        torch.testing.assert_close(found, probs, rtol=0, atol=1e-6)
+        torch.testing.assert_close(found, probs, rtol=0, atol=tolerances.SINGLE)
     assert (in_z - in_x).abs().max() > 1e-3
 
 
@@ -178,7 +187,7 @@ def test_what_a_search_found_is_not_trained_again(
     assert [seed for _, seed in trained] == [2, 0, 1, 2]
     facts = {"mean": 100.0, "deviation": 0.0, "ahead": 0.0, "ahead_deviation": 0.0}
     assert rows[0] == {"case": "default", "n_trainable": 1495} | facts
-    assert rows[1]["ahead"] == pytest.approx(rows[1]["mean"] - 100, abs=0.01)
+    assert rows[1]["ahead"] == pytest.approx(rows[1]["mean"] - 100, abs=tolerances.TWO_DECIMALS)
     assert runs[0]["settings"] == search.DEFAULT
     states = [trial.state.name for trial in search.opened("cases", storage).get_trials()]
     assert sorted(states) == ["COMPLETE"] * 6 + ["FAIL"]
@@ -199,7 +208,7 @@ def test_finished_runs_of_the_command_are_read_and_stopped_ones_go_on(
     monkeypatch.setattr(accuracy.subprocess, "run", None)
     row = accuracy.facts(accuracy.all_runs((case,), options)[case])
     accuracies = [100 * run["test_accuracy"] for run in found]
-    assert row["mean"] == pytest.approx(sum(accuracies) / 2, abs=0.01)
+    assert row["mean"] == pytest.approx(sum(accuracies) / 2, abs=tolerances.TWO_DECIMALS)
     assert (row["seeds"], row["epochs"], row["n_weights"]) == ("0, 1", 1, 131)
 
 

@@ -202,7 +202,9 @@ def through_the_stand_in(
     (task,) = service.ledger()
     assert (task["executables"], task["shots"]) == (3, 3 * shots)
     assert task["usd"] == Decimal(told["run"]["usd_high"])
-    assert found["simulator"]["test_accuracy"] == pytest.approx(run["test_accuracy"], abs=1e-3)
+    assert found["simulator"]["test_accuracy"] == pytest.approx(
+        run["test_accuracy"], abs=tolerances.SAME_ACCURACY
+    )
     again = cli("braket", "submit", "run", "--resume")  # reads, and sends nothing
     assert again["test_accuracy"] == found["test_accuracy"]
     assert len(service.ledger()) == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tolerances
 
 pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 
@@ -65,7 +66,9 @@ def test_the_list_says_what_the_captured_properties_say(device: str) -> None:
     assert found.fidelities is not None
     for name in ("one_qubit", "two_qubit", "readout"):
         expected = getattr(found.fidelities, name)
-        assert getattr(target.fidelities, name) == pytest.approx(expected, abs=1e-5)
+        assert getattr(target.fidelities, name) == pytest.approx(
+            expected, abs=tolerances.FIVE_DECIMALS
+        )
 
 
 def test_what_is_listed_can_be_estimated_without_an_account() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 
 pytest.importorskip("braket.aws", reason="the braket extra is not installed")
@@ -86,7 +87,7 @@ def test_an_estimate_is_near_the_density_matrix_of_the_placed_circuit(
     target = captured(device)
     found = estimate(CIRCUITS[circuit], target, shots=1000)
     expected = simulated(target, CIRCUITS[circuit])
-    assert found.fidelity == pytest.approx(expected, abs=0.06)
+    assert found.fidelity == pytest.approx(expected, abs=tolerances.FIDELITY)
     assert found.placement == settled_placement(CIRCUITS[circuit], target)
     # The same labels sent verbatim to the device: turns about z are phases there.
     qpu = as_qpu(target, device)

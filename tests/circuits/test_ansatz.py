@@ -8,6 +8,7 @@ import jaxtyping
 import numpy as np
 import oracle
 import pytest
+import tolerances
 from numpy.typing import NDArray
 
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
@@ -193,7 +194,9 @@ def test_product_is_the_tensor_product() -> None:
         own = angles[start : start + part.n_angles]
         expected = np.asarray(np.kron(expected, oracle.amplitudes(part, own)), np.complex128)
         start += part.n_angles
-    np.testing.assert_allclose(oracle.amplitudes(both, angles), expected, atol=1e-14)
+    np.testing.assert_allclose(
+        oracle.amplitudes(both, angles), expected, rtol=0, atol=tolerances.AMPLITUDE["complex128"]
+    )
 
 
 def test_product_of_one_and_of_none() -> None:

@@ -14,6 +14,7 @@ import jaxtyping
 import numpy as np
 import oracle
 import pytest
+import tolerances
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -323,8 +324,10 @@ def test_gate_table_agrees_with_the_oracle(name: str) -> None:
         got = gate_matrix(name, values)
         assert got.dtype == np.complex128
         assert got.shape == (2**spec.n_qubits,) * 2
-        np.testing.assert_allclose(got, oracle.matrix(name, *values), atol=1e-15)
-        np.testing.assert_allclose(got @ got.conj().T, np.eye(len(got)), atol=1e-15)
+        np.testing.assert_allclose(got, oracle.matrix(name, *values), rtol=0, atol=tolerances.GATE)
+        np.testing.assert_allclose(
+            got @ got.conj().T, np.eye(len(got)), rtol=0, atol=tolerances.GATE
+        )
 
 
 def test_gate_matrix_messages_and_copies() -> None:
@@ -349,8 +352,15 @@ def test_oracle_unitary_agrees_with_amplitudes() -> None:
     circuit = oracle.random_circuit(rng, 4, 30)
     angles = rng.uniform(-4, 4, circuit.n_angles)
     dense = oracle.unitary(circuit, angles)
-    np.testing.assert_allclose(dense[:, 0], oracle.amplitudes(circuit, angles), atol=1e-14)
-    np.testing.assert_allclose(dense.conj().T @ dense, np.eye(16), atol=1e-13)
+    np.testing.assert_allclose(
+        dense[:, 0],
+        oracle.amplitudes(circuit, angles),
+        rtol=0,
+        atol=tolerances.AMPLITUDE["complex128"],
+    )
+    np.testing.assert_allclose(
+        dense.conj().T @ dense, np.eye(16), rtol=0, atol=tolerances.AMPLITUDE["complex128"]
+    )
 
 
 def test_portable_set() -> None:

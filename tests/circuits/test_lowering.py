@@ -3,6 +3,7 @@
 import numpy as np
 import oracle
 import pytest
+import tolerances
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,7 +103,9 @@ def test_chain_rule(name: str) -> None:
         return -np.diff(np.reshape(values, (-1, 2)), axis=1)[:, 0] / 2e-5
 
     through = lowered.A.T @ gradient(lowered.circuit, lowered.angles(angles))
-    np.testing.assert_allclose(through, gradient(circuit, angles), atol=1e-8)
+    np.testing.assert_allclose(
+        through, gradient(circuit, angles), rtol=0, atol=tolerances.FINITE_DIFFERENCE
+    )
 
 
 def test_portable_circuits_stay_as_they_are() -> None:

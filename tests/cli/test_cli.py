@@ -18,6 +18,7 @@ from typing import Any
 
 import forked
 import pytest
+import tolerances
 import torch
 from forked import Server
 
@@ -185,7 +186,7 @@ def test_the_installed_command_trains(tmp_path: Path) -> None:
     iris = data.load("iris")
     loss, accuracy = evaluate(net, iris.x_test, iris.y_test)
     assert accuracy == run["test_accuracy"]
-    assert loss == pytest.approx(run["epochs"][-1]["test_loss"], rel=1e-5)  # float32
+    assert loss == pytest.approx(run["epochs"][-1]["test_loss"], rel=tolerances.TEST_LOSS)
     # What is for people stands on standard error.
     assert "epoch   1/2" in done.stderr
     assert "131 weights" in done.stderr
@@ -271,7 +272,7 @@ def test_the_network_written_is_the_one_evaluated(cli: Cli, tmp_path: Path) -> N
     net.load_state_dict(load_file(path))
     loss, accuracy = evaluate(net, iris.x_test, iris.y_test)
     assert accuracy == run["test_accuracy"]
-    assert loss == pytest.approx(run["epochs"][-1]["test_loss"], rel=1e-5)
+    assert loss == pytest.approx(run["epochs"][-1]["test_loss"], rel=tolerances.TEST_LOSS)
     again = json.loads(cli("evaluate", "run", "--json")[0])
     assert again["test_loss"] == run["epochs"][-1]["test_loss"]
     before = path.read_bytes()
@@ -510,8 +511,8 @@ def test_init_from_starts_from_the_trained_numbers(cli: Cli, folder: Path, tmp_p
         flat({k: v for k, v in read_checkpoint(path)[0].items() if k.startswith("model/")})
         for path in (folder, tmp_path / "more", tmp_path / "fresh")
     )
-    assert more == pytest.approx(trained, abs=1e-6)  # steps of 1e-9 have moved them
-    assert fresh != pytest.approx(trained, abs=1e-3)
+    assert more == pytest.approx(trained, abs=tolerances.HARDLY_MOVED)
+    assert fresh != pytest.approx(trained, abs=tolerances.DIFFERENT)
 
 
 def test_init_from_another_circuit_is_refused(fails: Callable[..., str], folder: Path) -> None:

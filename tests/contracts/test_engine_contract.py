@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from qtn_train.engines import (
     Engine,
     MPSEngine,
     NoisyEngine,
+    RecordedEngine,
     SampledEngine,
     State,
     StatevectorEngine,
@@ -625,7 +627,7 @@ def test_a_gradient_penalty_is_right_or_refused(case: EngineCase, loss: Loss) ->
     assert angles.grad is not None
     grad = twice(engine, loss, angles).detach()
     expected = 2 * second_differences(loss, four_angles()) @ grad
-    torch.testing.assert_close(angles.grad, expected, atol=1e-7, rtol=0)
+    torch.testing.assert_close(angles.grad, expected, atol=tolerances.PENALTY, rtol=0)
 
 
 @differentiable_engines
@@ -644,8 +646,8 @@ def test_a_first_derivative_that_could_be_differentiated_is_the_same(
         ]
 
     first, again, func = gradients()
-    torch.testing.assert_close(again, first, atol=1e-14, rtol=0)
-    torch.testing.assert_close(func, first, atol=1e-14, rtol=0)
+    torch.testing.assert_close(again, first, atol=tolerances.SAME_GRADIENT, rtol=0)
+    torch.testing.assert_close(func, first, atol=tolerances.SAME_GRADIENT, rtol=0)
 
 
 @exact_engines
@@ -1005,3 +1007,62 @@ def test_a_registered_engine_has_a_kind_of_its_own() -> None:
     with pytest.raises(TypeError, match="`cls` must be a subclass of Engine; got MPSEngine"):
         register_engine(wrong)
     assert register_engine(MPSEngine) is MPSEngine
+
+
+# An engine that reads a journal: each test runs twice, on an engine that writes journals and on
+# those that read them. The second run asks what the first one asked, and nothing is executed.
+
+
+REPLAYED: dict[str, tuple[Callable[..., None], tuple[Any, ...]]] = {
+    "logarithms": (test_logarithms_and_multiples_of_probabilities, ("complex128",)),
+    "order of qubits": (test_qubit_0_is_the_most_significant_bit, ("complex64", 1)),
+    "no gates": (test_a_circuit_without_gates_stays_in_the_first_outcome, ("complex64",)),
+    "angles": (test_angles_are_left_as_they_were, ("complex64",)),
+    "position": (test_position_is_all_that_a_resumed_run_needs, ()),
+    "seeded samples": (
+        test_samples_are_seeded_and_leave_the_global_generator_alone,
+        ("complex64",),
+    ),
+    "a seed": (test_a_seed_or_a_generator, ()),
+    "frequencies": (test_frequencies_of_samples, ("complex128",)),
+    "impossible outcomes": (test_samples_never_hit_an_impossible_outcome, ()),
+    "first derivatives": (
+        test_a_first_derivative_that_could_be_differentiated_is_the_same,
+        (curved_loss,),
+    ),
+    "large angles": (test_large_angles_of_counted_shots, ()),
+}
+
+
+@pytest.mark.parametrize("name", REPLAYED)
+def test_a_journal_answers_as_the_engine_that_wrote_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test, arguments = REPLAYED[name]
+    written: list[BraketEngine] = []
+
+    def write(dtype: ComplexDtype) -> BraketEngine:
+        engine = BraketEngine(
+            "local:sv",
+            20_000,
+            gradient="random-shift",
+            n_shifts=1,
+            seed=3,
+            dtype=dtype,
+            journal=tmp_path / f"{len(written)}.sqlite",
+        )
+        written.append(engine)
+        return engine
+
+    test(EngineCase(write, _shots._Token), *arguments)
+    for engine in written:
+        engine.close()
+    assert written
+    read = iter(range(len(written)))
+
+    def reader(dtype: ComplexDtype) -> RecordedEngine:
+        return RecordedEngine(tmp_path / f"{next(read)}.sqlite", dtype=dtype)
+
+    monkeypatch.delattr(BraketEngine, "_measure")
+    test(EngineCase(reader, _shots._Token), *arguments)
+    assert next(read, None) is None, "each journal was read"

@@ -57,12 +57,12 @@ def test_all_values_are_those_of_dense_operators(
     found = engine.prepare(circuit, angles).correlators(order, bases)
     expected = dense(circuit, angles, order, bases)
     assert found.shape == expected.shape
-    np.testing.assert_allclose(found.detach(), expected, atol=tolerances.CORRELATOR)
+    np.testing.assert_allclose(found.detach(), expected, rtol=0, atol=tolerances.CORRELATOR)
 
 
 def test_one_qubit(engine: Engine) -> None:
     state = engine.prepare(Circuit.builder(1).h(0).build(), torch.zeros(0))
-    np.testing.assert_allclose(state.correlators(1), [1, 0, 0], atol=tolerances.CORRELATOR)
+    np.testing.assert_allclose(state.correlators(1), [1, 0, 0], rtol=0, atol=tolerances.CORRELATOR)
 
 
 @pytest.mark.parametrize("superoperator", [0, 8])
@@ -79,7 +79,7 @@ def test_every_range_is_a_piece_of_the_whole(
     ends = sorted({0, 1, 4, len(whole) // 2, len(whole) // 2 + 1, len(whole) - 2, len(whole)})
     for start, stop in itertools.combinations(ends, 2):
         piece = state.correlators(order, "yx", start, stop).detach()
-        np.testing.assert_allclose(piece, whole[start:stop], atol=tolerances.CORRELATOR)
+        np.testing.assert_allclose(piece, whole[start:stop], rtol=0, atol=tolerances.CORRELATOR)
 
 
 @pytest.mark.parametrize("block_bytes", [1, 2**28])
@@ -96,11 +96,11 @@ def test_those_within_a_reach_are_a_choice_of_all(
         near = [k for k, sites in enumerate(tuples) if sites[-1] - sites[0] <= reach]
         chosen = whole[:, near].ravel()
         found = state.correlators(order, "xy", reach=reach).detach()
-        np.testing.assert_allclose(found, chosen, atol=tolerances.CORRELATOR)
+        np.testing.assert_allclose(found, chosen, rtol=0, atol=tolerances.CORRELATOR)
         for start, stop in itertools.combinations({0, 1, len(near) - 1, len(chosen)}, 2):
             low, high = sorted((start, stop))
             piece = state.correlators(order, "xy", low, high, reach).detach()
-            np.testing.assert_allclose(piece, chosen[low:high], atol=tolerances.CORRELATOR)
+            np.testing.assert_allclose(piece, chosen[low:high], rtol=0, atol=tolerances.CORRELATOR)
 
 
 def test_beyond_the_light_cones_correlators_are_products() -> None:

@@ -82,7 +82,7 @@ def test_braket_control_states() -> None:
         ours = np.abs(oracle.amplitudes(found.circuit, found.angles())) ** 2
         made.probability([0, 1, 2])
         theirs = devices.LocalSimulator().run(made, shots=0).result().values[0]
-        np.testing.assert_allclose(ours, theirs, atol=tolerances.MATRICES)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerances.MATRICES)
 
 
 def test_braket_refusals() -> None:

@@ -230,7 +230,9 @@ def test_fractional_powers(name: str) -> None:
     text = f"qubit[{n}] q; ctrl @ pow(1/3.) @ {name}{inside} {operands};"
     root = unitary(text)[2 ** (n - 1) :, 2 ** (n - 1) :]
     matrix = gate_matrix(name, angles)
-    np.testing.assert_allclose(np.linalg.matrix_power(root, 3), matrix, atol=tolerances.MATRICES)
+    np.testing.assert_allclose(
+        np.linalg.matrix_power(root, 3), matrix, rtol=0, atol=tolerances.MATRICES
+    )
     assert np.abs(np.angle(np.linalg.eigvals(root))).max() <= np.pi / 3 + 1e-9
 
 
@@ -240,7 +242,7 @@ def test_negative_controls_and_the_order_of_modifiers() -> None:
     permuted = unitary("qubit[3] q; x q[2]; ccx q[2], q[0], q[1]; x q[2];")
     assert oracle.phase_distance(got, permuted) < tolerances.MATRICES
     got = unitary("qubit[2] q; negctrl @ x q[0], q[1];")
-    np.testing.assert_allclose(np.abs(got[:2, :2]), np.abs(x), atol=tolerances.MATRICES)
+    np.testing.assert_allclose(np.abs(got[:2, :2]), np.abs(x), rtol=0, atol=tolerances.MATRICES)
 
 
 def test_inputs_keep_names_and_stay_linear() -> None:
@@ -256,12 +258,18 @@ def test_inputs_keep_names_and_stay_linear() -> None:
     ]  # fmt: skip
     values = {"theta": 0.5, "phi": -0.3, "unused": 9.0}
     expected = [0.5, -0.3, 9.0, 1.0 + 0.1 + math.pi, 0.25, 0.7, 0.3]
-    np.testing.assert_allclose(found.angles(values), expected, atol=tolerances.DECIMAL_ANGLE)
+    np.testing.assert_allclose(
+        found.angles(values), expected, rtol=0, atol=tolerances.DECIMAL_ANGLE
+    )
     leaf = torch.tensor([0.5, -0.3, 9.0], dtype=torch.float64, requires_grad=True)
     angles = found.angles(leaf)
-    np.testing.assert_allclose(angles.detach().numpy(), expected, atol=tolerances.DECIMAL_ANGLE)
+    np.testing.assert_allclose(
+        angles.detach().numpy(), expected, rtol=0, atol=tolerances.DECIMAL_ANGLE
+    )
     (grad,) = torch.autograd.grad(angles[3] + angles[5], leaf)
-    np.testing.assert_allclose(grad.numpy(), [2.0, 1.0 - 1 / 3, 0.0], atol=tolerances.DECIMAL_ANGLE)
+    np.testing.assert_allclose(
+        grad.numpy(), [2.0, 1.0 - 1 / 3, 0.0], rtol=0, atol=tolerances.DECIMAL_ANGLE
+    )
 
 
 def test_angles_messages() -> None:

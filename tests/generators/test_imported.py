@@ -68,9 +68,9 @@ V = torch.from_numpy(np.random.default_rng(0).normal(size=8))
 def test_engines_take_a_program(name: str) -> None:
     engine = EXACT[name]
     got = engine.prepare(FOUND, VALUES).probs(0, 8)
-    np.testing.assert_allclose(got.numpy(), probs(VALUES), atol=tolerances.DOUBLE)
+    np.testing.assert_allclose(got.numpy(), probs(VALUES), rtol=0, atol=tolerances.DOUBLE)
     found = gradient(engine, V)
-    np.testing.assert_allclose(found, differences(V), atol=tolerances.FINITE_DIFFERENCE)
+    np.testing.assert_allclose(found, differences(V), rtol=0, atol=tolerances.FINITE_DIFFERENCE)
     assert found[1] == 0
     assert abs(found[0]) > 0.01 < abs(found[2])
 
@@ -79,9 +79,9 @@ def test_a_batch_of_inputs() -> None:
     engine = EXACT["statevector"]
     rows = torch.stack([VALUES, 2 * VALUES]).requires_grad_()
     got = engine.prepare(FOUND, rows).probs(0, 8)
-    np.testing.assert_allclose(got[1].detach(), probs(2 * VALUES), atol=tolerances.DOUBLE)
+    np.testing.assert_allclose(got[1].detach(), probs(2 * VALUES), rtol=0, atol=tolerances.DOUBLE)
     (grad,) = torch.autograd.grad(got[0] @ V, rows)
-    np.testing.assert_allclose(grad[0], gradient(engine, V), atol=tolerances.DOUBLE)
+    np.testing.assert_allclose(grad[0], gradient(engine, V), rtol=0, atol=tolerances.DOUBLE)
     with pytest.raises(ValueError, match=r"`angles` must be of shape \(3,\), or \(batch, 3\)"):
         engine.prepare(FOUND, torch.zeros(FOUND.circuit.n_angles))
 
@@ -89,7 +89,7 @@ def test_a_batch_of_inputs() -> None:
 def test_shift_rules_go_through_the_map_and_leave_constants_alone() -> None:
     engine = TestEngine(gradient="parameter-shift")
     np.testing.assert_allclose(
-        gradient(engine, V), differences(V), atol=tolerances.FINITE_DIFFERENCE
+        gradient(engine, V), differences(V), rtol=0, atol=tolerances.FINITE_DIFFERENCE
     )
     # ry, rz, ry and rx: 2 each; crx: 4; u3: 2 of 3 angles, 2 each; cu3: 4 and 2 of 3 angles.
     assert engine.executed == [1, 8 + 4 + 4 + 6]
@@ -103,7 +103,7 @@ def test_random_shifts_are_unbiased_over_the_places_that_move() -> None:
     n_live = 9
     engine = TestEngine(gradient="random-shift", n_shifts=n_live)
     np.testing.assert_allclose(
-        gradient(engine, V), differences(V), atol=tolerances.FINITE_DIFFERENCE
+        gradient(engine, V), differences(V), rtol=0, atol=tolerances.FINITE_DIFFERENCE
     )
     assert len(table.program.angles) == engine.executed[1]
     with pytest.raises(ValueError, match=f"`n_shifts` must be at most {n_live}"):
@@ -115,10 +115,10 @@ def test_spsa_steps_along_the_inputs() -> None:
     ahead, behind = plan.program.angles.numpy()
     signs = np.sign(plan.back.toarray()[:, 0])
     np.testing.assert_allclose(
-        ahead, FOUND.angles(VALUES.numpy() + 0.05 * signs), atol=tolerances.DOUBLE
+        ahead, FOUND.angles(VALUES.numpy() + 0.05 * signs), rtol=0, atol=tolerances.DOUBLE
     )
     np.testing.assert_allclose(
-        behind, FOUND.angles(VALUES.numpy() - 0.05 * signs), atol=tolerances.DOUBLE
+        behind, FOUND.angles(VALUES.numpy() - 0.05 * signs), rtol=0, atol=tolerances.DOUBLE
     )
     assert plan.program.circuit == FOUND.circuit
     assert plan.back.shape == (3, 2)
@@ -193,6 +193,7 @@ def test_training_moves_inputs_and_no_constant() -> None:
     np.testing.assert_allclose(
         np.abs(oracle.amplitudes(back.circuit, back.angles())) ** 2,
         probs(generator.angles.detach().double()),
+        rtol=0,
         atol=tolerances.WRITTEN,
     )
 

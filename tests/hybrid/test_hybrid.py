@@ -208,7 +208,9 @@ def test_model_in_double_precision(make: Callable[[], nn.Module], x: Tensor) -> 
     model.double()
     after = model(x.double() if x.is_floating_point() else x)
     assert after.dtype == torch.float64
-    torch.testing.assert_close(after.float(), before, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        after.float(), before, atol=tolerances.NETWORK_GRADIENT, rtol=tolerances.NETWORK_GRADIENT
+    )
 
 
 @every_target
@@ -216,7 +218,7 @@ def test_training_starts_at_the_fixed_start(make: Callable[[], nn.Module], x: Te
     model = train_model(make())
     for name, weight in model.generate().items():
         start = model.target.get_buffer(name)
-        torch.testing.assert_close(weight, start, atol=1e-6, rtol=0)
+        torch.testing.assert_close(weight, start, atol=tolerances.SINGLE, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["mlp", "lstm", "batch-norm", "tied"])
@@ -442,7 +444,9 @@ def test_cached_generates_once() -> None:
     assert len(calls) == 3
     for parameter, grad in zip(model.parameters(), together, strict=True):
         assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, grad, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            parameter.grad, grad, atol=tolerances.NETWORK_GRADIENT, rtol=tolerances.NETWORK_GRADIENT
+        )
 
 
 def test_cached_ends_with_its_block_even_after_an_error() -> None:
@@ -745,7 +749,9 @@ def test_another_circuit_mapping_or_seed(saved: Path) -> None:
     x = random_input(6, 4)
     loaded = QuantumTrain.load(saved, mlp(), generator(chunk_size=8))
     expected = QuantumTrain.load(saved, mlp())
-    torch.testing.assert_close(loaded(x), expected(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        loaded(x), expected(x), atol=tolerances.OUTPUT, rtol=tolerances.OUTPUT
+    )
     for options in (
         {"circuit": ansatz.ry_cx_chain(6, 3)},
         {"mapping": MLPMapping(2**6, (5,), seed=2)},

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
@@ -184,11 +185,15 @@ def test_a_pretrained_target_is_where_training_starts(tmp_path: Path) -> None:
     with torch.no_grad():
         target[1].weight.normal_()
     model = model_of(target, layout=Layout(start="target"))
-    torch.testing.assert_close(model(X.double()), target(X.double()), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        model(X.double()), target(X.double()), atol=tolerances.SINGLE, rtol=0
+    )
     for name, parameter in target.named_parameters():
         assert torch.equal(model.target.get_buffer(name), parameter)
     moved(model)
-    assert not torch.allclose(model(X.double()), target(X.double()), atol=1e-2)
+    assert not torch.allclose(
+        model(X.double()), target(X.double()), rtol=0, atol=tolerances.DIFFERENT
+    )
     assert set(model.trained_numbers()) == {name for name, _ in model.named_parameters()}
     model.save(tmp_path / "m")
     again = QuantumTrain.load(tmp_path / "m", target)
@@ -242,7 +247,7 @@ def test_special_targets_train_are_copied_saved_loaded_and_exported(
     expected = model(x)
     torch.testing.assert_close(copy.deepcopy(model)(x), expected)
     net = model.export()
-    torch.testing.assert_close(net(x), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(net(x), expected, atol=tolerances.OUTPUT, rtol=tolerances.OUTPUT)
     assert list(net.state_dict()) == list(target.state_dict())
     twin = model_of(make()).eval()
     twin.load_state_dict(model.state_dict())
@@ -266,7 +271,9 @@ def test_special_targets_have_the_gradient_of_the_plain_one(name: str) -> None:
     model.zero_grad()
     model(x).square().sum().backward()
     for parameter, grad in zip(model.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, grad, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            parameter.grad, grad, atol=tolerances.NETWORK_GRADIENT, rtol=tolerances.NETWORK_GRADIENT
+        )
 
 
 def test_export_asks_for_sparse_gradients_again() -> None:

@@ -154,7 +154,13 @@ def test_controls_under_the_transforms_of_torch(name: str) -> None:
     rows = {n: torch.stack((value, value + tangents[n])) for n, value in values.items()}
     both = vmap(grad(total))(rows)
     for (n, one), wanted in zip(found.items(), expected, strict=True):
-        torch.testing.assert_close(one, wanted, atol=tolerances.DOUBLE_GRADIENT, rtol=1e-12)
-        torch.testing.assert_close(both[n][0], wanted, atol=tolerances.DOUBLE_GRADIENT, rtol=1e-12)
+        torch.testing.assert_close(
+            one, wanted, atol=tolerances.DOUBLE_GRADIENT, rtol=tolerances.DOUBLE_GRADIENT
+        )
+        torch.testing.assert_close(
+            both[n][0], wanted, atol=tolerances.DOUBLE_GRADIENT, rtol=tolerances.DOUBLE_GRADIENT
+        )
     dots = [(one * t).sum() for one, t in zip(expected, tangents.values(), strict=True)]
-    torch.testing.assert_close(slope, torch.stack(dots).sum(), atol=0, rtol=1e-12)
+    torch.testing.assert_close(
+        slope, torch.stack(dots).sum(), atol=0, rtol=tolerances.DOUBLE_GRADIENT
+    )

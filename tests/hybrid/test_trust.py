@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tolerances
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ def test_a_state_dict_of_the_same_model_is_taken(tmp_path: Path) -> None:
         assert torch.equal(again(X), model(X))
     exact = model_of(seed=4, engine=MPSEngine())  # another engine gives the same weights
     exact.load_state_dict(model.state_dict())
-    torch.testing.assert_close(exact(X), model(X), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(exact(X), model(X), atol=tolerances.OUTPUT, rtol=tolerances.OUTPUT)
     compiled: Any = torch.compile(model_of(seed=4), backend="eager")
     compiled.load_state_dict(torch.compile(model, backend="eager").state_dict())
     assert torch.equal(compiled._orig_mod(X), model(X))

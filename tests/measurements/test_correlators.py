@@ -258,7 +258,12 @@ def test_gradients_see_one_draw_also_where_chunks_are_made_again() -> None:
     exact = noisy(None)
     (weights * exact()).sum().backward()
     for grad in grads:  # the noise is added: linear losses have the exact gradient
-        torch.testing.assert_close(grad, exact.angles.grad, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            grad,
+            exact.angles.grad,
+            atol=tolerances.NETWORK_GRADIENT,
+            rtol=tolerances.NETWORK_GRADIENT,
+        )
     one = noisy(10, chunk_size=8)
     loss = one().square().sum()
     direction = torch.autograd.grad(loss, one.angles)[0]

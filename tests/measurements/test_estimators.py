@@ -197,7 +197,7 @@ def test_spsa_is_the_gradient_to_second_order_in_its_step() -> None:
     ]
     assert errors[0] < 0.1 * float(expected.norm())
     for larger, smaller in itertools.pairwise(errors):
-        assert larger / smaller == pytest.approx(4, abs=0.2)
+        assert larger / smaller == pytest.approx(4, abs=tolerances.SECOND_ORDER)
 
 
 def test_spsa_steps_along_random_signs() -> None:

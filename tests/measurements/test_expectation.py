@@ -162,7 +162,7 @@ def test_the_standard_error_holds_covariances() -> None:
     state = engine.prepare(ghz, torch.zeros(0), reads)
     difference, total = state.standard_errors(0, 2).tolist()
     assert difference == 0
-    assert total == pytest.approx(2 / 999**0.5, rel=1e-2)
+    assert total == pytest.approx(2 / 999**0.5, rel=tolerances.of_draws(1000) ** 2 / 2)
 
 
 def test_one_shot_has_no_standard_error() -> None:

@@ -33,8 +33,8 @@ def test_constants_are_the_moments_of_a_random_state() -> None:
 def test_feature_of_a_random_state_is_standardized() -> None:
     scaled = torch.from_numpy(np.random.default_rng(0).exponential(size=2**16))
     feature = Probabilities().standardized(scaled, 16)
-    assert float(feature.mean()) == pytest.approx(0, abs=0.02)
-    assert float(feature.std()) == pytest.approx(1, abs=0.02)
+    assert float(feature.mean()) == pytest.approx(0, abs=tolerances.of_draws(2**16))
+    assert float(feature.std()) == pytest.approx(1, abs=tolerances.of_draws(2**16))
 
 
 @pytest.mark.parametrize("n_qubits", [1, 13, 150, 1500])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tolerances
 
 from qtn_train.recipes import Setting
 from qtn_train.studies import MEASURES, load_study, parse_study, ready_made
@@ -49,7 +50,7 @@ def test_a_sample_is_drawn_from_the_seed() -> None:
     rates = sorted(point["lr"] for point in study.points)
     assert 1e-4 <= rates[0] < 2e-4 < 5e-2 < rates[-1] <= 1e-1
     # In the middle of a logarithmic scale lies the geometric mean.
-    assert rates[200] == pytest.approx(10**-2.5, rel=0.5)
+    assert rates[200] == pytest.approx(10**-2.5, rel=tolerances.MEDIAN_OF_LOGARITHMS)
 
 
 def test_every_repeat_has_a_seed_that_is_the_same_for_all_points() -> None:

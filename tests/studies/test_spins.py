@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import tolerances
 
 from qtn_train.engines.mps._dmrg import ground_energy
 from qtn_train.studies import MEASURES, parse_study
@@ -61,14 +62,16 @@ def test_the_energy_falls_and_never_below_the_reference(model: str) -> None:
     assert measure("ground-state", seed=4, **settings)["error_per_site"] != row["error_per_site"]
     assert -DMRG <= row["error_per_site"] < {"ising": 0.02, "heisenberg": 0.12}[model]
     gap = row["energy_per_site"] - row["dmrg_per_site"]
-    assert row["error_per_site"] == pytest.approx(gap, abs=1e-12)
+    assert row["error_per_site"] == pytest.approx(gap, abs=tolerances.EXCHANGED)
     assert row["start_per_site"] > row["energy_per_site"] + 0.2
     assert row["truncation_error"] == 0
 
 
 def test_one_step_is_that_of_adam_at_the_rate_of_the_schedule() -> None:
     none = measure("ground-state", n_qubits=5, n_layers=1, steps=1, lr=1e-6)
-    assert none["energy_per_site"] == pytest.approx(none["start_per_site"], abs=1e-4)
+    assert none["energy_per_site"] == pytest.approx(
+        none["start_per_site"], abs=tolerances.ENERGY_OF_A_STEP
+    )
 
 
 @pytest.mark.parametrize("geometry", ["chain", "ring", "grid"])

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tolerances
 
 from qtn_train import plots
 from qtn_train.studies import (
@@ -173,6 +174,8 @@ def test_the_standard_error_of_a_variance() -> None:
     rng = np.random.default_rng(1)
     draws = rng.normal(size=(400, 50))
     spread = draws.var(axis=1, ddof=1).std()
-    assert np.mean([variance_error(row) for row in draws]) == pytest.approx(spread, rel=0.1)
-    assert spread == pytest.approx(math.sqrt(2 / 50), rel=0.1)
+    assert np.mean([variance_error(row) for row in draws]) == pytest.approx(
+        spread, rel=tolerances.of_draws(800, 0.5)
+    )
+    assert spread == pytest.approx(math.sqrt(2 / 50), rel=tolerances.of_draws(800))
     assert variance_error(np.array([3.0])) == 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tolerances
 import torch
 from torch import Tensor, nn
 
@@ -128,7 +129,7 @@ def test_the_evaluation_and_the_next_step_share_their_counts(
     assert trained.generator.position == 12
     loss, accuracy = evaluate(trained.export(), *(iris.x_test, iris.y_test))
     assert accuracy == history.test_accuracy
-    assert loss == pytest.approx(history.epochs[-1]["test_loss"], rel=1e-5)
+    assert loss == pytest.approx(history.epochs[-1]["test_loss"], rel=tolerances.TEST_LOSS)
     assert batches[-1][0] == 12
 
 

@@ -105,8 +105,10 @@ def test_shared_weights_and_their_gradients(kept: list[dict[str, Any]], chunk_si
     grads = torch.cat([p.grad.flatten() for p in generator.parameters()])
     for one in kept:
         got = one[f"shared {chunk_size}"]
-        torch.testing.assert_close(got["weights"], weights.detach(), atol=1e-13, rtol=0)
-        torch.testing.assert_close(got["grads"], grads, atol=1e-12, rtol=1e-12)
+        torch.testing.assert_close(got["weights"], weights.detach(), atol=tolerances.DOUBLE, rtol=0)
+        torch.testing.assert_close(
+            got["grads"], grads, atol=tolerances.DOUBLE_GRADIENT, rtol=tolerances.DOUBLE_GRADIENT
+        )
 
 
 @pytest.mark.slow
@@ -163,7 +165,7 @@ def test_interrupted_and_resumed(server: Server, tmp_path: Path) -> None:
     status, _, _ = server.run(tmp_path, *LONG, "--out", tmp_path / "alone")
     assert status == 0
     for one, two in zip(numbers(tmp_path / "alone"), numbers(straight), strict=True):
-        assert one == pytest.approx(two, abs=1e-5)
+        assert one == pytest.approx(two, abs=tolerances.TEST_LOSS)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import warnings
 from typing import Any
 
 import pytest
+import tolerances
 import torch
 
 from qtn_train import FitConfig, MPSEngine, StatevectorEngine, ansatz, fit, load_dataset
@@ -71,4 +72,4 @@ def test_an_exact_matrix_product_state_gives_the_losses_of_the_state_vector() ->
         batches = zip(data.x_train.split(64), data.y_train.split(64), strict=True)
         steps = (training_step(model, optimizer, x, y, 1.0)[0] for x, y in batches)
         losses.append([next(steps) for _ in range(8)])
-    torch.testing.assert_close(losses[0], losses[1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(losses[0], losses[1], atol=tolerances.TRAINED, rtol=0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Unpack, final
 
@@ -34,17 +33,16 @@ from ...braket.run import (
 from ...circuits import Circuit
 from ...errors import must_be
 from ...measurements._counts import Counts, Program
-from .._auto import wide_simulator
-from .._base import Engine, register_engine
-from ..statevector._engine import StatevectorEngine
-from ._base import CountingEngine, CountingOptions
+from .._base import register_engine
+from ._base import CountingOptions
+from ._elsewhere import CountsFromElsewhere
 
 _FIVE_DAYS = 432_000.0
 
 
 @register_engine
 @final
-class BraketEngine(CountingEngine):
+class BraketEngine(CountsFromElsewhere):
     """Runs circuits on a device of Amazon Braket, or on its local simulators.
 
     A device that costs money needs a journal and a budget. The journal holds what was asked for and
@@ -188,25 +186,6 @@ class BraketEngine(CountingEngine):
     def max_qubits(self) -> int:
         """The device's number of qubits."""
         return self.target.n_qubits
-
-    @cached_property
-    def simulator(self) -> StatevectorEngine:
-        """An exact simulator on this machine, for what must cost no shots."""
-        return StatevectorEngine(dtype=self.dtype)
-
-    def simulator_for(self, circuit: Circuit) -> Engine:
-        """Return a state vector, or for more qubits another exact simulator.
-
-        Args:
-            circuit: The circuit.
-
-        Returns:
-            The simulator.
-
-        Raises:
-            UnsupportedByEngine: No exact engine fits this machine's memory.
-        """
-        return wide_simulator(circuit, self.simulator)
 
     @property
     def spent_usd(self) -> Decimal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -21,18 +20,14 @@ from ...braket.run import (
     no_counts,
     read_journal,
 )
-from ...circuits import Circuit
 from ...errors import JournalError, TaskFailed, TasksPending, must_be
 from ...measurements._counts import Counts, Program
-from .._auto import wide_simulator
-from .._base import Engine
 from ..mps._engine import MPSEngine
-from ..statevector._engine import StatevectorEngine
-from ._base import CountingEngine
+from ._elsewhere import CountsFromElsewhere
 
 
 @final
-class RecordedEngine(CountingEngine):
+class RecordedEngine(CountsFromElsewhere):
     """Engine that reads its counts from a journal: nothing is executed or sent.
 
     Args:
@@ -70,25 +65,6 @@ class RecordedEngine(CountingEngine):
     def max_qubits(self) -> int:
         """The largest circuit of any engine, in qubits: counts are read, not made."""
         return MPSEngine().max_qubits
-
-    @cached_property
-    def simulator(self) -> StatevectorEngine:
-        """An exact simulator on this machine, for what must cost no shots."""
-        return StatevectorEngine(dtype=self.dtype)
-
-    def simulator_for(self, circuit: Circuit) -> Engine:
-        """Return a state vector, or for more qubits another exact simulator.
-
-        Args:
-            circuit: The circuit.
-
-        Returns:
-            The simulator.
-
-        Raises:
-            UnsupportedByEngine: No exact engine fits this machine's memory.
-        """
-        return wide_simulator(circuit, self.simulator)
 
     def _config(self) -> dict[str, Any]:
         written = {name: value for name, value in self.settings.items() if name not in PAYER}

@@ -78,7 +78,7 @@ def test_readout_after_depolarizing() -> None:
 def test_mitigation_undoes_the_readout_and_nothing_else() -> None:
     engine = noisy(two_qubit_error=0.01, readout_error=(0.03, 0.11), mitigate_readout=True)
     expected = probs(noisy(two_qubit_error=0.01))
-    torch.testing.assert_close(probs(engine), expected, atol=1e-12, rtol=0)
+    torch.testing.assert_close(probs(engine), expected, atol=tolerances.TOTAL["complex128"], rtol=0)
 
 
 def test_counts_come_from_the_noisy_distribution() -> None:
@@ -126,7 +126,9 @@ def test_the_same_seed_and_position_give_the_same_counts() -> None:
 def test_many_shots_cost_no_more() -> None:
     counts = noisy(10**12).prepare(CIRCUIT, ANGLES).counts[0]
     assert counts.shots == 10**12
-    torch.testing.assert_close(counts.dense(0, 8), true_probs(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        counts.dense(0, 8), true_probs(), atol=tolerances.of_draws(10**12), rtol=0
+    )
 
 
 @pytest.mark.parametrize(

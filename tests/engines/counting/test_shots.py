@@ -28,7 +28,7 @@ def test_frequencies_are_counts_over_shots() -> None:
     seen = len(state.counts[0].outcomes)
     assert state.diagnostics() == {"shots": 1000.0, "outcomes_seen": float(seen)}
     counts = state.probs(0, 16) * 1000
-    torch.testing.assert_close(counts, counts.round(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(counts, counts.round(), atol=tolerances.COUNTS, rtol=0)
     assert int(counts.round().sum()) == 1000
 
 

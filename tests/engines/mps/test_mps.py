@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 from oracle import amplitudes, random_circuit
 from torch import Tensor
@@ -78,7 +79,7 @@ def test_truncation_stays_within_its_bound(options):
         exact = amplitudes(circuit, angles)
         state = engine.prepare(circuit, torch.tensor(angles))
         probs = state.probs(0, 2**n_qubits)
-        assert float(probs.sum()) == pytest.approx(1, abs=1e-12)
+        assert float(probs.sum()) == pytest.approx(1, abs=tolerances.TOTAL["complex128"])
         error = state.truncation_error
         # The distance before normalization: it holds only if every cut was in canonical form.
         cut = state.norm * state.amplitudes(0, 2**n_qubits).numpy()
@@ -113,7 +114,7 @@ def test_many_cuts_do_not_run_out_of_numbers():
     state = MPSEngine(1).prepare(circuit, random_angles(circuit))
     assert state.fidelity_estimate < 1e-40  # below the smallest number of complex64
     assert torch.isfinite(state.expectation("Z" + "I" * 39))
-    assert float((state.mps.H @ state.mps).real) == pytest.approx(1, abs=1e-4)
+    assert float((state.mps.H @ state.mps).real) == pytest.approx(1, abs=tolerances.LONG_CHAIN)
 
 
 def test_ranges_are_slices_of_all():
@@ -124,8 +125,18 @@ def test_ranges_are_slices_of_all():
     for _ in range(100):
         start = int(rng.integers(0, 128))
         stop = int(rng.integers(start + 1, 129))
-        assert torch.allclose(state.probs(start, stop), everything[start:stop], atol=1e-14)
-        assert torch.allclose(state.amplitudes(start, stop), block[start:stop], atol=1e-14)
+        assert torch.allclose(
+            state.probs(start, stop),
+            everything[start:stop],
+            rtol=0,
+            atol=tolerances.SLICE["complex128"],
+        )
+        assert torch.allclose(
+            state.amplitudes(start, stop),
+            block[start:stop],
+            rtol=0,
+            atol=tolerances.SLICE["complex128"],
+        )
 
 
 def test_ranges_of_many_qubits():
@@ -204,8 +215,10 @@ def test_entropies_agree_with_the_dense_state(cut_state):
     for bond in range(1, 6):
         squares = torch.linalg.svdvals(dense.view(2**bond, -1)).square()
         expected = float(-(squares * squares.log2()).nansum())
-        assert cut_state.entropy(bond) == pytest.approx(expected, abs=1e-10)
-        assert cut_state.entropy(bond) == pytest.approx(cut_state.mps.entropy(bond), abs=1e-6)
+        assert cut_state.entropy(bond) == pytest.approx(expected, abs=tolerances.ENTROPY)
+        assert cut_state.entropy(bond) == pytest.approx(
+            cut_state.mps.entropy(bond), abs=tolerances.EIGENVALUES
+        )
 
 
 def pauli_matrix(string: str) -> np.ndarray:
@@ -225,16 +238,18 @@ def test_expectation_agrees_with_the_dense_state_and_its_gradient():
     dense = StatevectorEngine(dtype="complex128").prepare(circuit, angles).vector
     expected = (dense.conj() @ operator @ dense).real
     found = MPSEngine(dtype="complex128").prepare(circuit, angles).expectation(terms)
-    assert found.item() == pytest.approx(expected.item(), abs=1e-12)
+    assert found.item() == pytest.approx(expected.item(), abs=tolerances.EXCHANGED)
     grads = [torch.autograd.grad(value, angles)[0] for value in (found, expected)]
-    assert torch.allclose(*grads, atol=1e-10)
+    assert torch.allclose(*grads, rtol=0, atol=tolerances.DOUBLE_GRADIENT)
 
 
 def test_expectation_of_a_cut_state_is_that_of_the_normalized_state(cut_state):
     dense = cut_state.amplitudes(0, 64)
     for string in ("ZIIIII", "IXXIIZ", "YYYYYY", "IIIIIX", "IIIIII"):
         expected = (dense.conj() @ torch.tensor(pauli_matrix(string) + 0j) @ dense).real
-        assert float(cut_state.expectation(string)) == pytest.approx(float(expected), abs=1e-12)
+        assert float(cut_state.expectation(string)) == pytest.approx(
+            float(expected), abs=tolerances.EXCHANGED
+        )
 
 
 @pytest.mark.parametrize("n_qubits", [1, 2, 3, 6])
@@ -244,7 +259,9 @@ def test_mps_is_the_same_state_in_quimb(n_qubits):
     network = state.mps
     assert "MatrixProductState" in [cls.__name__ for cls in type(network).__mro__]
     dense = torch.as_tensor(network.to_dense()).reshape(-1)
-    assert torch.allclose(dense, state.amplitudes(0, 2**n_qubits), atol=1e-14)
+    assert torch.allclose(
+        dense, state.amplitudes(0, 2**n_qubits), rtol=0, atol=tolerances.SLICE["complex128"]
+    )
     assert list(network.bond_sizes()) == state.bond_dims
 
 
@@ -264,8 +281,10 @@ def test_capabilities():
 
 def test_a_thousand_qubits():
     state = MPSEngine(4).prepare(ghz(1000), torch.zeros(0))
-    assert state.entropy(500) == pytest.approx(1, abs=1e-5)
-    assert float(state.expectation("Z" + "I" * 998 + "Z")) == pytest.approx(1, abs=1e-4)
+    assert state.entropy(500) == pytest.approx(1, abs=tolerances.LONG_CHAIN)
+    assert float(state.expectation("Z" + "I" * 998 + "Z")) == pytest.approx(
+        1, abs=tolerances.LONG_CHAIN
+    )
 
 
 @pytest.mark.parametrize(

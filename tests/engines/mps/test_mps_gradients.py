@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 from oracle import random_circuit
 from torch import Tensor
@@ -158,7 +159,7 @@ STARTS = deficient_starts()
 def test_the_w_state_is_one():
     circuit, angles = w_state(4)
     probs = all_probs(MPSEngine(), circuit, torch.tensor(angles))
-    assert probs[[1, 2, 4, 8]].tolist() == pytest.approx([0.25] * 4, abs=1e-6)
+    assert probs[[1, 2, 4, 8]].tolist() == pytest.approx([0.25] * 4, abs=tolerances.SINGLE)
 
 
 @pytest.mark.parametrize("dtype", ["complex64", "complex128"])

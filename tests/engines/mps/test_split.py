@@ -1,6 +1,7 @@
 """Differentiable factorizations against finite differences and against dense derivatives."""
 
 import pytest
+import tolerances
 import torch
 from torch import Tensor
 
@@ -46,11 +47,13 @@ def test_nothing_discarded_is_exact(shape, gradient):
     at, direction = matrix(0, *shape), matrix(1, *shape)
     for factors in (orthogonalize, lambda a: cut(a, None, 0.0, gradient)[:2]):
         x, y = factors(at)
-        assert torch.allclose(x @ y, at, atol=1e-13)
-        assert torch.allclose(x.mH @ x, torch.eye(x.shape[1], dtype=x.dtype), atol=1e-13)
+        assert torch.allclose(x @ y, at, rtol=0, atol=tolerances.FACTORS)
+        assert torch.allclose(
+            x.mH @ x, torch.eye(x.shape[1], dtype=x.dtype), rtol=0, atol=tolerances.FACTORS
+        )
         function = of_product(factors)
         assert along(function, at, direction) == pytest.approx(
-            slope(function, at, direction), rel=1e-7, abs=1e-7
+            slope(function, at, direction), rel=tolerances.FACTOR_SLOPE, abs=tolerances.FACTOR_SLOPE
         )
 
 
@@ -63,7 +66,9 @@ def test_exact_is_the_derivative_of_the_truncated_product(shape):
             return of_product(lambda m: cut(m, kept, 0.0, "exact")[:2])(a)
 
         expected = slope(function, at, direction)
-        assert along(function, at, direction) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+        assert along(function, at, direction) == pytest.approx(
+            expected, rel=tolerances.FACTOR_SLOPE, abs=tolerances.FACTOR_SLOPE
+        )
 
 
 def test_tangent_is_the_projection_onto_the_tangent_space():
@@ -103,7 +108,9 @@ def test_equal_singular_values_are_no_singularity():
     at = torch.linalg.qr(matrix(10, 4, 4))[0]
     direction = matrix(11, 4, 4)
     function = of_product(lambda a: cut(a, 4, 0.0, "tangent")[:2])
-    assert along(function, at, direction) == pytest.approx(slope(function, at, direction), rel=1e-7)
+    assert along(function, at, direction) == pytest.approx(
+        slope(function, at, direction), rel=tolerances.FACTOR_SLOPE
+    )
 
 
 def test_tall_matrices_of_low_rank_have_finite_derivatives():
@@ -117,9 +124,11 @@ def test_tall_matrices_of_low_rank_have_finite_derivatives():
 def test_inverse_of_a_triangular_matrix():
     r = torch.linalg.qr(matrix(13, 4, 4))[1]
     one = torch.eye(4, dtype=r.dtype)
-    assert torch.allclose(_inverse_of_adjoint(r).mH @ r, one, atol=1e-12)
+    assert torch.allclose(_inverse_of_adjoint(r).mH @ r, one, rtol=0, atol=tolerances.FACTORS)
     r[3, 3] = 0
-    assert torch.allclose(_inverse_of_adjoint(r), torch.linalg.pinv(r).mH, atol=1e-10)
+    assert torch.allclose(
+        _inverse_of_adjoint(r), torch.linalg.pinv(r).mH, rtol=0, atol=tolerances.INVERSE
+    )
 
 
 def test_triangular_matrices_are_singular_also_behind_their_diagonal():
@@ -132,8 +141,8 @@ def test_numbers_near_the_smallest_do_not_break_single_precision():
     rows = matrix(14, 12, 4).to(torch.complex64)
     rows = rows * torch.tensor([1.0, 1e-23, 1e-36, 1e-43])
     x, y = orthogonalize(rows)
-    assert torch.allclose(x.mH @ x, torch.eye(4, dtype=x.dtype), atol=1e-5)
-    assert torch.allclose(x @ y, rows, atol=1e-6)
+    assert torch.allclose(x.mH @ x, torch.eye(4, dtype=x.dtype), rtol=0, atol=tolerances.SINGLE)
+    assert torch.allclose(x @ y, rows, rtol=0, atol=tolerances.SINGLE)
 
 
 def test_cutoff_is_a_share_of_the_squared_norm():
@@ -142,7 +151,7 @@ def test_cutoff_is_a_share_of_the_squared_norm():
     for cutoff, kept, lost in [(0.001, 4, 0.0), (0.002, 3, 0.01), (0.06, 2, 0.26), (0.9, 1, 1.26)]:
         result = cut(at, None, cutoff, "tangent")
         assert len(result.values) == kept
-        assert result.weight == pytest.approx(lost / total, abs=1e-15)
+        assert result.weight == pytest.approx(lost / total, abs=tolerances.FACTORS)
     assert len(cut(at, 1, 0.001, "tangent").values) == 1
 
 

@@ -106,8 +106,8 @@ def test_many_tiles_agree_with_blocks(name: str, threads: int, torch_threads: No
     torch.set_num_threads(threads)
     amplitudes, grad = run(circuit, values)
     other, other_grad = run_blocks(circuit, values, 3)
-    torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
-    torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
+    torch.testing.assert_close(amplitudes, other, rtol=0, atol=tolerances.AMPLITUDE["complex128"])
+    torch.testing.assert_close(grad, other_grad, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
 
 
 def test_random_circuits_over_many_tiles() -> None:
@@ -119,8 +119,10 @@ def test_random_circuits_over_many_tiles() -> None:
         values = angles_of(circuit)
         amplitudes, grad = run(circuit, values)
         other, other_grad = run_blocks(circuit, values, 3)
-        torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
-        torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
+        torch.testing.assert_close(
+            amplitudes, other, rtol=0, atol=tolerances.AMPLITUDE["complex128"]
+        )
+        torch.testing.assert_close(grad, other_grad, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
 
 
 def run_tiles(
@@ -203,8 +205,8 @@ def test_a_control_at_every_column(turn: str, gate: str, monkeypatch: pytest.Mon
     values = angles_of(circuit)
     amplitudes, grad = run_tiles(plan, values)
     other, other_grad = run_blocks(circuit, values, 3)
-    torch.testing.assert_close(amplitudes, other, atol=1e-13, rtol=0)
-    torch.testing.assert_close(grad, other_grad, atol=1e-12, rtol=0)
+    torch.testing.assert_close(amplitudes, other, rtol=0, atol=tolerances.AMPLITUDE["complex128"])
+    torch.testing.assert_close(grad, other_grad, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -253,7 +255,11 @@ def test_a_forked_process_computes_the_same(torch_threads: None) -> None:
 
     def child() -> bool:
         torch.set_num_threads(1)  # torch's own threads do not survive a fork either
-        return bool(torch.allclose(run(circuit, values)[0], expected, atol=1e-13))
+        return bool(
+            torch.allclose(
+                run(circuit, values)[0], expected, rtol=0, atol=tolerances.AMPLITUDE["complex128"]
+            )
+        )
 
     reader, writer = os.pipe()
     pid = os.fork()
