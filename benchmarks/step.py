@@ -48,36 +48,6 @@ def make_engine(args: argparse.Namespace) -> Engine:
     return StatevectorEngine(dtype=args.dtype)
 
 
-def quimb_forward(args: argparse.Namespace, angles: torch.Tensor) -> float:
-    """Time the forward pass of plain quimb on torch arrays: the circuit, and all probabilities."""
-    import quimb.tensor as qtn
-
-    from qtn_train.circuits import GATES
-
-    circuit = ANSATZE[args.ansatz](args.n_qubits, args.layers)
-    names = {"u3": "U3", "cu3": "CU3", "ry": "RY", "rz": "RZ", "cx": "CX", "cz": "CZ"}
-    values = angles.detach().tolist()
-
-    def run() -> torch.Tensor:
-        mps = qtn.CircuitMPS(
-            args.n_qubits,
-            max_bond=args.max_bond,
-            cutoff=0.0,
-            to_backend=lambda x: torch.as_tensor(x, dtype=torch.complex64),
-        )
-        for gate in circuit.gates:
-            assert GATES[gate.name].n_angles == len(gate.angles)
-            mps.apply_gate(names[gate.name], *(values[i] for i in gate.angles), *gate.qubits)
-        psi = mps.psi
-        half = args.n_qubits // 2
-        left = psi.select([psi.site_tag(i) for i in range(half)], "any").contract()
-        right = psi.select([psi.site_tag(i) for i in range(half, args.n_qubits)], "any").contract()
-        amplitudes = (left @ right).data.reshape(-1)
-        return torch.view_as_real(amplitudes).square().sum(-1)
-
-    return minimum(run)
-
-
 def batch_figures(args: argparse.Namespace) -> dict[str, float]:
     """Time forward and backward passes of many vectors of angles, at once and in a loop."""
     generator = torch.Generator().manual_seed(1)
@@ -136,9 +106,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
     if args.engine == "mps":
         result["max_bond"] = args.max_bond
-        if args.quimb:
-            result["quimb_forward_s"] = quimb_forward(args, angles)
-            result["total_in_quimb_forwards"] = total / result["quimb_forward_s"]
     if args.batch:
         result |= {"batch": args.batch, **batch_figures(args)}
     if device.type == "cuda":
@@ -157,7 +124,6 @@ def main() -> None:
     parser.add_argument("--n-qubits", type=int, default=13)
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--max-bond", type=int, default=None)
-    parser.add_argument("--quimb", action="store_true", help="time plain quimb's forward beside it")
     parser.add_argument("--batch", type=int, help="time so many vectors of angles at once, too")
     parser.add_argument("--dtype", choices=["complex64", "complex128"], default="complex64")
     parser.add_argument("--device", default="cpu")
@@ -173,7 +139,6 @@ def main() -> None:
         f"backward {1e3 * result['backward_s']:.1f} ms, "
         f"total {result['total_in_matmuls']:.2f} matmuls of {1e3 * result['matmul_s']:.1f} ms, "
         f"peak {result['peak_memory_mb']:.0f} MB"
-        + (f", {x:.2f} quimb forwards" if (x := result.get("total_in_quimb_forwards")) else "")
         + (f", loop over batch {x:.2f}" if (x := result.get("loop_over_batch")) else "")
     )
 
