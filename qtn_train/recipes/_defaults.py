@@ -101,6 +101,7 @@ def _shallow(
     counted_batch: int,
     gain: float = 1.2,
     training_shots: int = 10_000,
+    reach: int = 8,
 ) -> Defaults:
     # Six layers of CZ on every second pair: bond 8, 13 angles a qubit. Beyond a distance of 11 the
     # light cones of two qubits do not meet, and their correlator is a product; those up to 8 are
@@ -118,17 +119,17 @@ def _shallow(
         mapping="mixing",
         gain=gain,
         n_qubits=n_qubits,
-        reach=8,
+        reach=reach,
         training_shots=training_shots,
     )
 
 
-_WIDE = _shallow(68, FitConfig(epochs=15, batch_size=128, lr=0.04), 3, 2000)
+_WIDE = _shallow(100, FitConfig(epochs=15, batch_size=128, lr=0.04), 3, 2000, reach=11)
 _IRIS = FitConfig(epochs=60, batch_size=16, lr=0.06)
 _CORRELATORS = {
     "iris": _shallow(10, _IRIS, 100, 120, gain=2.0, training_shots=1000),
     "digits": _shallow(41, FitConfig(epochs=40, batch_size=64, lr=0.06), 100, 1500),
-    "mnist-mini": _shallow(68, FitConfig(epochs=30, batch_size=128, lr=0.06), 10, 1000),
+    "mnist-mini": _shallow(100, FitConfig(epochs=30, batch_size=128, lr=0.06), 10, 1000, reach=11),
     "mnist": _WIDE,
     "fashion-mnist": _WIDE,
 }

@@ -279,13 +279,13 @@ def test_foreign_json_is_refused_in_house_style(monkeypatch: pytest.MonkeyPatch)
 
 def test_correlators_choose_qubits_circuit_and_mapping() -> None:
     options = RunOptions("mnist-mini", measurement_name="pauli-2").complete()
-    assert (options.n_qubits, options.ansatz, options.mapping_name) == (68, "cz-chain", "mixing")
-    assert (options.reach, options.weights_per_outcome, options.training_shots) == (8, 5, 10_000)
-    assert options.n_values == 1524
+    assert (options.n_qubits, options.ansatz, options.mapping_name) == (100, "cz-chain", "mixing")
+    assert (options.reach, options.weights_per_outcome, options.training_shots) == (11, 3, 10_000)
+    assert options.n_values == 3102
     model = options.model()
     assert model.n_trainable <= 1500
     assert model.generator.training_shots == 10_000
-    assert model.generator.n_values == 1524
+    assert model.generator.n_values == 3102
     plain = options.but(training_shots=0).model().generator
     assert plain.training_shots is None
     as_they_are = RunOptions("mnist-mini", measurement_name="pauli-2", mapping_name="identity")
