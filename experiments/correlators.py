@@ -5,7 +5,8 @@
     python -m experiments.correlators large      # 10⁶ values, and 10⁵ weights trained for real
 
 Each run is a row of ``docs/results/correlators-PART.json``, written when the run ends; a run whose
-row is there is not made again. ``--datasets``, ``--epochs`` and ``--seeds`` choose.
+row is there is not made again. ``--datasets``, ``--epochs`` and ``--seeds`` choose; the data set
+``mnist-mini-mlp`` is mnist-mini with a network of 101,770 weights.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from qtn_train._files import write_atomically
 from qtn_train.circuits import ansatz
 from qtn_train.data import load
 from qtn_train.engines import MPSEngine, SampledEngine
-from qtn_train.generators import CircuitGenerator, control
+from qtn_train.generators import CircuitGenerator, control, qubits_needed
 from qtn_train.hybrid import Layout, QuantumTrain
-from qtn_train.mapping import MappingModel, MixingMapping
+from qtn_train.mapping import MappingModel, MixingMapping, MLPMapping
 from qtn_train.measurements import PauliCorrelators
 from qtn_train.measurements._correlators import SCALES
 from qtn_train.recipes import RunOptions, mlp
@@ -43,7 +44,12 @@ CONTROLS = ("random-subspace", "hashing", "outer-product")
 #: The controls' peak rates: those of the comparison on images (docs/results/controls-mnist.json).
 CONTROL_RATE = 0.05
 SHOTS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
+#: Probabilities take more, up to some tens for each outcome of 17 qubits.
+MANY_SHOTS = (*SHOTS, 300_000, 1_000_000, 3_000_000)
 DRAWS = 3
+#: Mnist-mini with a wide network, and its epochs.
+WIDE, WIDE_EPOCHS = "mnist-mini-mlp", 8
+DATASETS = ("iris", "digits", "mnist-mini", WIDE)
 
 
 class Products(MappingModel):
@@ -113,6 +119,34 @@ def probabilities_of(options: RunOptions, n_trainable: int) -> RunOptions:
     return plain.but(n_layers=max(1, round((n_trainable - own) / n_qubits)))
 
 
+def wide_model(name: str, seed: int) -> tuple[QuantumTrain, FitConfig]:
+    """Return a network of 101,770 weights, read off 100 qubits or the probabilities of 17.
+
+    Both have about 1,300 trained numbers and the recipes' layouts and rates for mnist-mini.
+    """
+    target = torch.nn.Sequential(torch.nn.Flatten(), mlp(784, 128, 10))
+    n_weights = sum(weight.numel() for weight in target.parameters())
+    config = FitConfig(epochs=WIDE_EPOCHS, batch_size=128, seed=seed)
+    if name == "probabilities":
+        circuit = ansatz.ry_cx_chain(qubits_needed(n_weights), 72)
+        plain = CircuitGenerator(
+            circuit, "auto", MLPMapping(n_weights, (4,), seed=seed), n_weights=n_weights, seed=seed
+        )
+        return QuantumTrain(target, plain, seed=seed), config.but(lr=0.01, lr_mapping=0.003)
+    circuit, reads = ansatz.cz_chain(100, 6), PauliCorrelators(2, reach=8)
+    n_values = reads.n_values(100)
+    generator = CircuitGenerator(
+        circuit,
+        "auto",
+        MixingMapping(n_values, -(-n_weights // n_values), seed=seed),
+        measurement=reads,
+        n_weights=n_weights,
+        training_shots=10_000,
+        seed=seed,
+    )
+    return QuantumTrain(target, generator, layout=Layout(gain=1.2), seed=seed), config.but(lr=0.06)
+
+
 def worth(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
     """Train the recipe, or a control of its size, and return the accuracy."""
     options = options_of(dataset, seed, epochs)
@@ -161,8 +195,13 @@ VARIANTS: dict[str, Row] = {
 }
 
 
-def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
-    """Train a network exactly, and return its accuracies from real counts."""
+def recipe_of(
+    dataset: str, name: str, seed: int, epochs: int | None
+) -> tuple[QuantumTrain, FitConfig]:
+    """Return the model of a variant and its training options."""
+    if dataset == WIDE:
+        model, config = wide_model(name, seed)
+        return model, config.but(epochs=epochs or config.epochs)
     options, changes = options_of(dataset, seed, epochs), dict(VARIANTS[name])
     factor = changes.pop("gain", 1.0)
     if changes.get("measurement") == "probabilities":
@@ -172,8 +211,14 @@ def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
     if factor != 1.0:
         gain = Layout(gain=factor * model.layout.gain)
         model = QuantumTrain(options.target(), model.generator, layout=gain, seed=seed)
-    data = load(dataset)
-    fit(model, data, config=options.fit_config(), progress_bar=False)
+    return model, options.fit_config()
+
+
+def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
+    """Train a network exactly, and return its accuracies from real counts."""
+    model, config = recipe_of(dataset, name, seed, epochs)
+    data = load("mnist-mini" if dataset == WIDE else dataset)
+    fit(model, data, config=config, progress_bar=False)
     model.eval()
 
     def accuracy() -> float:
@@ -182,19 +227,23 @@ def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
     exact, generator = accuracy(), cast(CircuitGenerator, model.generator)
     simulator = generator.engine
     curve = {}
-    for shots in SHOTS:
+    for shots in MANY_SHOTS if name == "probabilities" else SHOTS:
         drawn = []
         for draw in range(DRAWS):
             generator.engine = SampledEngine(simulator, shots, seed=draw)
             drawn.append(accuracy())
         curve[str(shots)] = round(mean(drawn), 2)
+    needed = shots_for(curve, exact - 1)
+    n_circuits = len(generator.measurement.bases(generator.circuit.n_qubits))
     return {
         "n_weights": model.n_weights,
         "n_qubits": generator.circuit.n_qubits,
         "n_trainable": model.n_trainable,
+        "epochs": config.epochs,
         "exact": round(exact, 2),
         "from_counts": curve,
-        "shots_for_a_point": shots_for(curve, exact - 1),
+        "shots_for_a_point": needed,
+        "shots_in_all": None if needed is None else n_circuits * needed,
     }
 
 
@@ -218,7 +267,9 @@ def tasks_of_shots(args: argparse.Namespace) -> Iterator[Task]:
     """Give the networks whose shots are counted."""
     for dataset in args.datasets:
         for seed in args.seeds:
-            for name in VARIANTS:
+            # Order, depth and gain on the small networks; the two laws on all.
+            small = dataset in ("iris", "digits")
+            for name in VARIANTS if small else ("pauli-2", "probabilities"):
                 head = {"dataset": dataset, "weights": name, "seed": seed}
 
                 def run(dataset: str = dataset, name: str = name, seed: int = seed) -> Row:
@@ -246,26 +297,19 @@ def million() -> Row:
     }
 
 
-def trained_large(epochs: int) -> Row:
+def trained_large(epochs: int | None) -> Row:
     """Train a network of 101,770 weights that are read off 100 qubits."""
-    circuit, reads = ansatz.cz_chain(100, 6), PauliCorrelators(2, reach=8)
-    target = torch.nn.Sequential(torch.nn.Flatten(), mlp(784, 128, 10))
-    n_weights = sum(weight.numel() for weight in target.parameters())
-    n_values = reads.n_values(100)
-    mapping = MixingMapping(n_values, -(-n_weights // n_values))
-    generator = CircuitGenerator(
-        circuit, "auto", mapping, measurement=reads, n_weights=n_weights, training_shots=10_000
-    )
-    model = QuantumTrain(target, generator, layout=Layout(gain=1.2))
+    model, config = wide_model("pauli-2", 0)
+    config = config.but(epochs=epochs or config.epochs)
     began = time.perf_counter()
-    config = FitConfig(epochs=epochs, batch_size=128, lr=0.06)
     history = fit(model, load("mnist-mini"), config=config, progress_bar=False)
+    generator = cast(CircuitGenerator, model.generator)
     return {
-        "n_qubits": 100,
-        "values": n_values,
-        "n_weights": n_weights,
+        "n_qubits": generator.circuit.n_qubits,
+        "values": generator.n_values,
+        "n_weights": model.n_weights,
         "n_trainable": model.n_trainable,
-        "epochs": epochs,
+        "epochs": config.epochs,
         "test_accuracy": round(100 * history.test_accuracy, 2),
         "train_seconds": round(time.perf_counter() - began, 1),
     }
@@ -283,7 +327,7 @@ def tasks_of_large(args: argparse.Namespace) -> Iterator[Task]:
         return measured
 
     yield {"case": "10⁶ two-body correlators, forward and backward"}, with_peak(million)
-    yield {"case": "101,770 weights trained"}, with_peak(lambda: trained_large(args.epochs or 4))
+    yield {"case": "101,770 weights trained"}, with_peak(lambda: trained_large(args.epochs))
 
 
 PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]] = {
@@ -299,8 +343,9 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]
         tasks_of_shots,
         "Shots for correlators and probabilities",
         "Networks trained exactly, then generated from real counts, three draws each. "
-        "shots_for_a_point: shots of each basis (three bases; one for probabilities) from which on "
-        "less than one point is lost, on a logarithmic scale between two that were tried.",
+        "shots: those of each circuit (three for correlators, one for probabilities) from which on "
+        "at most one point is lost, on a logarithmic scale between two that were tried; "
+        "shots_in_all: those of all circuits. mnist-mini-mlp has 101,770 weights.",
     ),
     "large": (
         tasks_of_large,
@@ -326,7 +371,10 @@ def summary(part: str, runs: list[Row]) -> list[Row]:
         if part == "shots":
             needed = [run["shots_for_a_point"] for run in same]
             known = [shots for shots in needed if shots is not None]
-            row["shots"] = round(mean(known)) if len(known) == len(needed) else None
+            is_known = len(known) == len(needed)
+            row["shots"] = round(mean(known)) if is_known else None
+            in_all = [run["shots_in_all"] for run in same]
+            row["shots_in_all"] = round(mean(in_all)) if is_known else None
         else:
             row["epochs"] = same[0]["epochs"]
         rows.append(row)
@@ -337,12 +385,22 @@ def points(runs: list[Row]) -> list[Row]:
     """Return the points of the figure: the accuracy that is lost against shots."""
     return [
         {
-            "case": f"{run['dataset']}, {run['weights']}",
+            "case": f"{run['n_weights']:,} weights, {run['weights']}",
             "shots": int(shots),
             "lost": round(run["exact"] - accuracy, 2),
         }
         for run in runs
+        if run["weights"] in ("pauli-2", "probabilities")
         for shots, accuracy in run["from_counts"].items()
+    ]
+
+
+def laws(rows: list[Row]) -> list[Row]:
+    """Return the shots that the two ways to read weights need, by the number of weights."""
+    return [
+        {key: row[key] for key in ("weights", "n_weights", "shots_in_all")}
+        for row in rows
+        if row["weights"] in ("pauli-2", "probabilities") and row["shots_in_all"] is not None
     ]
 
 
@@ -359,14 +417,24 @@ def write(part: str, runs: list[Row], seconds: float, folder: Path) -> None:
     }
     if part == "shots":
         result["points"] = points(runs)
-        result["figure"] = {
+        result["laws"] = laws(result["rows"])
+        of_laws = {
+            "rows": "laws",
+            "x": "n_weights",
+            "y": "shots_in_all",
+            "by": "weights",
+            "log": "xy",
+            "labels": ["weights", "shots for at most one point lost"],
+        }
+        of_points = {
             "rows": "points",
             "x": "shots",
             "y": "lost",
             "by": "case",
             "log": "x",
-            "labels": ["shots of each basis", "accuracy lost (points)"],
+            "labels": ["shots of each circuit", "accuracy lost (points)"],
         }
+        result["figure"] = [of_laws] * bool(result["laws"]) + [of_points]
     text = json.dumps(result, indent=1, ensure_ascii=False)
     write_atomically(folder / f"correlators-{part}.json", f"{text}\n".encode())
 
@@ -374,11 +442,13 @@ def write(part: str, runs: list[Row], seconds: float, folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--datasets", nargs="+", default=["iris", "digits", "mnist-mini"])
+    parser.add_argument("--datasets", nargs="+", default=DATASETS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args(arguments)
+    if args.part == "worth":
+        args.datasets = [dataset for dataset in args.datasets if dataset != WIDE]
     torch.set_num_threads(1)
     path = args.out / f"correlators-{args.part}.json"
     before: Row = json.loads(path.read_text()) if path.exists() else {"runs": [], "seconds": 0.0}

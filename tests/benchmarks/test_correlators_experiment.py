@@ -78,3 +78,24 @@ def test_counts_of_a_trained_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["n_trainable"] == 130
     assert set(row["from_counts"]) == {"10", "100000"}
     assert abs(row["from_counts"]["100000"] - row["exact"]) < 10
+    needed = row["shots_for_a_point"]
+    assert row["shots_in_all"] == (None if needed is None else 3 * needed)
+
+
+@pytest.mark.slow
+def test_the_wide_network_has_as_many_numbers_either_way() -> None:
+    for name, n_qubits in (("pauli-2", 100), ("probabilities", 17)):
+        model, config = correlators.wide_model(name, 0)
+        assert model.n_weights == 101_770
+        assert model.generator.circuit.n_qubits == n_qubits
+        assert 1250 <= model.n_trainable <= 1350
+        assert config.epochs == correlators.WIDE_EPOCHS
+
+
+def test_the_figure_of_laws_leaves_out_variants_and_what_was_not_reached() -> None:
+    rows = [
+        {"weights": "pauli-2", "n_weights": 131, "shots_in_all": 900},
+        {"weights": "pauli-2, 2 layers", "n_weights": 131, "shots_in_all": 900},
+        {"weights": "probabilities", "n_weights": 131, "shots_in_all": None},
+    ]
+    assert correlators.laws(rows) == rows[:1]

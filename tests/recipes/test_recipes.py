@@ -282,20 +282,19 @@ def test_correlators_choose_qubits_circuit_and_mapping() -> None:
     assert (options.n_qubits, options.ansatz, options.mapping_name) == (100, "cz-chain", "mixing")
     assert (options.reach, options.weights_per_outcome, options.training_shots) == (11, 3, 10_000)
     assert options.n_values == 3102
-    model = options.model()
-    assert model.n_trainable <= 1500
-    assert model.generator.training_shots == 10_000
-    assert model.generator.n_values == 3102
-    plain = options.but(training_shots=0).model().generator
-    assert plain.training_shots is None
+    assert options.circuit().n_angles <= 1500
     as_they_are = RunOptions("mnist-mini", measurement_name="pauli-2", mapping_name="identity")
     assert (as_they_are.complete().n_qubits, as_they_are.complete().reach) == (68, None)
-    assert type(model.generator.engine) is MPSEngine
-    assert model.generator.measurement == options.measurement()
     small = RunOptions("iris", measurement_name="pauli-2", epochs=1)
     assert small.but(shots=50).shots_per_evaluation == 150
     model = small.model()
     assert model.generator.n_values == 3 * 44
+    assert model.generator.measurement == small.measurement()
+    assert model.generator.training_shots == 1000
+    assert small.but(training_shots=0).model().generator.training_shots is None
+    wide = RunOptions("digits", measurement_name="pauli-2").model().generator
+    assert type(wide.engine) is MPSEngine
+    assert wide.training_shots == 10_000
     (entry,) = small.fit(model, load_dataset("iris"), progress_bar=False).epochs
     assert 0 < entry["train_loss"] < 2
     for name, n_qubits in (("pauli-1", 10), ("pauli-2", 10), ("pauli-3", 8)):
