@@ -7,10 +7,11 @@
     sites < lo are left isometries, sites > hi are right isometries
 
 A bond grows without any decomposition while it fits ``max_bond``: either the gate is written as a
-sum over ``rank`` pairs of one-qubit operators, which multiplies the bond by ``rank``, or the two
-tensors become one and fall apart into the identity and the rest, whichever bond is smaller. Both
-are exact at every rank, in value and derivative. Only where a bond would pass ``max_bond`` the
-chain is brought into canonical form around it, as far as it is not, and cut.
+sum over ``rank`` pairs of one-qubit operators, which multiplies the bond by ``rank`` and touches
+each site by itself (:mod:`._growth`), or, where that bond is larger than it need be, the two
+tensors become one and fall apart into the identity and the rest. Both are exact at every rank, in
+value and derivative. Only where a bond would pass ``max_bond`` the chain is brought into canonical
+form around it, as far as it is not, and cut.
 
 The lines speak autoray, so that the same ones run on torch tensors, with gradients, and on NumPy
 arrays, without.
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from ...circuits import Circuit
 from ...errors import QtnTrainError, UnsupportedByEngine
 from .._slots import ONE, ZERO, gate_matrices
+from ._growth import Growth
 from ._split import Array, Cut, SvdGradient, cut, is_finite, orthogonalize
 
 _IDENTITY = np.array([[ONE, ZERO], [ZERO, ONE]])
@@ -96,6 +98,22 @@ class Program:
     before: Products | None
     after: Products
     touched: tuple[int, ...]
+
+    def operators(self, values: Array) -> Array:
+        """Return the operators of the pairs, one-qubit gates before them included."""
+        terms = values[self.terms]
+        if self.before is None:
+            return terms
+        return terms @ self.before.of(values).reshape(-1, 2, 1, 2, 2)
+
+    def one_by_one(self, terms: Array, values: Array) -> Array:
+        """Return ``(n, 2, rank, 2)`` [s, k, t]: left and right of each pair, then ``after``."""
+        namespace, rank = get_namespace(values), terms.shape[2]
+        operators = namespace.transpose(terms, (0, 1, 3, 2, 4)).reshape(-1, 2, rank, 2)
+        if not self.touched:
+            return operators
+        after = self.after.of(values)[:, :, None] * namespace.eye(rank)[0][:, None]
+        return namespace.concatenate((operators, after))
 
 
 @lru_cache(maxsize=64)
@@ -217,10 +235,33 @@ class Chain:
         if self._too_large(site, min(most, pair.rank * bond)):
             self.center(site, site + 1)
             self._cut(site, self._joined(site, gate), rightward=pair.rightward)
-        elif pair.rank * bond < most:
-            self._spread(site, site + 1, terms)
         else:
             self._exact(site, self._joined(site, gate))
+
+    def take(self, pair: Pair, number: int, growth: Growth) -> range:
+        """Let a two-qubit gate wait, if all it does is to make its bond grow.
+
+        Args:
+            pair: Where it stands.
+            number: Its place among the two-qubit gates: its operators are the numbers 2·number, on
+                the left, and 2·number + 1.
+            growth: What waits.
+
+        Returns:
+            The sites whose tensors are needed to apply the gate now; none where it waits.
+        """
+        site = pair.left
+        if pair.right > site + 1:
+            return range(len(self.tensors))
+        grown = pair.rank * growth.bond(site)
+        most = 2 * min(growth.left(site), growth.bond(site + 1))
+        if self._too_large(site, min(most, grown)):
+            return range(len(self.tensors))
+        if grown > most:
+            return range(site, site + 2)
+        growth.add_pair(site, 2 * number, 2 * number + 1, pair.rank)
+        self.low, self.high = min(self.low, site), max(self.high, site + 1)
+        return range(0)
 
     def center(self, first: int, last: int) -> None:
         """Make the sites before ``first`` left isometries and those after ``last`` right ones."""
@@ -368,26 +409,43 @@ def evolve(circuit: Circuit, values: Array, chain: Chain) -> None:
         QtnTrainError: A tensor became NaN or infinite; the message names the gate and the bond.
     """
     steps = program(circuit)
-    if steps.pairs:
-        terms = values[steps.terms]
-        if steps.before is not None:
-            terms = terms @ steps.before.of(values).reshape(-1, 2, 1, 2, 2)
-        gates = chain.namespace.einsum("nkst,nkuv->nsutv", terms[:, 0], terms[:, 1])
-        for pair, gate, operators in zip(steps.pairs, gates.reshape(-1, 4, 4), terms, strict=True):
-            try:
-                chain.apply(pair, gate, operators[:, : pair.rank])
-                finite = is_finite(chain.tensors[pair.left], chain.tensors[pair.right])
-            except UnsupportedByEngine:
-                raise
-            except QtnTrainError:
-                finite = False
-            if not finite:
-                raise QtnTrainError(_non_finite(circuit, pair))
-    if steps.touched:
-        for site, matrix in zip(steps.touched, steps.after.of(values), strict=True):
-            chain.tensors[site] = matrix @ chain.tensors[site]
+    terms = steps.operators(values)
+    growth = Growth(chain.tensors, steps.one_by_one(terms, values))
+    parts: list[tuple[Array, Array]] = []
+    for number, pair in enumerate(steps.pairs):
+        needed = chain.take(pair, number, growth)
+        if not needed:
+            continue
+        parts = parts or _with_matrices(terms)
+        _finish(growth, needed, circuit, steps)
+        gate, operators = parts[number]
+        try:
+            chain.apply(pair, gate, operators[:, : pair.rank])
+            finite = is_finite(chain.tensors[pair.left], chain.tensors[pair.right])
+        except UnsupportedByEngine:
+            raise
+        except QtnTrainError:
+            finite = False
+        if not finite:
+            raise QtnTrainError(_non_finite(circuit, pair))
+    for number, site in enumerate(steps.touched, 2 * len(steps.pairs)):
+        growth.add_one(site, number)
+    _finish(growth, range(circuit.n_qubits), circuit, steps)
     if chain.weights:
         _normalize(chain)
+
+
+def _with_matrices(terms: Array) -> list[tuple[Array, Array]]:
+    """Return each gate's ``(4, 4)`` matrix, and its operators."""
+    gates = get_namespace(terms).einsum("nkst,nkuv->nsutv", terms[:, 0], terms[:, 1])
+    return list(zip(gates.reshape(-1, 4, 4), terms, strict=True))
+
+
+def _finish(growth: Growth, sites: range, circuit: Circuit, steps: Program) -> None:
+    """Apply what waits for some sites; the gate that makes a tensor NaN or infinite is named."""
+    bad = growth.finish(sites)
+    if bad is not None and bad < 2 * len(steps.pairs):
+        raise QtnTrainError(_non_finite(circuit, steps.pairs[bad // 2]))
 
 
 def _non_finite(circuit: Circuit, pair: Pair) -> str:
