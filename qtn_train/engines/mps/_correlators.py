@@ -4,9 +4,11 @@
     ─[A P A*]─────────────[A A*]──────────────[A P A*]── … ──────[A P A*]─[R]
       open                 pass                 mark                close
 
-An environment is a row of χ² numbers. All those that have marked the same number of sites stand in
+An environment E is a Hermitian matrix, and so a row of χ² real numbers, Re E + Im E: one part is
+symmetric, the other antisymmetric. All those that have marked the same number of sites stand in
 one stack, so that a site costs a few products whatever the number of correlators. Every tensor is
-padded to the largest bond, and where χ is small a site's transfer matrix is made once (χ² × χ²).
+padded to the largest bond, and where χ is small a site's transfer matrix is made once: χ² × χ²
+real numbers.
 """
 
 from __future__ import annotations
@@ -131,7 +133,7 @@ def _block(letters: str, order: int, first: int, stop: int, reach: int, *tensors
         stacks[0] = _joined(sites.passed(stacks[0], site), opened)
     if not found:
         return sites.single[:, :0]
-    columns = torch.cat(found, 1).real
+    columns = torch.cat(found, 1)
     return columns[:, torch.from_numpy(plan.order).to(columns.device)]
 
 
@@ -206,27 +208,32 @@ class _Sites:
         self._conj = conj.unbind()
         self._transfer: Sequence[Tensor] | None = None
         if self._chi <= _SUPEROPERATOR:
-            square = self._chi**2
-            both = torch.einsum("iasr,ibsq->iabrq", chain, conj).reshape(-1, square, square)
-            self._transfer = both.unbind()
+            both = torch.einsum("iasr,ibsq->iabrq", chain, conj)
+            # Re E' + Im E' = Re T·(Re E + Im E) + Im T·(Re E − Im E), the last of which is Eᵀ's.
+            real = both.real + both.imag.transpose(1, 2)
+            self._transfer = real.reshape(len(chain), self._chi**2, -1).unbind()
         lefts, rights = self._environments(chain)
-        self.opened = self._through(lefts[:, None], hit, conj).unbind(1)
-        right = rights.view(self.n_sites, self._chi, self._chi)
+        self.opened = _through(lefts[:, None], hit, conj).unbind(1)
+        right = _hermitian(rights, self._chi).conj()
         reached = torch.einsum("piasr,irq->piasq", hit, right)
         closing = torch.einsum("piasq,ibsq->piab", reached, conj)
-        self.close = closing.reshape(len(letters), self.n_sites, -1, 1).unbind(1)
-        self.single = torch.einsum("piab,iab->pi", closing, lefts.view_as(right)).real
+        dual = (closing.real - closing.imag).flatten(2)
+        self.close = dual[..., None].unbind(1)
+        self.single = (dual * lefts).sum(2)
 
     def _environments(self, chain: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the environments left and right of each site, ``(N, χ²)`` each."""
-        edge = torch.zeros(1, 1, self._chi**2, dtype=chain.dtype, device=chain.device)
+        """Return the environments left and right of each site, ``(N, χ²)`` each.
+
+        Those on the right are so that the sum of their products with a row is the value.
+        """
+        edge = chain.real.new_zeros(1, self._chi**2)
         edge[..., 0] = 1
         lefts, rights = [edge], [edge]
         for site in range(self.n_sites - 1):
             lefts.append(self._passing(lefts[-1], site))
         for site in range(self.n_sites - 1, 0, -1):
             rights.append(self._back(rights[-1], site))
-        return torch.cat(lefts).squeeze(1), torch.cat(rights[::-1]).squeeze(1)
+        return torch.cat(lefts), torch.cat(rights[::-1])
 
     def passed(self, stack: Tensor | None, site: int) -> Tensor | None:
         """Carry a stack of environments over a site."""
@@ -236,32 +243,42 @@ class _Sites:
         """Carry a stack over a site, with each letter's Pauli there."""
         if stack is None or site == self.n_sites - 1:
             return None
-        return self._through(stack, self._hit[site], self._conj[site])
+        return _through(stack, self._hit[site], self._conj[site])
 
     def _passing(self, stack: Tensor, site: int) -> Tensor:
         if self._transfer is not None:
             return stack @ self._transfer[site]
-        return self._through(stack, self._pass[site], self._conj[site])
+        return _through(stack, self._pass[site], self._conj[site])
 
     def _back(self, rows: Tensor, site: int) -> Tensor:
         if self._transfer is not None:
             return rows @ self._transfer[site].mT
-        chi = self._chi
-        right = self._pass[site].reshape(-1, chi) @ rows.view(chi, chi)
-        return (right.view(chi, -1) @ self._conj[site].view(chi, -1).mT).view(rows.shape)
+        right = _hermitian(rows, self._chi).conj()
+        back = self._pass[site].flatten(0, 1) @ right[0]
+        closed = back.view(self._chi, -1) @ self._conj[site].flatten(1).mT
+        return (closed.real - closed.imag).view_as(rows)
 
-    def _through(self, stack: Tensor, ket: Tensor, bra: Tensor) -> Tensor:
-        """E'[r, q] = Σ E[a, b]·ket[a, s, r]·bra[b, s, q], for every row E of a stack."""
-        chi = self._chi
-        ket = ket.reshape(*ket.shape[:-3], 1, chi, 2 * chi)
-        bra = bra.reshape(*bra.shape[:-3], 1, 2 * chi, chi)
-        half = stack.view(*stack.shape[:-1], chi, chi).mT @ ket
-        new = half.reshape(*half.shape[:-2], 2 * chi, chi).mT @ bra
-        return new.reshape(*new.shape[:-2], chi * chi)
+
+def _hermitian(rows: Tensor, chi: int) -> Tensor:
+    """Return the Hermitian matrices E of rows Re E + Im E."""
+    both = rows.view(*rows.shape[:-1], chi, chi)
+    return torch.complex((both + both.mT) / 2, (both - both.mT) / 2)
+
+
+def _through(stack: Tensor, ket: Tensor, bra: Tensor) -> Tensor:
+    """E'[r, q] = Σ E[a, b]·ket[a, s, r]·bra[b, s, q], for every row E of a stack."""
+    chi = bra.shape[-1]
+    ket = ket.reshape(*ket.shape[:-3], 1, chi, 2 * chi)
+    bra = bra.reshape(*bra.shape[:-3], 1, 2 * chi, chi)
+    half = _hermitian(stack, chi).mT @ ket
+    new = half.reshape(*half.shape[:-2], 2 * chi, chi).mT @ bra
+    return (new.real + new.imag).flatten(-2)
 
 
 def _padded(tensor: Tensor, size: int) -> Tensor:
     left, _, right = tensor.shape
+    if left == right == size:
+        return tensor
     return torch.nn.functional.pad(tensor, (0, size - right, 0, 0, 0, size - left))
 
 
