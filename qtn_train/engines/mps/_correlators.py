@@ -17,6 +17,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -112,9 +113,9 @@ def _rows(tensors: Sequence[Tensor], letters: str, order: int, rows: range, reac
 def _block(letters: str, order: int, first: int, stop: int, reach: int, *tensors: Tensor) -> Tensor:
     sites = _Sites(tensors, letters)
     if order == 1:
-        return sites.single[:, first:stop]
+        return sites.single[first:stop].T
     plan = _plan(sites.n_sites, order, first, stop, reach)
-    # stacks[m]: environments with m + 1 marked sites, (letters, rows, χ²).
+    # stacks[m]: environments with m + 1 marked sites, (rows, letters, χ²).
     stacks: list[Tensor | None] = [None] * (order - 1)
     found: list[Tensor] = []
     for site, dropped in zip(range(first, sites.n_sites), plan.dropped, strict=False):
@@ -124,23 +125,23 @@ def _block(letters: str, order: int, first: int, stop: int, reach: int, *tensors
         ]
         last = stacks[-1]
         if last is not None:
-            found.append(torch.bmm(last, sites.close[site]).squeeze(2))
+            found.append((last * sites.close[site]).sum(2))
         for marked in range(order - 2, 0, -1):
             stacks[marked] = _joined(
                 sites.passed(stacks[marked], site), sites.marked(stacks[marked - 1], site)
             )
-        opened = sites.opened[site] if site < stop else None
+        opened = sites.opened[site][None] if site < stop else None
         stacks[0] = _joined(sites.passed(stacks[0], site), opened)
     if not found:
-        return sites.single[:, :0]
-    columns = torch.cat(found, 1)
-    return columns[:, torch.from_numpy(plan.order).to(columns.device)]
+        return sites.single[:0].T
+    rows = torch.cat(found)
+    return rows[torch.from_numpy(plan.order).to(rows.device)].T
 
 
 def _joined(old: Tensor | None, new: Tensor | None) -> Tensor | None:
     if old is None or new is None:
         return new if old is None else old
-    return torch.cat((old, new), 1)
+    return torch.cat((old, new))
 
 
 def _without(stack: Tensor, kept: NDArray[np.int64]) -> Tensor | None:
@@ -148,8 +149,8 @@ def _without(stack: Tensor, kept: NDArray[np.int64]) -> Tensor | None:
     if not len(kept):
         return None
     if kept[-1] - kept[0] == len(kept) - 1:  # neighbors: a view
-        return stack[:, int(kept[0]) : int(kept[-1]) + 1]
-    return stack[:, torch.from_numpy(kept).to(stack.device)]
+        return stack[int(kept[0]) : int(kept[-1]) + 1]
+    return stack[torch.from_numpy(kept).to(stack.device)]
 
 
 class _Plan(NamedTuple):
@@ -192,41 +193,58 @@ class _Sites:
 
     Attributes:
         n_sites: N.
-        opened: For each site, the environments that begin with a Pauli there, (letters, 1, χ²).
-        close: For each site, what ends an environment with a Pauli there, (letters, χ², 1).
-        single: ⟨P_i⟩, (letters, N).
+        opened: For each site, the environments that begin with a Pauli there, (letters, χ²).
+        close: For each site, what ends an environment with a Pauli there, (letters, χ²).
+        single: ⟨P_i⟩, (N, letters).
     """
 
     def __init__(self, tensors: Sequence[Tensor], letters: str) -> None:
         self.n_sites = len(tensors)
         self._chi = max(max(t.shape[0], t.shape[2]) for t in tensors)
-        chain = torch.stack([_padded(tensor, self._chi) for tensor in tensors])
-        paulis = torch.tensor([_PAULIS[p] for p in letters], dtype=chain.dtype, device=chain.device)
-        hit = torch.einsum("pst,iatr->piasr", paulis, chain)
-        conj = chain.conj()
-        self._pass, self._hit = chain.unbind(), hit.unbind(1)
-        self._conj = conj.unbind()
-        self._transfer: Sequence[Tensor] | None = None
-        if self._chi <= _SUPEROPERATOR:
-            both = torch.einsum("iasr,ibsq->iabrq", chain, conj)
-            # Re E' + Im E' = Re T·(Re E + Im E) + Im T·(Re E − Im E), the last of which is Eᵀ's.
-            real = both.real + both.imag.transpose(1, 2)
-            self._transfer = real.reshape(len(chain), self._chi**2, -1).unbind()
-        lefts, rights = self._environments(chain)
-        self.opened = _through(lefts[:, None], hit, conj).unbind(1)
-        right = _hermitian(rights, self._chi).conj()
-        reached = torch.einsum("piasr,irq->piasq", hit, right)
-        closing = torch.einsum("piasq,ibsq->piab", reached, conj)
-        dual = (closing.real - closing.imag).flatten(2)
-        self.close = dual[..., None].unbind(1)
-        self.single = (dual * lefts).sum(2)
+        self._chain = torch.stack([_padded(tensor, self._chi) for tensor in tensors])
+        like = {"dtype": self._chain.dtype, "device": self._chain.device}
+        paulis = torch.tensor([_PAULIS[p] for p in letters], **like)
+        self._hit = torch.einsum("pst,iatr->ipasr", paulis, self._chain)
+        bra = self._chain.conj()
+        lefts, rights = self._environments()
+        half = torch.einsum("iba,ipasr->ipbsr", _transposed(lefts, self._chi), self._hit)
+        opened = torch.einsum("ipbsr,ibsq->iprq", half, bra)
+        half = torch.einsum("ipasr,irq->ipasq", self._hit, _transposed(rights, self._chi))
+        closed = torch.einsum("ipasq,ibsq->ipab", half, bra)
+        dual = (closed.real - closed.imag).flatten(2)
+        self.opened = (opened.real + opened.imag).flatten(2).unbind()
+        self.close = dual.unbind()
+        self.single = (dual * lefts[:, None]).sum(2)
 
-    def _environments(self, chain: Tensor) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def _transfer(self) -> Sequence[Tensor]:
+        """For each site the map of a row, as a matrix (χ², χ²); for small χ."""
+        both = torch.einsum("iasr,ibsq->iabrq", self._chain, self._chain.conj())
+        # Re E' + Im E' = Re T·(Re E + Im E) + Im T·(Re E − Im E), the last of which is Eᵀ's.
+        real = both.real + both.imag.transpose(1, 2)
+        return real.reshape(self.n_sites, self._chi**2, -1).unbind()
+
+    @cached_property
+    def _kets(self) -> Sequence[Tensor]:
+        """For each site the tensor as a matrix (left, 2 · right)."""
+        return self._chain.flatten(2).unbind()
+
+    @cached_property
+    def _hit_kets(self) -> Sequence[Tensor]:
+        """For each site the tensor with each letter's Pauli, (letters, left, 2 · right)."""
+        return self._hit.flatten(3).unbind()
+
+    @cached_property
+    def _bras(self) -> Sequence[Tensor]:
+        """For each site the conjugate tensor as a matrix (left · 2, right)."""
+        return self._chain.conj().flatten(1, 2).unbind()
+
+    def _environments(self) -> tuple[Tensor, Tensor]:
         """Return the environments left and right of each site, ``(N, χ²)`` each.
 
-        Those on the right are so that the sum of their products with a row is the value.
+        Those on the right are such that the sum of their products with a row is the value.
         """
-        edge = chain.real.new_zeros(1, self._chi**2)
+        edge = self._chain.real.new_zeros(1, self._chi**2)
         edge[..., 0] = 1
         lefts, rights = [edge], [edge]
         for site in range(self.n_sites - 1):
@@ -243,34 +261,31 @@ class _Sites:
         """Carry a stack over a site, with each letter's Pauli there."""
         if stack is None or site == self.n_sites - 1:
             return None
-        return _through(stack, self._hit[site], self._conj[site])
+        return _through(stack, self._hit_kets[site], self._bras[site])
 
     def _passing(self, stack: Tensor, site: int) -> Tensor:
-        if self._transfer is not None:
+        if self._chi <= _SUPEROPERATOR:
             return stack @ self._transfer[site]
-        return _through(stack, self._pass[site], self._conj[site])
+        return _through(stack, self._kets[site], self._bras[site])
 
-    def _back(self, rows: Tensor, site: int) -> Tensor:
-        if self._transfer is not None:
-            return rows @ self._transfer[site].mT
-        right = _hermitian(rows, self._chi).conj()
-        back = self._pass[site].flatten(0, 1) @ right[0]
-        closed = back.view(self._chi, -1) @ self._conj[site].flatten(1).mT
-        return (closed.real - closed.imag).view_as(rows)
+    def _back(self, row: Tensor, site: int) -> Tensor:
+        if self._chi <= _SUPEROPERATOR:
+            return row @ self._transfer[site].mT
+        back = self._kets[site].reshape(-1, self._chi) @ _transposed(row[0], self._chi)
+        closed = back.reshape(self._chi, -1) @ self._bras[site].reshape(self._chi, -1).mT
+        return (closed.real - closed.imag).reshape(1, -1)
 
 
-def _hermitian(rows: Tensor, chi: int) -> Tensor:
-    """Return the Hermitian matrices E of rows Re E + Im E."""
-    both = rows.view(*rows.shape[:-1], chi, chi)
-    return torch.complex((both + both.mT) / 2, (both - both.mT) / 2)
+def _transposed(rows: Tensor, chi: int) -> Tensor:
+    """Return Eᵀ of the Hermitian matrices E of rows Re E + Im E."""
+    both = rows.unflatten(-1, (chi, chi))
+    return torch.complex((both + both.mT) / 2, (both.mT - both) / 2)
 
 
 def _through(stack: Tensor, ket: Tensor, bra: Tensor) -> Tensor:
     """E'[r, q] = Σ E[a, b]·ket[a, s, r]·bra[b, s, q], for every row E of a stack."""
     chi = bra.shape[-1]
-    ket = ket.reshape(*ket.shape[:-3], 1, chi, 2 * chi)
-    bra = bra.reshape(*bra.shape[:-3], 1, 2 * chi, chi)
-    half = _hermitian(stack, chi).mT @ ket
+    half = _transposed(stack, chi) @ ket
     new = half.reshape(*half.shape[:-2], 2 * chi, chi).mT @ bra
     return (new.real + new.imag).flatten(-2)
 
