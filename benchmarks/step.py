@@ -1,11 +1,14 @@
-"""Time one forward and one backward pass of a circuit's probabilities.
+"""Time one forward and one backward pass of a circuit's probabilities, or correlators.
 
     python -m benchmarks.step --engine statevector --n-qubits 13 --layers 16 --json
     python -m benchmarks.step --ansatz ry-cx-chain --n-qubits 13 --layers 20 --batch 64
+    python -m benchmarks.step --engine mps --ansatz cz-chain --n-qubits 68 --layers 6 --pauli 2
 
 Times are minima, in seconds; ``total_in_matmuls`` is the total in units of one 1024 x 1024
 complex64 matrix product of the same process and threads: that compares across machines. With
 ``--batch``, ``loop_over_batch`` says how many times longer a loop takes than the batch at once.
+``--pauli 2`` reads all two-body correlators, or with ``--reach`` those of near qubits, in place of
+the probabilities.
 """
 
 import argparse
@@ -19,7 +22,8 @@ from typing import Any
 import torch
 
 from qtn_train.circuits import ANSATZE
-from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
+from qtn_train.engines import Engine, MPSEngine, State, StatevectorEngine
+from qtn_train.measurements import PauliCorrelators
 
 REPETITIONS = 20
 
@@ -48,17 +52,27 @@ def make_engine(args: argparse.Namespace) -> Engine:
     return StatevectorEngine(dtype=args.dtype)
 
 
+def values_read(args: argparse.Namespace) -> tuple[int, Callable[[State], torch.Tensor]]:
+    """Return how many values a step reads of a state, and what reads them."""
+    if args.pauli:
+        reads = PauliCorrelators(args.pauli, reach=args.reach)
+        n = reads.n_values(args.n_qubits)
+        return n, lambda state: reads.values(state, 0, n)
+    return 2**args.n_qubits, lambda state: state.probs(0, 2**args.n_qubits)
+
+
 def batch_figures(args: argparse.Namespace) -> dict[str, float]:
     """Time forward and backward passes of many vectors of angles, at once and in a loop."""
     generator = torch.Generator().manual_seed(1)
     circuit, engine = ANSATZE[args.ansatz](args.n_qubits, args.layers), make_engine(args)
     rows = torch.rand((args.batch, circuit.n_angles), generator=generator).to(args.device)
     rows = (6 * rows - 3).requires_grad_()
-    cotangent = torch.rand(2**args.n_qubits, generator=generator).to(args.device)
+    n, read = values_read(args)
+    cotangent = torch.rand(n, generator=generator).to(args.device)
 
     def both(angles: torch.Tensor) -> None:
-        probs = engine.prepare(circuit, angles).probs(0, 2**args.n_qubits)
-        torch.autograd.grad(probs, angles, cotangent.to(probs.dtype).expand_as(probs))
+        values = read(engine.prepare(circuit, angles))
+        torch.autograd.grad(values, angles, cotangent.to(values.dtype).expand_as(values))
 
     def loop() -> None:
         for row in rows:
@@ -75,16 +89,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     circuit = ANSATZE[args.ansatz](args.n_qubits, args.layers)
     angles = ((torch.rand(circuit.n_angles, generator=generator) * 2 - 1) * torch.pi).to(device)
     angles.requires_grad_()
-    n = 2**args.n_qubits
+    n, read = values_read(args)
     cotangent = torch.rand(n, generator=generator).to(device, torch.float32)
     engine = make_engine(args)
 
     def both() -> None:
         angles.grad = None
-        probs = engine.prepare(circuit, angles).probs(0, n)
-        probs.backward(cotangent.to(probs.dtype))
+        values = read(engine.prepare(circuit, angles))
+        values.backward(cotangent.to(values.dtype))
 
-    forward = minimum(lambda: engine.prepare(circuit, angles).probs(0, n))
+    forward = minimum(lambda: read(engine.prepare(circuit, angles)))
     total = minimum(both)
     matrix = torch.randn(1024, 1024, dtype=torch.complex64, generator=generator).to(device)
     matmul = minimum(lambda: torch.matmul(matrix, matrix))
@@ -94,6 +108,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "ansatz": args.ansatz,
         "n_qubits": args.n_qubits,
         "layers": args.layers,
+        "n_values": n,
         "dtype": args.dtype,
         "device": args.device,
         "threads": torch.get_num_threads(),
@@ -124,6 +139,8 @@ def main() -> None:
     parser.add_argument("--n-qubits", type=int, default=13)
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--max-bond", type=int, default=None)
+    parser.add_argument("--pauli", type=int, help="read correlators of so many qubits")
+    parser.add_argument("--reach", type=int, help="largest distance between a correlator's qubits")
     parser.add_argument("--batch", type=int, help="time so many vectors of angles at once, too")
     parser.add_argument("--dtype", choices=["complex64", "complex128"], default="complex64")
     parser.add_argument("--device", default="cpu")

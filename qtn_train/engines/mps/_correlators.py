@@ -202,8 +202,7 @@ class _Sites:
         self.n_sites = len(tensors)
         self._chi = max(max(t.shape[0], t.shape[2]) for t in tensors)
         self._chain = torch.stack([_padded(tensor, self._chi) for tensor in tensors])
-        like = {"dtype": self._chain.dtype, "device": self._chain.device}
-        paulis = torch.tensor([_PAULIS[p] for p in letters], **like)
+        paulis = self._chain.new_tensor([_PAULIS[letter] for letter in letters])
         self._hit = torch.einsum("pst,iatr->ipasr", paulis, self._chain)
         bra = self._chain.conj()
         lefts, rights = self._environments()
