@@ -65,6 +65,27 @@ def test_numpy_runs_through_the_same_lines_without_torch(monkeypatch, max_bond, 
             assert np.abs(dense(chain.tensors) - exact).max() <= SAME
 
 
+class Counted(TorchDispatchMode):
+    n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.n += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("make", [ansatz.cz_chain, ansatz.u3_cu3_chain])
+def test_a_wide_circuit_takes_as_many_operations_as_a_narrow_one(make):
+    """Gate by gate, 60 qubits took three times as many as 20."""
+    taken = []
+    for n_qubits in (20, 60):
+        circuit = make(n_qubits, 3)
+        with Counted() as counted:
+            state = MPSEngine().prepare(circuit, random_angles(circuit))
+        assert max(state.bond_dims) == (4 if make is ansatz.cz_chain else 8)
+        taken.append(counted.n)
+    assert taken[0] == taken[1]
+
+
 @pytest.mark.parametrize("max_bond", [None, 3])
 def test_numpy_and_torch_agree(max_bond):
     circuit = ansatz.u3_cu3_ring(7, 3)
