@@ -31,7 +31,7 @@ from . import _tutorials as _tutorials
 from ._device import Account
 from ._folder import RunFolder, command_line
 from ._help import CONTEXT, Command, examples
-from ._options import ALL, given_options, run_options
+from ._options import ALL, given_options, option_of, run_options
 from ._run import say
 
 app = typer.Typer(
@@ -78,7 +78,7 @@ def every_command(
 _EXAMPLES = examples(
     "qtn-train train iris",
     "qtn-train train mnist-mini --layers 40 --epochs 10 --out runs/mini",
-    "qtn-train train iris --shots 4000 --gradient spsa",
+    "qtn-train train flowers.csv --target net.py:Net --label kind",
 )
 
 _CITATION = """\
@@ -104,7 +104,11 @@ RunDir = Annotated[Path, typer.Argument(help="Folder of a run.")]
 @run_options(ALL)
 def train(
     dataset: Annotated[
-        str, typer.Argument(help="iris, digits, mnist-mini, mnist or fashion-mnist.")
+        str,
+        typer.Argument(
+            help="iris, digits, mnist-mini, mnist or fashion-mnist; or a csv or npz file, or a "
+            "folder of images, with --target."
+        ),
     ],
     data_dir: DataDir = None,
     out: Annotated[
@@ -140,9 +144,7 @@ def train(
         account.check_engine(run.options)
         _run.use_threads(run.threads)
         words = ["qtn-train", "train", dataset]
-        from ..data import load
-
-        data = load(run.options.dataset, data_dir=data_dir)
+        data = run.options.load(data_dir)
         engine = None
         if run.options.engine_name == "braket":
             stack.enter_context(_device.telling(words, again, account, folder.journal))
@@ -150,6 +152,7 @@ def train(
         model = run.options.model(engine)
         if init_from is not None:
             _run.init_from(model, init_from)
+        run.options.check_data(model, data)
         folder.make()
         say(model.summary())
         try:
@@ -165,20 +168,18 @@ def train(
         print(json.dumps(result, indent=2, sort_keys=True))
     else:
         print(
-            f"test accuracy {100 * result['test_accuracy']:.2f} % with {result['n_trainable']:,} "
-            f"trained numbers for {result['n_weights']:,} weights; see {folder.curves}"
+            f"{_run.told(result)} with {result['n_trainable']:,} trained numbers for "
+            f"{result['n_weights']:,} weights; see {folder.curves}"
         )
 
 
 @app.command(cls=Command)
 def evaluate(directory: RunDir, data_dir: DataDir = None, as_json: Json = False) -> None:
     """Print loss and accuracy of a run's network on the test set."""
-    from ..training import evaluate as measure
-
     data, model, options = _run.stored(directory, data_dir)
-    loss, accuracy = measure(model, data.x_test, data.y_test)
-    result = {"dataset": options.dataset, "test_loss": loss, "test_accuracy": accuracy}
-    line = f"{options.dataset}: test loss {loss:.4f}, test accuracy {100 * accuracy:.2f} %"
+    found = options.evaluate(model, data)
+    result = {"dataset": options.data_name, **found}
+    line = f"{options.data_name}: test loss {found['test_loss']:.4f}, {_run.told(found)}"
     print(json.dumps(result, sort_keys=True) if as_json else line)
 
 
@@ -206,15 +207,39 @@ def export(
     print(json.dumps(result, sort_keys=True) if as_json else f"wrote {path}")
 
 
-@app.command(cls=Command)
+_INFO_EXAMPLES = examples(
+    "qtn-train info",
+    "qtn-train info --estimate mnist-mini --layers 40 --epochs 10",
+    "qtn-train info --cite",
+)
+
+
+@app.command(cls=Command, epilog=_INFO_EXAMPLES)
+@run_options(ALL)
 def info(
+    estimate: Annotated[
+        str | None,
+        typer.Option(
+            help="How long `train` would take with this data set and the options beside it; a few "
+            "steps are tried."
+        ),
+    ] = None,
     cite: Annotated[bool, typer.Option("--cite", help="Print how to cite, as BibTeX.")] = False,
+    data_dir: DataDir = None,
     as_json: Json = False,
+    **options: Any,
 ) -> None:
-    """Print versions, threads, and what this machine can do."""
+    """Print versions, threads, what this machine can do, and how long a run would take."""
     if cite:
         text = _CITATION.format(version=metadata.version("qtn_train"))
         print(json.dumps({"bibtex": text}) if as_json else text)
+        return
+    given = [name for name, value in options.items() if value is not None]
+    if estimate is None and given:
+        expected, hint = f"given with {option_of(given[0])}", "Name a data set, such as iris."
+        raise ValueError(must_be("estimate", expected, "nothing", hint))
+    if estimate is not None:
+        _tell_time(given_options({"dataset": estimate, **options}), data_dir, as_json)
         return
     import torch
 
@@ -240,6 +265,45 @@ def info(
         elif isinstance(value, list):
             value = ", ".join(value)
         print(f"{name.replace('_', ' '):24}{value}")
+
+
+def _tell_time(given: dict[str, Any], data_dir: Path | None, as_json: bool) -> None:
+    """Print how long a training run would take."""
+    import torch
+
+    from ..recipes import RunOptions, estimate_time
+
+    run = RunOptions.from_json(given)
+    told = estimate_time(run, run.load(data_dir))
+    if as_json:
+        print(json.dumps(told.to_json() | {"threads": torch.get_num_threads()}, sort_keys=True))
+        return
+    threads = torch.get_num_threads()
+    with_threads = f"{threads} thread{'' if threads == 1 else 's'}"
+    print(f"{run.data_name}: about {_duration(told.seconds)} on this machine with {with_threads}")
+    rows = {
+        "steps": f"{told.steps:,} of {_duration(told.step_s)}, in {told.epochs:,} epochs",
+        "evaluations": f"{told.epochs:,} of {_duration(told.evaluation_s)}",
+        "the first step": _duration(told.first_s),
+        "engine": told.engine,
+        "tried": f"{told.tried} steps",
+    }
+    if not told.tried:
+        rows["tried"] = "no step: one takes minutes. Good for the order of magnitude alone"
+    for name, value in rows.items():
+        print(f"  {name:16}{value}")
+
+
+def _duration(seconds: float) -> str:
+    """Return a time with two digits and its unit.
+
+    Example:
+        >>> _duration(0.0123), _duration(4), _duration(150), _duration(9000)
+        ('12 ms', '4 s', '2.5 min', '2.5 h')
+    """
+    units = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"))
+    size, unit = next((pair for pair in units if seconds >= pair[0]), units[-1])
+    return f"{float(f'{seconds / size:.2g}'):,g} {unit}"
 
 
 def main() -> None:

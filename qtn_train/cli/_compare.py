@@ -42,6 +42,7 @@ _MORE = ("generators", "seeds", "layers", "effective")
 
 #: Options of a run that a comparison takes too; its seeds and layers are several.
 _LIKE_TRAIN = (
+    "target", "label", "start", "loss",
     "ansatz", "n_qubits", "circuit", "measurement", "reach", "mapping", "bond_dim",
     "weights_per_outcome", "training_shots",
     "recipe", "engine", "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping",
@@ -59,7 +60,11 @@ EXAMPLES = examples(
 @run_options(_LIKE_TRAIN)
 def command(
     dataset: Annotated[
-        str, typer.Argument(help="iris, digits, mnist-mini, mnist or fashion-mnist.")
+        str,
+        typer.Argument(
+            help="iris, digits, mnist-mini, mnist or fashion-mnist; or a file or folder, as train "
+            "takes it."
+        ),
     ],
     generators: Annotated[
         str | None,
@@ -101,8 +106,9 @@ def command(
         "tune": tune or None,
         "effective": effective or None,
     }
-    out = _run.new_path(out, resume, f"compare-{dataset}")
-    plan = _plan(given_options({"dataset": dataset, **options}), own, out, resume)
+    given = given_options({"dataset": dataset, **options})
+    out = _run.new_path(out, resume, given["dataset"], "compare-")
+    plan = _plan(given, own, out, resume)
     _run.use_threads(plan.threads)
     try:
         comparison = _compare(plan, data_dir, out, resume)
@@ -186,7 +192,6 @@ def _plan(given: dict[str, Any], own: dict[str, Any], out: Path, resume: bool) -
 
 def _compare(plan: _Plan, data_dir: Path | None, out: Path, resume: bool) -> Comparison:
     from ..comparison import GENERATORS, CompareConfig, compare
-    from ..data import load
 
     names = GENERATORS if plan.generators == "all" else plan.generators.split(",")
     config = CompareConfig(
@@ -202,8 +207,11 @@ def _compare(plan: _Plan, data_dir: Path | None, out: Path, resume: bool) -> Com
         size = {} if plan.options.circuit_text is not None else {"n_layers": n_layers}
         return plan.options.but(**size, seed=seed).model()
 
-    data = load(plan.options.dataset, data_dir=data_dir)
-    model = plan.options.model()
+    data, model = plan.options.load(data_dir), plan.options.model()
+    if not data.n_classes:
+        hint = "Comparisons are of accuracies; train one generator after the other instead."
+        raise ValueError(must_be("dataset", "one with classes", "real numbers", hint))
+    plan.options.check_data(model, data)
     plan.options.check_truncation(model)
     say(model.summary())
 
@@ -225,7 +233,10 @@ def _command(plan: _Plan) -> str:
     if plan.options.circuit_text is not None:
         told |= {"circuit": CIRCUIT, "layers": None}
     told |= {name: getattr(plan, name) for name in ("seeds", "tune", "effective")}
-    return command_line(["qtn-train", "compare", plan.options.dataset], told)
+    from ..recipes._own import shown
+
+    told = {name: shown(value) if isinstance(value, str) else value for name, value in told.items()}
+    return command_line(["qtn-train", "compare", shown(plan.options.dataset)], told)
 
 
 def _title(plan: _Plan, comparison: Comparison) -> str:
@@ -234,6 +245,6 @@ def _title(plan: _Plan, comparison: Comparison) -> str:
     if options.circuit_text is None:
         shape = f"{', '.join(map(str, plan.layers))} layers of {options.ansatz}"
     return (
-        f"{options.dataset}: {n_weights:,} weights, {options.n_qubits} qubits, {shape}, "
+        f"{options.data_name}: {n_weights:,} weights, {options.n_qubits} qubits, {shape}, "
         f"{options.epochs} epochs, {plan.seeds} seeds"
     )

@@ -71,6 +71,8 @@ def explain(error: BaseException) -> tuple[str, int]:
     text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
     if isinstance(error, NonFiniteLoss):
         return f"{text} The last good checkpoint was kept.", 1
+    if isinstance(text, Event) and type(error) is ValueError:  # data that do not suit a network
+        return text, 2
     if isinstance(error, _EVENTS) or isinstance(text, Event):
         return text, 1
     if isinstance(error, QtnTrainError) or isinstance(text, Message):

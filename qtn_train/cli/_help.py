@@ -6,11 +6,11 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-CIRCUIT, SIMULATION = "Circuit and mapping", "Simulation"
+NETWORK, CIRCUIT, SIMULATION = "Data and network", "Circuit and mapping", "Simulation"
 TRAINING, MONEY = "Training", "Device and money"
 
 #: The panels in their order; what belongs to no other comes last.
-PANELS = ("Arguments", CIRCUIT, SIMULATION, TRAINING, MONEY, "Options")
+PANELS = ("Arguments", NETWORK, CIRCUIT, SIMULATION, TRAINING, MONEY, "Options")
 
 
 class Command(TyperCommand):

@@ -48,8 +48,10 @@ _KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a n
 # Options of the job itself, not of the run.
 _OF_THE_JOB: dict[str, type] = {"budget_usd": Decimal, "resend_failed": bool}
 
-# The device is the job's, and no state is truncated there.
-_NOT_OF_A_JOB = ("engine", "device", "max_bond", "cutoff", "allow_truncation")
+# The device is the job's, no state is truncated there, and files of the user's are not there.
+_NOT_OF_A_JOB = (
+    "engine", "device", "max_bond", "cutoff", "allow_truncation", "target", "label", "start", "loss"
+)  # fmt: skip
 
 #: Hyperparameter -> what it is read as.
 OPTIONS: dict[str, type] = {

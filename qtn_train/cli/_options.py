@@ -1,6 +1,6 @@
 """Options of a run on the command line: one table of names and help for every command.
 
-The library's names differ from those of the options in three places (:data:`OPTIONS`); what a
+The library's names differ from those of the options in a few places (:data:`OPTIONS`); what a
 value may be is for :class:`qtn_train.recipes.RunOptions` to say.
 """
 
@@ -13,11 +13,22 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ..errors import must_be
-from ._help import CIRCUIT, MONEY, SIMULATION, TRAINING
+from ._help import CIRCUIT, MONEY, NETWORK, SIMULATION, TRAINING
 
 #: Option -> panel, type and help. Here rather than read off the library, whose import takes
 #: seconds that ``--help`` need not; a test holds the two equal.
 _HELP: dict[str, tuple[str, type, str]] = {
+    "target": (
+        NETWORK, str, "FILE.py:CLASS, a torch module that is built without arguments, or a "
+        "function that builds one.",
+    ),
+    "label": (NETWORK, str, "Column of a csv file to learn; the last one by default."),
+    "start": (
+        NETWORK, str, "random, or target: change the weights that the network comes with.",
+    ),
+    "loss": (
+        NETWORK, str, "cross-entropy, nll, bce or mse; cross-entropy for classes, mse for numbers.",
+    ),
     "ansatz": (
         CIRCUIT, str,
         "u3-cu3-ring, u3-cu3-chain, ry-cx-chain, brickwork, hardware-efficient, cz-chain or grid; "
@@ -28,7 +39,10 @@ _HELP: dict[str, tuple[str, type, str]] = {
     "circuit": (
         CIRCUIT, str, "File of a program in OpenQASM, whose inputs are trained; no --ansatz then.",
     ),
-    "measurement": (CIRCUIT, str, "What is read: probabilities, pauli-1, pauli-2 or pauli-3."),
+    "measurement": (
+        CIRCUIT, str, "What is read: probabilities, pauli-1, pauli-2 or pauli-3; or "
+        "FILE.py:FUNCTION, from qubits to Pauli strings.",
+    ),
     "reach": (CIRCUIT, int, "Largest distance between the qubits of a correlator."),
     "mapping": (
         CIRCUIT, str, "What turns values into weights: mlp, tensor-train, identity or mixing.",

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 #: Options that begin as those of another run do, where --init-from names one.
 _OF_THE_MODEL = (
-    "ansatz", "n_layers", "n_qubits", "circuit", "measurement", "mapping", "bond_dim",
-    "weights_per_outcome", "reach", "training_shots", "recipe", "seed",
+    "target", "start", "ansatz", "n_layers", "n_qubits", "circuit", "measurement", "mapping",
+    "bond_dim", "weights_per_outcome", "reach", "training_shots", "recipe", "seed",
 )  # fmt: skip
 
 
@@ -51,11 +51,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def new_path(out: Path | None, resume: bool, name: str) -> Path:
+def new_path(out: Path | None, resume: bool, dataset: str, before: str = "") -> Path:
     """Return the folder that was named, or a new one under ``runs/``."""
+    from ..recipes._own_data import data_name
+
     if out is None and resume:
         raise ValueError(must_be("out", "given to resume", "nothing"))
-    return out or Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = f"{before}{data_name(dataset)}-{datetime.now():%Y%m%d-%H%M%S}"
+    return out or Path("runs") / name
 
 
 def begun(given: dict[str, Any], folder: RunFolder, resume: bool) -> Run:
@@ -111,18 +114,26 @@ def use_threads(threads: int) -> None:
 
 
 def without_files(given: dict[str, Any]) -> dict[str, Any]:
-    """Return options that need no file of the user's: of an ansatz of the user's own the circuit.
+    """Return options in which an ansatz and an observable of the user's own are data.
 
-    So a run goes on, and is evaluated, wherever its folder lies, and nothing in the folder is run.
+    So a run goes on, and is evaluated, wherever its folder lies. A network of the user's own stays
+    the name of a file, which is run again.
     """
     from ..recipes import RunOptions
-    from ..recipes._ansatz import is_own
+    from ..recipes._observable import as_json
+    from ..recipes._own import is_own
 
-    if not is_own(given.get("ansatz")):
+    options = {name: given.get(name) for name in ("ansatz", "measurement")}
+    if not any(map(is_own, options.values())):
         return given
-    circuit = RunOptions.from_json(given).circuit().to_json()
-    rest = {k: v for k, v in given.items() if k not in ("ansatz", "n_layers", "n_qubits")}
-    return rest | {"circuit": circuit}
+    run: Any = RunOptions.from_json(given)
+    if is_own(options["measurement"]):
+        measurement = as_json(run.measurement())
+        given = given | {"measurement": measurement, "n_qubits": run.circuit().n_qubits}
+    if is_own(options["ansatz"]):
+        rest = {k: v for k, v in given.items() if k not in ("ansatz", "n_layers", "n_qubits")}
+        given = rest | {"circuit": run.circuit().to_json()}
+    return given
 
 
 def begun_as(given: dict[str, Any], directory: Path) -> dict[str, Any]:
@@ -155,9 +166,8 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
 
     def on_epoch(entry: dict[str, float]) -> None:
         tqdm.write(
-            f"epoch {entry['epoch']:>3}/{config.epochs}  train loss {entry['train_loss']:.4f}  "
-            f"acc {100 * entry['train_accuracy']:.2f} %  test loss {entry['test_loss']:.4f}  "
-            f"acc {100 * entry['test_accuracy']:.2f} %  {entry['seconds']:.1f} s",
+            f"epoch {entry['epoch']:>3}/{config.epochs}  train {_figures(entry, 'train')}"
+            f"test {_figures(entry, 'test')}{entry['seconds']:.1f} s",
             file=sys.stderr,
         )
 
@@ -176,7 +186,14 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
     write_weights(model, run.options, folder.weights)
     result = _result(model, run)
     result["epochs"] = history.epochs
-    result["test_accuracy"] = history.test_accuracy
+    last = history.epochs[-1]
+    names = ("test_accuracy",) if "test_accuracy" in last else ("test_loss", "test_r2")
+    result |= {name: last[name] for name in names if name in last}
+    if data.scaling is not None:
+        result["scaling"] = {
+            name: part.tolist()
+            for name, part in zip(("mean", "deviation"), data.scaling, strict=True)
+        }
     # Timing takes a hundred steps more: none where each of them executes circuits for shots.
     exact = not run.options.counted
     result["seconds_per_step"] = seconds_per_step(model, data, config, history) if exact else None
@@ -185,13 +202,29 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
 
         result["braket"] = bill(folder.journal)
     title = (
-        f"{result['dataset']}: {result['n_weights']:,} weights from {result['n_trainable']:,} "
+        f"{run.options.data_name}: {result['n_weights']:,} weights from {result['n_trainable']:,} "
         f"trained numbers, {result['n_qubits']} qubits, {run.options.shape}"
     )
     save(curves(history.epochs, title), folder.curves)
     text = json.dumps(result, indent=2, sort_keys=True)
     write_atomically(folder.run, f"{text}\n".encode())
     return result
+
+
+def _figures(entry: dict[str, float], part: str) -> str:
+    """Return the figures of a part of the data after an epoch."""
+    text = f"loss {entry[f'{part}_loss']:.4f}  "
+    accuracy = entry.get(f"{part}_accuracy")
+    return text if accuracy is None else f"{text}acc {100 * accuracy:.2f} %  "
+
+
+def told(found: dict[str, Any]) -> str:
+    """Return how well a network does on the test set, in words."""
+    if "test_accuracy" in found:
+        return f"test accuracy {100 * found['test_accuracy']:.2f} %"
+    if "test_r2" in found:
+        return f"R² {found['test_r2']:.4f} on the test set"
+    return f"test loss {found['test_loss']:.4f}"
 
 
 def _result(model: QuantumTrain, run: Run) -> dict[str, Any]:
@@ -223,7 +256,7 @@ def write_weights(model: QuantumTrain, options: RunOptions, path: Path) -> None:
     """Write the run's network as a plain classical one."""
     from .._files import write_tensors
 
-    info = {"dataset": options.dataset, "recipe": options.recipe, "seed": options.seed}
+    info = {"dataset": options.data_name, "recipe": options.recipe, "seed": options.seed}
     write_tensors(path, model.export().state_dict(), "weights", info)
 
 
@@ -238,7 +271,6 @@ def stored(
         engine: Another engine than the run's own; a run that trained on a device has the one that
             gives the counts of its journal.
     """
-    from ..data import load
     from ..training import restore_model
 
     folder = RunFolder(directory)
@@ -247,8 +279,7 @@ def stored(
     options = options.but(torch_device="cpu")
     if engine is None and folder.journal.exists():
         engine = recorded(folder.journal)
-    data = load(options.dataset, data_dir=data_dir)
-    model = options.model(engine)
+    data, model = options.load(data_dir), options.model(engine)
     restore_model(model, *folder.read())
     return data, model.eval(), options
 

@@ -27,7 +27,7 @@ def run(
         typer.Argument(
             help="A study file (TOML), or a ready-made study: accuracy-against-shots, cost, "
             "entropy, geometry, geometry-depth, gradient-variance, gradient-variance-deep, "
-            "ground-state, probabilities, training or truncation."
+            "ground-state, observable, probabilities, training or truncation."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the study.")],

@@ -147,13 +147,19 @@ def statevector_estimate(
     return Estimate(seconds * request.share, _STATES_ALIVE * amplitudes * size)
 
 
-def mps_estimate(circuit: Circuit, request: Request, dtype: ComplexDtype = "complex64") -> Estimate:
-    """Estimate the exact matrix product state: bonds that grow with each gate across them.
+def mps_estimate(
+    circuit: Circuit,
+    request: Request,
+    dtype: ComplexDtype = "complex64",
+    max_bond: int | None = None,
+) -> Estimate:
+    """Estimate the matrix product state: bonds that grow with each gate across them.
 
     Args:
         circuit: The circuit.
         request: What is read of the state.
         dtype: Precision of the amplitudes.
+        max_bond: The bond dimension at which it is truncated; exact without.
 
     Returns:
         The estimate.
@@ -163,7 +169,7 @@ def mps_estimate(circuit: Circuit, request: Request, dtype: ComplexDtype = "comp
     bonds = [1.0] * (n + 1)  # from the left of the first qubit to the right of the last
     products = memory = n_crossings = 0.0
     for bond, bound in bond_growth(n, circuit.gates):
-        before, bonds[bond + 1] = bonds[bond + 1], _as_float(bound)
+        before, bonds[bond + 1] = bonds[bond + 1], _as_float(min(bound, max_bond or bound))
         left, here, right = bonds[bond : bond + 3]
         # A bond that grows is written again; where it cannot, two tensors are multiplied.
         products += 4 * left * here * right if here == before else 2 * (left + right) * here

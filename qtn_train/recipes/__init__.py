@@ -1,14 +1,9 @@
 """Recipes: what a run is, and which network learns which data set."""
 
-from ._options import (
-    LOWEST_FIDELITY,
-    MAX_LAYERS,
-    MAX_QUBITS,
-    MAX_SIZE,
-    SETTINGS,
-    RunOptions,
-    check_size,
-)
+from ._checks import MAX_SIZE, check_size
+from ._engines import LOWEST_FIDELITY
+from ._estimate import TrainingTime, estimate_time
+from ._options import MAX_LAYERS, MAX_QUBITS, SETTINGS, RunOptions
 from ._settings import Setting, check_keys
 from ._targets import ImageCNN, mlp, target_for
 
@@ -21,8 +16,10 @@ __all__ = [
     "ImageCNN",
     "RunOptions",
     "Setting",
+    "TrainingTime",
     "check_keys",
     "check_size",
+    "estimate_time",
     "mlp",
     "target_for",
 ]

@@ -12,30 +12,17 @@ hybrid jobs, and Python. The same options give the same weights in all of them.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-import torch
 from torch import nn
 
 from ..circuits import ANSATZE, Circuit
-from ..data import DATASETS, Dataset
-from ..engines import (
-    BraketEngine,
-    ContractionEngine,
-    Engine,
-    MPSEngine,
-    SampledEngine,
-    StatevectorEngine,
-    choose_engine,
-)
-from ..errors import (
-    TruncationWarning,
-    UnsupportedByEngine,
-    must_be,
-)
+from ..data import DATASETS, Dataset, load
+from ..engines import Engine
+from ..errors import UnsupportedByEngine, must_be
 from ..exchange import ImportedCircuit
 from ..exchange._imported import gates_of
 from ..generators import CircuitGenerator, qubits_needed, values_needed
@@ -49,23 +36,24 @@ from ..mapping import (
 )
 from ..measurements import Measurement, PauliCorrelators, Probabilities
 from ..training import FitConfig, History, fit
-from ._ansatz import angles_of_layers, find_ansatz, with_hash
+from ..training._objective import check_suits, metrics_of, objective_of
+from ..training._step import measure
+from ._ansatz import angles_of_layers, ansatz_with_hash, find_ansatz
+from ._checks import check_engine, check_size, check_target, needs
 from ._defaults import Defaults, Recipe, defaults_for
+from ._engines import check_fidelity, engine_of, torch_device
+from ._observable import find_observable, is_own_observable, measurement_text
+from ._own import is_own, shown
+from ._own_data import data_name, data_with_hash, is_own_data, load_own
 from ._program import check_program, free_numbers, parsed, program_text
 from ._settings import POSITIVE, REQUIRED, Setting, check_keys
-from ._targets import count_weights, target_for
+from ._targets import count_own, count_weights, own_target, target_for, target_with_hash
 
 EngineName = Literal["auto", "mps", "statevector", "contraction", "braket"]
 MappingName = Literal["mlp", "tensor-train", "identity", "mixing"]
 MeasurementName = Literal["probabilities", "pauli-1", "pauli-2", "pauli-3"]
 
 MAX_QUBITS, MAX_LAYERS = 4096, 100_000
-
-#: Layers times qubits: circuits of more gates take minutes to write down.
-MAX_SIZE = 1_000_000
-
-#: Below this share of the exact state a truncated one trains a network to chance.
-LOWEST_FIDELITY = 0.01
 
 _BOND_DIM, _STEP = 4, 0.1
 
@@ -82,16 +70,18 @@ class RunOptions:
     """Options of one training run. The data set and the recipe choose those that are None.
 
     Attributes:
-        dataset: Name of the data set.
+        dataset: Name of the data set; or a csv or npz file, or a folder of images, of your own,
+            which is kept as an absolute path with the content's hash.
         ansatz: Name of the ansatz, or ``"file.py:function"`` for a function of your own from
-            numbers of qubits and layers to a circuit; the file's hash is kept with it.
+            numbers of qubits and layers to a circuit; the file's path and hash are kept.
         n_layers: Number of its layers; for another ansatz than the recipe's as many as give about
             as many angles.
         n_qubits: Number of qubits; as few as the weights need, or the recipe's for correlators.
         circuit_text: A program in OpenQASM 2 or 3 in place of an ansatz, whose inputs are trained,
             or a circuit as JSON: the path, or the text, which is what is kept.
         measurement_name: What is read of the state: ``"pauli-2"`` are all two-body Pauli
-            correlators, for many qubits.
+            correlators, for many qubits; ``"file.py:function"`` a function of your own from the
+            number of qubits to Pauli strings, or the JSON of these strings.
         reach: Largest distance between the qubits of a correlator; the recipe's with the mapping
             ``"mixing"``, any with others.
         engine_name: What runs the circuit; ``"auto"`` is the cheapest exact simulator that fits.
@@ -121,6 +111,13 @@ class RunOptions:
         batch_size: Samples of a step.
         seed: Seed of all that is random.
         torch_device: Where everything is computed.
+        label: Name of the column of a csv file to learn; the last one by default.
+        target_name: A network of your own, ``"file.py:Class"`` or a function that builds one,
+            called without arguments; needed with data of your own. The file's hash is kept.
+        start: ``"random"``, or ``"target"``: weights are a change to those that the network came
+            with.
+        loss: As :func:`qtn_train.fit` takes it by name; cross entropy for classes and the mean
+            square for numbers by default.
 
     Raises:
         TypeError: An option is not of its type.
@@ -134,13 +131,24 @@ class RunOptions:
         True
     """
 
-    dataset: str = _option(str, REQUIRED, choices=tuple(DATASETS))
-    ansatz: str | None = _option(str, choices=tuple(ANSATZE), read=with_hash)
+    dataset: str = _option(
+        str,
+        REQUIRED,
+        choices=tuple(DATASETS),
+        read=data_with_hash,
+        is_file=is_own_data,
+        form="a csv or npz file, or a folder of images",
+    )
+    ansatz: str | None = _option(str, choices=tuple(ANSATZE), read=ansatz_with_hash, is_file=is_own)
     n_layers: int | None = _option(int, high=MAX_LAYERS)
     n_qubits: int | None = _option(int, high=MAX_QUBITS)
     circuit_text: str | None = _option(str, read=program_text)
-    measurement_name: MeasurementName = _option(
-        str, "probabilities", choices=get_args(MeasurementName)
+    measurement_name: str = _option(
+        str,
+        "probabilities",
+        choices=get_args(MeasurementName),
+        read=measurement_text,
+        is_file=is_own_observable,
     )
     reach: int | None = _option(int)
     engine_name: EngineName = _option(str, "auto", choices=get_args(EngineName))
@@ -166,6 +174,10 @@ class RunOptions:
     batch_size: int | None = _option(int)
     seed: int | None = _option(int, low=0, high=2**63 - 1)
     torch_device: str = _option(str, "cpu")
+    label: str | None = _option(str)
+    target_name: str | None = _option(str, read=target_with_hash)
+    start: Literal["random", "target"] | None = _option(str, choices=("random", "target"))
+    loss: str | None = _option(str, choices=("cross-entropy", "nll", "bce", "mse"))
 
     def __post_init__(self) -> None:
         for own in fields(self):
@@ -174,9 +186,10 @@ class RunOptions:
                 object.__setattr__(self, own.name, setting.check(_key(own.name), value))
         if self.circuit_text is not None:
             check_program(self.circuit_text, self)
-        self._check_engine()
+        check_target(self)
+        check_engine(self)
         if self.bond_dim is not None and self._mapping != "tensor-train":
-            raise ValueError(_needs("bond_dim", "mapping", "tensor-train", self._mapping))
+            raise ValueError(needs("bond_dim", "mapping", "tensor-train", self._mapping))
         if self._mapping == "identity" and (per_value := self.weights_per_outcome or 1) > 1:
             hint = "Take the mapping mlp."
             raise ValueError(must_be("weights_per_outcome", "1 with identity", per_value, hint))
@@ -185,33 +198,21 @@ class RunOptions:
             actual = repr(self.measurement_name)
             raise ValueError(must_be("measurement", expected, actual, hint))
         for name in ("reach", "training_shots"):
-            if getattr(self, name) and self.measurement_name == "probabilities":
-                raise ValueError(_needs(name, "measurement", "pauli-2", self.measurement_name))
-        self.measurement()
+            if getattr(self, name) and not self.measurement_name.startswith("pauli"):
+                actual = shown(self.measurement_name)
+                raise ValueError(needs(name, "measurement", "pauli-2", actual))
+        self._check_measurement()
         self._check_size()
 
-    def _check_engine(self) -> None:
-        """Refuse options of an engine, or of counting, that the chosen engine lacks."""
-        for name in ("max_bond", "cutoff"):
-            if getattr(self, name) is not None and self.engine_name != "mps":
-                raise ValueError(_needs(name, "engine", "mps", self.engine_name))
-        for name in ("device", "native", "placement"):
-            if getattr(self, name) and self.engine_name != "braket":
-                raise ValueError(_needs(name, "engine", "braket", self.engine_name))
-        if self.engine_name == "braket":
-            for name, example in (("device", "local:sv"), ("shots", "4000")):
-                if getattr(self, name) is None:
-                    hint = f"For example {example}."
-                    raise ValueError(must_be(name, "given for the engine braket", "nothing", hint))
-        elif self.shots == 0:  # which Braket's local simulators take for: exact
-            raise ValueError(must_be("shots", "a positive integer", 0))
-        for name in ("gradient", "n_shifts", "step", "mitigate_readout"):
-            if getattr(self, name) and self.shots is None:
-                raise ValueError(must_be(name, "given with shots", "no shots", "Give shots, too."))
-        for name, only in (("n_shifts", "random-shift"), ("step", "spsa")):
-            gradient = self.gradient or "parameter-shift"
-            if getattr(self, name) is not None and gradient != only:
-                raise ValueError(_needs(name, "gradient", only, gradient))
+    def _check_measurement(self) -> None:
+        """Refuse a measurement that cannot be built, or whose values are too few."""
+        measurement = self.measurement()
+        if not self._is_own_observable:
+            return
+        there = measurement.n_values(self._sizes()["n_qubits"])
+        if there < self.n_values:
+            expected = f"of at least {self.n_values} values for the mapping {self._mapping}"
+            raise ValueError(must_be("measurement", expected, there, "Take the mapping mixing."))
 
     def _check_size(self) -> None:
         if self.circuit_text is not None:
@@ -226,7 +227,17 @@ class RunOptions:
     @property
     def n_weights(self) -> int:
         """Number of weights to generate."""
-        return count_weights(self.dataset)
+        own = self.target_name
+        return count_weights(self.dataset) if own is None else count_own(own)
+
+    @property
+    def data_name(self) -> str:
+        """A short name of the data set."""
+        return data_name(self.dataset)
+
+    @property
+    def _is_own_observable(self) -> bool:
+        return is_own_observable(self.measurement_name)
 
     @property
     def n_values(self) -> int:
@@ -245,6 +256,8 @@ class RunOptions:
     @property
     def fewest_qubits(self) -> int:
         """As few qubits as give the mapping's values: with a mixing, one value is enough."""
+        if self._is_own_observable:
+            return 1
         if self._mapping == "mixing" and self.weights_per_outcome is None:
             return qubits_needed(1, 1, self.measurement())
         return qubits_needed(self.n_weights, self.weights_per_outcome or 1, self.measurement())
@@ -252,6 +265,8 @@ class RunOptions:
     @property
     def _default_qubits(self) -> int:
         """The recipe's qubits, where as few as give each weight a value are not fewer."""
+        if self._is_own_observable:
+            return self._defaults.n_qubits or 1
         if self._mapping != "mixing" or self.weights_per_outcome is not None:
             return self.fewest_qubits
         one_each = qubits_needed(self.n_weights, 1, self.measurement())
@@ -263,12 +278,14 @@ class RunOptions:
 
     @property
     def _reach(self) -> int | None:
-        is_default = self.reach is None and self._mapping == "mixing"
+        is_default = (
+            self.reach is None and self._mapping == "mixing" and not self._is_own_observable
+        )
         return self._defaults.reach if is_default else self.reach
 
     @property
     def _training_shots(self) -> int:
-        default = self._defaults.training_shots or 0
+        default = 0 if self._is_own_observable else self._defaults.training_shots or 0
         return default if self.training_shots is None else self.training_shots
 
     @property
@@ -357,7 +374,9 @@ class RunOptions:
 
     @property
     def _defaults(self) -> Defaults:
-        return defaults_for(self.dataset, self.recipe, self.measurement_name != "probabilities")
+        n_weights = None if self.target_name is None else self.n_weights
+        is_read = self.measurement_name != "probabilities"
+        return defaults_for(self.dataset, self.recipe, is_read, n_weights)
 
     @property
     def _seed(self) -> int:
@@ -382,7 +401,19 @@ class RunOptions:
 
     def target(self) -> nn.Module:
         """Return a fresh target network."""
+        if self.target_name is not None:
+            return own_target(self.target_name, self._seed)
         return target_for(self.dataset, self.recipe)
+
+    def load(self, data_dir: str | Path | None = None) -> Dataset:
+        """Return the data set.
+
+        Args:
+            data_dir: A folder to look in first, for the full image sets.
+        """
+        if is_own_data(self.dataset):
+            return load_own(self.dataset, self.label)
+        return load(self.dataset, data_dir=data_dir)
 
     def circuit(self) -> Circuit | ImportedCircuit:
         """Return the circuit; a program of the user's own with its inputs."""
@@ -393,6 +424,9 @@ class RunOptions:
 
     def measurement(self) -> Measurement:
         """Return the measurement."""
+        if self._is_own_observable:
+            n_qubits = self._sizes()["n_qubits"]
+            return find_observable("measurement", self.measurement_name, n_qubits)
         if self.measurement_name != "probabilities":
             order = int(self.measurement_name.removeprefix("pauli-"))
             # With real gates alone, as of one ansatz, odd strings of Y vanish.
@@ -419,21 +453,7 @@ class RunOptions:
 
     def engine(self) -> Engine | Literal["auto"]:
         """Return the engine; ``"auto"`` where the model is to choose an exact one."""
-        if self.engine_name == "braket":
-            return BraketEngine(self.device, **self.counting(), **self.on_device())
-        engine: Engine
-        if self.engine_name == "mps":
-            engine = MPSEngine(self.max_bond, cutoff=self.cutoff or 0.0)
-        elif self.engine_name == "statevector":
-            engine = StatevectorEngine()
-        elif self.engine_name == "contraction":
-            engine = ContractionEngine()
-        elif self.shots is None:
-            return "auto"
-        else:
-            plain = gates_of(self.circuit())
-            engine, _ = choose_engine(plain, self.n_values, self.measurement())
-        return engine if self.shots is None else SampledEngine(engine, **self.counting())
+        return engine_of(self)
 
     def counting(self) -> dict[str, Any]:
         """Return the arguments of every engine that counts shots."""
@@ -475,7 +495,7 @@ class RunOptions:
             ValueError: This machine has no such device.
             UnsupportedByEngine: The engine cannot run so many qubits here.
         """
-        device, circuit = _torch_device(self.torch_device), self.circuit()
+        device, circuit = torch_device(self.torch_device), self.circuit()
         runs_on = self.engine() if engine is None else engine
         if runs_on != "auto" and circuit.n_qubits > runs_on.max_qubits:
             expected = f"at most {runs_on.max_qubits} for {runs_on!r} on this machine"
@@ -490,7 +510,7 @@ class RunOptions:
             training_shots=self._training_shots or None,
             seed=self._seed,
         )
-        ours = Layout(gain=self._defaults.gain)
+        ours = Layout(gain=self._defaults.gain, start=self.start or "random")
         layout = PUBLISHED_LAYOUT if self.recipe == "published" else ours
         model = QuantumTrain(self.target(), generator.to(device), layout=layout, seed=self._seed)
         return model.to(device)
@@ -511,7 +531,33 @@ class RunOptions:
                 ``allow_truncation`` is off.
         """
         self.check_truncation(model)
-        return fit(model, data, config=self.fit_config(), **more)
+        metrics = () if data.n_classes else ("r2",)
+        return fit(model, data, config=self.fit_config(), loss=self.loss, metrics=metrics, **more)
+
+    def check_data(self, model: QuantumTrain, data: Dataset) -> None:
+        """Refuse data that the network does not suit, before anything is trained or written.
+
+        Args:
+            model: Of :meth:`model`.
+            data: Of :meth:`load`.
+
+        Raises:
+            ValueError: They do not suit each other; the message says why.
+        """
+        goal = objective_of(self.loss, data.y_train)
+        check_suits(model, data.x_train, data.y_train, data.n_classes, goal)
+
+    def evaluate(self, model: QuantumTrain, data: Dataset) -> dict[str, float]:
+        """Return ``test_loss``, and ``test_accuracy`` for classes or ``test_r2`` for numbers.
+
+        Args:
+            model: A model of these options.
+            data: Of :meth:`load`.
+        """
+        goal = objective_of(self.loss, data.y_train)
+        metrics = metrics_of(() if data.n_classes else ("r2",))
+        found = measure(model, data.x_test, data.y_test, goal, metrics)
+        return {f"test_{name}": value for name, value in found.items()}
 
     def check_truncation(self, model: QuantumTrain) -> None:
         """Refuse a run whose first state a truncated engine has changed too much.
@@ -521,23 +567,9 @@ class RunOptions:
 
         Raises:
             UnsupportedByEngine: The state's fidelity is below :data:`LOWEST_FIDELITY`.
-
-        Source:
-            Ours: 6,690 weights of 13 qubits and 110 layers, ``max_bond`` 16, train to chance.
         """
-        if self.engine_name != "mps" or self.allow_truncation:
-            return
-        generator: Any = model.generator
-        engine = MPSEngine(self.max_bond, cutoff=self.cutoff or 0.0)
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", TruncationWarning)
-            state = engine.prepare(generator.circuit, generator.angles.detach())
-        fidelity = state.diagnostics()["fidelity_estimate"]
-        if fidelity < LOWEST_FIDELITY:
-            expected = f"large enough to keep {LOWEST_FIDELITY:.0%} of the state"
-            actual = f"{self.max_bond}, which keeps {100 * fidelity:.1g} %"
-            hint = "Raise it, take fewer layers, or allow truncation (allow_truncation)."
-            raise UnsupportedByEngine(must_be("max_bond", expected, actual, hint))
+        if self.engine_name == "mps" and not self.allow_truncation:
+            check_fidelity(self, model)
 
 
 def _key(name: str) -> str:
@@ -555,33 +587,3 @@ _OF_ENGINES = (
 SETTINGS: dict[str, Setting] = {
     _key(own.name): own.metadata["setting"] for own in fields(RunOptions)
 }
-
-
-def check_size(n_layers: int, n_qubits: int) -> None:
-    """Refuse a circuit that takes minutes to write down, without writing it down.
-
-    Args:
-        n_layers: Number of layers.
-        n_qubits: Number of qubits.
-
-    Raises:
-        ValueError: Layers times qubits are more than :data:`MAX_SIZE`.
-    """
-    most = MAX_SIZE // n_qubits
-    if n_layers > most:
-        expected = f"at most {most:,} on {n_qubits:,} qubits"
-        raise ValueError(must_be("n_layers", expected, f"{n_layers:,}"))
-
-
-def _needs(name: str, other: str, only: str, actual: str) -> str:
-    return must_be(other, f"{only!r} with {name}", repr(actual))
-
-
-def _torch_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        float(torch.zeros(1, device=device))
-    except (RuntimeError, AssertionError) as error:
-        expected = "a device of this machine"
-        raise ValueError(must_be("torch_device", expected, repr(name))) from error
-    return device

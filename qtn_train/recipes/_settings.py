@@ -26,8 +26,10 @@ class Setting:
         choices: All values that a text may have; empty for any.
         low: Smallest number.
         high: Largest number.
-        read: Gives what is kept of a text that names a file: the file's content, or, beside
-            choices, where the text is ``"file.py:name"``, the same with the file's hash.
+        read: Gives what is kept of a text that names a file: the file's content, or the name with
+            the file's hash.
+        is_file: Whether a text names a file, beside choices; without it every text does.
+        form: What such a text looks like, for messages.
     """
 
     kind: type
@@ -36,6 +38,8 @@ class Setting:
     low: float = 1
     high: float = math.inf
     read: Callable[[str], str] | None = None
+    is_file: Callable[[str], bool] | None = None
+    form: str = "file.py:function"
 
     def check(self, name: str, value: object) -> Any:
         """Return a value of the right type, or raise.
@@ -56,7 +60,7 @@ class Setting:
             if isinstance(value, str) and (not self.choices or value in self.choices):
                 return value
             expected = f"one of {', '.join(self.choices)}" if self.choices else "a text"
-            expected += ", or file.py:function" if self.choices and self.read is not None else ""
+            expected += f", or {self.form}" if self.choices and self.read is not None else ""
             hint = did_you_mean(value, self.choices)
             raise ValueError(must_be(name, expected, repr(value), hint))
         if self.kind is tuple:
@@ -75,7 +79,7 @@ class Setting:
 
     def reads(self, value: str) -> bool:
         """Return whether a text names a file, whose content or hash is kept."""
-        return self.read is not None and (not self.choices or ".py:" in value)
+        return self.read is not None and (self.is_file is None or self.is_file(value))
 
     def _holds(self, value: Any) -> bool:
         try:

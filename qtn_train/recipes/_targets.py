@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import must_be
+from ..hybrid import Layout
+from ..hybrid._tensors import describe
+from . import _own
 from ._defaults import Recipe
 
 
@@ -95,3 +99,42 @@ def count_weights(dataset: str) -> int:
         131
     """
     return sum(weight.numel() for weight in target_for(dataset).parameters())
+
+
+#: Gives what options keep of ``"file.py:Class"``.
+target_with_hash = partial(
+    _own.with_hash, "target", "file.py:Class, the class of a network or a function that builds one"
+)
+
+
+def own_target(name: str, seed: int = 0) -> nn.Module:
+    """Return a fresh network of the user's own.
+
+    Args:
+        name: What :data:`target_with_hash` returns.
+        seed: Seed of what is random when the network is built: buffers, and frozen parameters.
+
+    Raises:
+        ValueError: The file or class is missing or has changed, the class cannot be called without
+            arguments, or it gives no torch module.
+    """
+    made = _own.member("target", name, "class or function")
+    hint = "It is called without arguments and gives a torch.nn.Module."
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        net = _own.call("target", made, hint=hint)
+    if not isinstance(net, nn.Module):
+        actual = f"{type(net).__name__} from {made.__name__}"
+        raise ValueError(must_be("target", "a class or function of a network", actual, hint))
+    return net
+
+
+@lru_cache(maxsize=32)
+def count_own(name: str) -> int:
+    """Return the number of weights to generate for a network of the user's own.
+
+    Args:
+        name: What :data:`target_with_hash` returns.
+    """
+    return sum(tensor.count for tensor in describe(own_target(name), ("*",), Layout()))

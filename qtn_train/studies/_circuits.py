@@ -119,8 +119,15 @@ def _chain(settings: Row, seed: int, max_bond: int | None, cutoff: float = 0.0) 
 
 
 @lru_cache(maxsize=1)
-def _reference(ansatz: str, n_qubits: int, n_layers: int, seed: int) -> State | None:
-    """Return the exact state of a circuit, or None where it is too large; the last one is kept."""
+def reference(ansatz: str, n_qubits: int, n_layers: int, seed: int) -> State | None:
+    """Return the exact state of a circuit, or None where it is too large; the last one is kept.
+
+    Args:
+        ansatz: Name of the ansatz.
+        n_qubits: Number of qubits.
+        n_layers: Number of layers.
+        seed: Of the angles.
+    """
     settings = {"ansatz": ansatz, "n_qubits": n_qubits, "n_layers": n_layers}
     circuit = make_circuit(settings)
     if bond_count(circuit) <= _REFERENCE_BOND:
@@ -147,7 +154,7 @@ def truncation(settings: Row, seed: int) -> Row:
     """Return the bonds, error and infidelity of a matrix product state cut at ``max_bond``."""
     state = _chain(settings, seed, settings["max_bond"], settings["cutoff"])
     row: Row = {"largest_bond": max(state.bond_dims, default=1), **_cut(state)}
-    exact = _reference(settings["ansatz"], settings["n_qubits"], settings["n_layers"], seed)
+    exact = reference(settings["ansatz"], settings["n_qubits"], settings["n_layers"], seed)
     if exact is not None:
         overlap = _overlap(exact, state)
         # The distance of normalized states, rounding aside.

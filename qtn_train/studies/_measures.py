@@ -12,8 +12,9 @@ from typing import Any
 
 from ..circuits import ANSATZE
 from ..recipes import MAX_LAYERS, MAX_QUBITS, SETTINGS, Setting, check_size
-from ..recipes._ansatz import with_hash
-from . import _circuits, _geometry, _ground, _training
+from ..recipes._ansatz import ansatz_with_hash
+from ..recipes._own import is_own
+from . import _circuits, _geometry, _ground, _observable, _training
 
 #: Truncation errors above this make a point untrustworthy: it is marked, and never fitted.
 MAX_TRUNCATION_ERROR = 0.01
@@ -74,12 +75,12 @@ class Measure:
 _NAMES = tuple(ANSATZE)
 
 _CIRCUIT = {
-    "ansatz": Setting(str, "u3-cu3-chain", _NAMES, read=with_hash),
+    "ansatz": Setting(str, "u3-cu3-chain", _NAMES, read=ansatz_with_hash, is_file=is_own),
     "n_qubits": Setting(int, high=MAX_QUBITS),
     "n_layers": Setting(int, high=MAX_LAYERS),
 }
 _DENSE = {
-    "ansatz": Setting(str, "u3-cu3-chain", _NAMES, read=with_hash),
+    "ansatz": Setting(str, "u3-cu3-chain", _NAMES, read=ansatz_with_hash, is_file=is_own),
     "n_qubits": Setting(int, high=24),
     "n_layers": Setting(int, high=MAX_LAYERS),
 }
@@ -248,6 +249,34 @@ GROUND_STATE = Measure(
     check=_ground.check,
 )
 
+OBSERVABLE = Measure(
+    "observable",
+    "an observable of one's own, and its error against the exact state where that fits",
+    {
+        "observable": Setting(str, read=_observable.with_hash),
+        **_CIRCUIT,
+        "engine": Setting(str, "auto", ("auto", "mps", "statevector", "contraction")),
+        "max_bond": Setting(int, 64),
+    },
+    {
+        "value": float,
+        "exact_value": float,
+        "error": float,
+        "rms_error": float,
+        "processor_s": float,
+        "largest_bond": int,
+        "exact_bond": int,
+        **_CUT,
+    },
+    _observable.observable,
+    "n_qubits",
+    (
+        Panel("value", "mean of the observable"),
+        Panel("error", "largest error against the exact state", True),
+    ),
+    check=_observable.check,
+)
+
 TRAIN = Measure(
     "train",
     "a whole training run",
@@ -255,6 +284,7 @@ TRAIN = Measure(
     {
         "test_accuracy": float,
         "test_loss": float,
+        "test_r2": float,
         "train_accuracy": float,
         "train_loss": float,
         "n_weights": int,
@@ -298,6 +328,6 @@ MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
         TRAIN, GRADIENT_VARIANCE, TRUNCATION, ENTROPY, PROBABILITIES, COST, GEOMETRY,
-        GROUND_STATE, SHOTS,
+        GROUND_STATE, OBSERVABLE, SHOTS,
     )
 }  # fmt: skip

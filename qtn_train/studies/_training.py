@@ -54,9 +54,9 @@ def train(settings: Row, seed: int) -> Row:
     """Train, and return accuracies, losses and sizes."""
     run = options(settings, seed)
     model = run.model()
-    history = run.fit(model, load(run.dataset), progress_bar=False)
+    history = run.fit(model, run.load(), progress_bar=False)
     names = (
-        "test_accuracy", "test_loss", "train_accuracy", "train_loss",
+        "test_accuracy", "test_loss", "test_r2", "train_accuracy", "train_loss",
         "truncation_error", "fidelity_estimate",
     )  # fmt: skip
     return {

@@ -261,7 +261,10 @@ def test_a_comparison_of_an_own_ansatz_tells_a_changed_file(cli: Cli, tmp_path: 
             "n_layers) and returns a Circuit.",
         ),
         ("mine.py:wide", "a function that gives 8 qubits when asked for them; got 9. It is calle"),
-        ("mine.py:alone", "a function; got TypeError: alone() takes 1 positional argument but 2 "),
+        (
+            "mine.py:alone",
+            "a function that can be called; got TypeError: alone() takes 1 positi",
+        ),
         ("mine.py:latice", "a function in mine.py; got 'latice'. Functions there: lattice, n"),
         ("mine.py:value", "a function in mine.py; got 'value'. Functions there: lattice, nu"),
         ("broken.py:f", "in a file that Python can run; got broken.py, which raises ZeroDivisionE"),
