@@ -38,6 +38,7 @@ _PUBLIC = {
     "Probabilities": "measurements",
     "Expectation": "measurements",
     "PauliCorrelators": "measurements",
+    "hamiltonian": "measurements",
     "register_measurement": "measurements",
     "MappingModel": "mapping",
     "MLPMapping": "mapping",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
         Measurement,
         PauliCorrelators,
         Probabilities,
+        hamiltonian,
         register_measurement,
     )
     from .training import (

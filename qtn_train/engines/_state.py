@@ -17,6 +17,8 @@ from ..errors import UnsupportedByEngine, must_be, positive_int
 from ..measurements._correlators import correlator_terms, n_correlators
 from ..measurements._counts import bits_of
 from ..measurements._pauli import PauliSum, Terms, parse_list, parse_terms
+from ._draws import draw, generator, integers
+from ._reductions import MOST_REDUCED, checked_qubits, density_matrix, entropy, product
 
 #: More numbers than this in one tensor are refused: ask for them in blocks.
 MAX_BLOCK = 2**31
@@ -115,15 +117,194 @@ class State(ABC):
         """
         return self._amplitudes(*self._range(start, 2**self.n_qubits if stop is None else stop))
 
-    def expectation(self, terms: Terms) -> Float[Tensor, "..."]:
-        """Return the expectation of a sum of Pauli strings.
+    def amplitude(self, bits: str | Sequence[int]) -> Complex[Tensor, "..."]:
+        """Return the amplitude of one outcome.
 
         Args:
-            terms: Pauli strings with their coefficients, ``{"ZZI": 0.5}``, qubit 0 leftmost; or
-                one string; or with the qubits' numbers, ``"Z0 Z1"`` or ``{(0, 1): "ZZ"}``.
+            bits: One for each qubit, qubit 0 first: ``"0110"``, or a list of 0 and 1.
+
+        Returns:
+            A complex scalar, differentiable where the engine is.
+
+        Raises:
+            ValueError: There are more or fewer bits than qubits.
+            UnsupportedByEngine: The state holds no amplitudes.
+
+        Example:
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import MPSEngine
+            >>> ghz = Circuit.builder(100).h(0)
+            >>> for qubit in range(99):
+            ...     ghz = ghz.cx(qubit, qubit + 1)
+            >>> state = MPSEngine().prepare(ghz.build(), torch.zeros(0))
+            >>> round(state.amplitude("1" * 100).real.item(), 4)
+            0.7071
+        """
+        text = bits if isinstance(bits, str) else "".join(str(int(bit)) for bit in bits)
+        if len(text) != self.n_qubits or set(text) - {"0", "1"}:
+            expected = f"{self.n_qubits} bits, 0 or 1, one a qubit"
+            raise ValueError(must_be("bits", expected, repr(bits)[:80]))
+        number = int(text, 2)
+        return self._amplitudes(number, number + 1)[..., 0]
+
+    def overlap(self, other: State) -> Complex[Tensor, "..."]:
+        """Return the overlap ⟨self|other⟩ of two states.
+
+        Args:
+            other: A state of as many qubits; of another engine where all amplitudes fit.
+
+        Returns:
+            A complex scalar of at most modulus 1, differentiable where both engines are.
+
+        Raises:
+            TypeError: ``other`` is no state.
+            ValueError: It has another number of qubits.
+            UnsupportedByEngine: One of them holds no amplitudes, or holds too many.
+
+        Example:
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import MPSEngine, StatevectorEngine
+            >>> plus = Circuit.builder(2).h(0).h(1).build()
+            >>> one = MPSEngine().prepare(plus, torch.zeros(0))
+            >>> two = StatevectorEngine().prepare(plus, torch.zeros(0))
+            >>> round(one.overlap(two).real.item(), 4)
+            1.0
+        """
+        if not isinstance(other, State):
+            raise TypeError(must_be("other", "a State", type(other).__name__))
+        if other.n_qubits != self.n_qubits:
+            raise ValueError(must_be("other", f"of {self.n_qubits} qubits", other.n_qubits))
+        return self._overlap(other)
+
+    def density_matrix(self, qubits: int | Sequence[int]) -> Complex[Tensor, "... rows rows"]:
+        """Return the reduced density matrix of some qubits.
+
+        Args:
+            qubits: Up to six different ones; the first is the most significant bit of a row.
+
+        Returns:
+            A Hermitian matrix of trace 1, differentiable where the engine is.
+
+        Raises:
+            ValueError: A qubit is not there or comes twice, or there are too many.
+            UnsupportedByEngine: As for :meth:`expectation`.
+
+        Example:
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import MPSEngine
+            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+            >>> MPSEngine().prepare(bell, torch.zeros(0)).density_matrix(0).real.round(decimals=4)
+            tensor([[0.5000, 0.0000],
+                    [0.0000, 0.5000]])
+        """
+        return self._density_matrix(checked_qubits(qubits, self.n_qubits, MOST_REDUCED))
+
+    def mutual_information(
+        self, first: int | Sequence[int], second: int | Sequence[int], order: float = 1.0
+    ) -> float:
+        """Return the mutual information S(A) + S(B) − S(AB) of two sets of qubits, in bits.
+
+        Args:
+            first: A: one qubit or several.
+            second: B: other ones; six in both at most.
+            order: 1 for von Neumann's entropy, another positive number for Rényi's.
+
+        Raises:
+            ValueError: As for :meth:`density_matrix`, or the order is not positive.
+            UnsupportedByEngine: As for :meth:`expectation`.
+
+        Example:
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import StatevectorEngine
+            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+            >>> round(StatevectorEngine().prepare(bell, torch.zeros(0)).mutual_information(0, 1), 4)
+            2.0
+        """
+        parts = [(p,) if isinstance(p, int) else tuple(p) for p in (first, second)]
+        both = checked_qubits(parts[0] + parts[1], self.n_qubits, MOST_REDUCED)
+        with torch.no_grad():
+            matrices = [self.density_matrix(part) for part in (*parts, both)]
+            each = [entropy(torch.linalg.eigvalsh(matrix), order) for matrix in matrices]
+        return each[0] + each[1] - each[2]
+
+    def schmidt_values(self, bond: int) -> Float[Tensor, "... values"]:
+        """Return the Schmidt values across a bond, the largest first.
+
+        Args:
+            bond: From 1 to N − 1: the qubits 0 … bond−1 against the rest, as in quimb.
+
+        Returns:
+            Non-negative float64 numbers without gradient, whose squares sum to 1.
+
+        Raises:
+            ValueError: There is no such bond.
+            UnsupportedByEngine: The state has none; take MPSEngine or StatevectorEngine.
+        """
+        if not 1 <= bond < self.n_qubits:
+            raise ValueError(must_be("bond", f"from 1 to {self.n_qubits - 1}", bond))
+        with torch.no_grad():
+            return self._schmidt_values(bond)
+
+    def entropy(self, bond: int, order: float = 1.0) -> float:
+        """Return the entanglement entropy across a bond, in bits.
+
+        Args:
+            bond: From 1 to N − 1: the qubits 0 … bond−1 against the rest, as in quimb.
+            order: 1 for von Neumann's entropy, another positive number for Rényi's.
+
+        Returns:
+            Between 0 and log2 of the number of Schmidt values.
+
+        Raises:
+            ValueError: There is no such bond, or the order is not positive.
+            UnsupportedByEngine: As for :meth:`schmidt_values`.
+
+        Example:
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import MPSEngine
+            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+            >>> state = MPSEngine().prepare(bell, torch.zeros(0))
+            >>> round(state.entropy(1), 4), round(state.entropy(1, order=2), 4)
+            (1.0, 1.0)
+        """
+        return entropy(self.schmidt_values(bond).square(), order)
+
+    def correlation(self, first: Terms, second: Terms) -> Float[Tensor, "..."]:
+        """Return the connected correlation ⟨AB⟩ − ⟨A⟩⟨B⟩ of two observables.
+
+        Args:
+            first: A, as for :meth:`expectation`.
+            second: B, on other qubits.
 
         Returns:
             A real scalar, differentiable where the engine is.
+
+        Raises:
+            TypeError: As for :meth:`expectation`.
+            ValueError: They share a qubit, or cannot be read.
+            UnsupportedByEngine: As for :meth:`expectation`.
+
+        Example:
+            >>> from qtn_train.circuits import Circuit
+            >>> from qtn_train.engines import MPSEngine
+            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
+            >>> round(MPSEngine().prepare(bell, torch.zeros(0)).correlation("Z0", "Z1").item(), 4)
+            1.0
+        """
+        a, b = (parse_terms(terms, self.n_qubits) for terms in (first, second))
+        values = self._expectations([product(a, b), a, b])
+        return values[..., 0] - values[..., 1] * values[..., 2]
+
+    def expectation(self, terms: Terms | Sequence[Terms]) -> Float[Tensor, "..."]:
+        """Return the expectation of a sum of Pauli strings, or of each sum of a list.
+
+        Args:
+            terms: Pauli strings with their coefficients, ``{"ZZI": 0.5}``, qubit 0 leftmost; or
+                one string; or with the qubits' numbers, ``"Z0 Z1"`` or ``{(0, 1): "ZZ"}``; or a
+                Hermitian matrix on some qubits, ``{(3, 4): matrix}``.
+
+        Returns:
+            A real scalar, differentiable where the engine is; of a list a vector.
 
         Raises:
             TypeError: Another type of terms, or a coefficient that is not a real number.
@@ -139,6 +320,8 @@ class State(ABC):
             >>> state.expectation({"ZI": 2.0}).item()
             -2.0
         """
+        if isinstance(terms, list | tuple):
+            return self.expectations(terms)
         return self._expectations([parse_terms(terms, self.n_qubits)])[..., 0]
 
     def expectations(self, terms: Sequence[Terms]) -> Float[Tensor, "... sums"]:
@@ -314,6 +497,21 @@ class State(ABC):
         expected = "of an engine that gives expectations, such as StatevectorEngine or MPSEngine"
         raise UnsupportedByEngine(must_be("state", expected, type(self).__name__))
 
+    def _overlap(self, other: State) -> Tensor:
+        expected = f"at most {_CUMULATIVE_QUBITS} for an overlap of all amplitudes"
+        if self.n_qubits > _CUMULATIVE_QUBITS:
+            hint = "Take MPSEngine() for both states."
+            raise UnsupportedByEngine(must_be("n_qubits", expected, self.n_qubits, hint))
+        mine, its = self.amplitudes(), other.amplitudes()
+        return (mine.conj() * its).sum(-1)
+
+    def _density_matrix(self, qubits: tuple[int, ...]) -> Tensor:
+        return density_matrix(self, qubits)
+
+    def _schmidt_values(self, bond: int) -> Tensor:
+        expected = "of an engine that gives Schmidt values, MPSEngine or StatevectorEngine"
+        raise UnsupportedByEngine(must_be("state", expected, type(self).__name__))
+
     def _correlators(
         self, order: int, bases: str, start: int, stop: int, reach: int | None
     ) -> Tensor:
@@ -335,67 +533,3 @@ class State(ABC):
         with torch.no_grad():
             outcomes = draw(self._probs(0, 2**self.n_qubits), shots, rng)
         return bits_of(outcomes, self.n_qubits)
-
-
-def integers(ends: tuple[int, int], total: int, shown: str = "") -> tuple[int, int]:
-    """Return the ends of a range as plain integers, checked against the total.
-
-    Args:
-        ends: First number, and one past the last.
-        total: The largest end.
-        shown: How a message writes it.
-
-    Returns:
-        The two.
-
-    Raises:
-        TypeError: An end is not an integer.
-        ValueError: The range is empty or passes the total.
-    """
-    if not all(hasattr(end, "__index__") and not isinstance(end, bool) for end in ends):
-        raise TypeError(must_be("start, stop", "integers", ends))
-    start, stop = (end.__index__() for end in ends)
-    if not 0 <= start < stop <= total:
-        raise ValueError(must_be("start, stop", f"0 <= start < stop <= {shown or total}", ends))
-    return start, stop
-
-
-def generator(rng: torch.Generator | None, seed: int | None) -> torch.Generator:
-    """Return the given random generator, or a new one for the seed.
-
-    Args:
-        rng: A generator.
-        seed: A seed in its place.
-
-    Returns:
-        The generator.
-
-    Raises:
-        TypeError: Neither or both are given, or the seed is not an integer.
-    """
-    if (rng is None) == (seed is None):
-        actual = "neither" if rng is None else "both"
-        raise TypeError(must_be("rng, seed", "one of the two", actual, "Pass seed=0, say."))
-    if rng is not None:
-        return rng
-    if isinstance(seed, bool) or seed is None or not hasattr(seed, "__index__"):
-        raise TypeError(must_be("seed", "an integer", repr(seed)))
-    return torch.Generator().manual_seed(seed.__index__())
-
-
-def draw(
-    probs: Float[Tensor, " outcomes"], shots: int, rng: torch.Generator
-) -> Int[Tensor, " shots"]:
-    """Return ``shots`` outcome numbers drawn from the probabilities of all outcomes.
-
-    Args:
-        probs: The probabilities, normalized up to rounding.
-        shots: How many to draw.
-        rng: A generator on the CPU.
-
-    Returns:
-        int64 numbers on the CPU.
-    """
-    cumulative = probs.double().cumsum(0).cpu()
-    draws = torch.rand(shots, generator=rng, dtype=torch.float64) * cumulative[-1]
-    return torch.searchsorted(cumulative, draws, right=True).clamp_(max=len(cumulative) - 1)

@@ -1,5 +1,6 @@
 """Measurements: what is read of a state, counts, and estimates of values and gradients."""
 
+from . import _hamiltonian as hamiltonian
 from ._base import Measurement, register_measurement
 from ._correlators import PauliCorrelators
 from ._counts import Counts, Program
@@ -15,6 +16,7 @@ __all__ = [
     "PauliCorrelators",
     "Probabilities",
     "Program",
+    "hamiltonian",
     "n_circuits",
     "register_measurement",
 ]

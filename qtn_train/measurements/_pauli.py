@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from ..errors import must_be
 
@@ -21,6 +24,16 @@ PauliSum: TypeAlias = list[tuple[float, PauliString]]
 Terms: TypeAlias = str | Mapping[Any, Any]
 
 _LETTER = re.compile(r"([IXYZ])([0-9]{1,9})")
+_MATRICES = {
+    "I": ((1, 0), (0, 1)),
+    "X": ((0, 1), (1, 0)),
+    "Y": ((0, -1j), (1j, 0)),
+    "Z": ((1, 0), (0, -1)),
+}
+#: A matrix on more qubits than this has too many Pauli strings.
+_MOST_SITES = 6
+#: Shares of a matrix's largest entry that are taken for rounding.
+_ROUNDING = 1e-5
 _FORMS = '"ZZI", {"ZZI": 0.5}, {(0, 1): "ZZ"}, "Z0 Z1" or {"Z0 Z1": 0.5}'
 
 
@@ -30,7 +43,8 @@ def parse_terms(terms: Terms, n_qubits: int) -> PauliSum:
     Args:
         terms: One string of ``n_qubits`` letters out of I, X, Y and Z, qubit 0 leftmost; or letters
             with the qubit's number, ``"Z30 Z31"``; or a mapping from such strings to their
-            coefficients, or from tuples of qubits to their letters (coefficient 1), which is a sum.
+            coefficients, or from tuples of qubits to their letters (coefficient 1) or to a
+            Hermitian matrix, the first qubit its most significant bit, which is a sum.
         n_qubits: Number of qubits.
 
     Returns:
@@ -83,13 +97,36 @@ def as_strings(terms: Terms) -> dict[str, float]:
     out: dict[str, float] = {}
     for key, value in terms.items():
         if isinstance(key, str):
-            text, coefficient = key, _coefficient(value)
+            found = {key: _coefficient(value)}
+        elif isinstance(key, tuple) and not hasattr(value, "__array__"):
+            found = {_joined(key, value): 1.0}
         elif isinstance(key, tuple):
-            text, coefficient = _joined(key, value), 1.0
+            found = _of_matrix(key, value)
         else:
             raise TypeError(must_be("terms", f"such as {_FORMS}", repr({key: value})))
-        out[text] = out.get(text, 0.0) + coefficient
+        for text, coefficient in found.items():
+            out[text] = out.get(text, 0.0) + coefficient
     return out
+
+
+def _of_matrix(qubits: tuple[Any, ...], matrix: Any) -> dict[str, float]:
+    """Return a Hermitian matrix on some qubits as Pauli strings: c = tr(P · matrix) / 2^k."""
+    values = matrix.detach().cpu() if hasattr(matrix, "detach") else matrix
+    array = np.asarray(values, dtype=np.complex128)
+    size, k = float(np.abs(array).max(initial=0.0)), len(qubits)
+    is_matrix = 0 < k <= _MOST_SITES and array.shape == (2**k, 2**k) and math.isfinite(size)
+    if not is_matrix or float(np.abs(array - array.conj().T).max()) > _ROUNDING * size:
+        expected = f"with Hermitian matrices, {2**k} × {2**k} on {k} qubits (at most {_MOST_SITES})"
+        actual = f"{array.shape} on {qubits}" if array.shape != (2**k, 2**k) else "another matrix"
+        raise ValueError(must_be("terms", expected, actual))
+    found = array.reshape((2,) * (2 * k))
+    paulis = np.array(list(_MATRICES.values())) / 2
+    for place in range(k):  # the row and column legs of each qubit, the first one's in front
+        found = np.tensordot(found, paulis, axes=([0, k - place], [2, 1]))
+    words = ("".join(word) for word in itertools.product(_MATRICES, repeat=k))
+    coefficients = zip(words, found.real.reshape(-1), strict=True)
+    kept = {word: float(c) for word, c in coefficients if abs(c) > 1e-12 * size}
+    return {_joined(qubits, word): c for word, c in (kept or {"I" * k: 0.0}).items()}
 
 
 def parse_list(terms: Iterable[Terms], n_qubits: int) -> list[PauliSum]:

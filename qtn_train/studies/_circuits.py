@@ -141,13 +141,7 @@ def reference(ansatz: str, n_qubits: int, n_layers: int, seed: int) -> State | N
 
 def _overlap(exact: State, state: MPSState) -> complex:
     """Return the overlap ⟨exact|state⟩."""
-    if not isinstance(exact, MPSState):
-        amplitudes = state.amplitudes()
-        return complex(torch.vdot(exact.amplitudes(), amplitudes))
-    environment = torch.ones((1, 1), dtype=state.tensors[0].dtype)
-    for bra, ket in zip(exact.tensors, state.tensors, strict=True):
-        environment = torch.einsum("ab,asc,bsd->cd", environment, bra.conj(), ket)
-    return complex(environment[0, 0])
+    return complex(exact.overlap(state))
 
 
 def truncation(settings: Row, seed: int) -> Row:

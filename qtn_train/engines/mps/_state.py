@@ -181,39 +181,31 @@ class MPSState(State):
 
     @cached_property
     @torch.no_grad()
-    def _entropies(self) -> list[float]:
+    def _schmidt(self) -> list[Tensor]:
+        """The Schmidt values of all bonds, float64."""
         chain = Chain(list(self._right_canonical), None, 0.0, "tangent")
-        entropies = []
+        found = []
         for bond in range(1, self.n_qubits):
             chain.center(bond, bond)
             center = chain.tensors[bond]
-            values = torch.linalg.svdvals(center.reshape(center.shape[0], -1)).double().square()
-            shares = values / values.sum()
-            entropies.append(float(-torch.xlogy(shares, shares).sum()) / math.log(2))
-        return entropies
+            values = torch.linalg.svdvals(center.reshape(center.shape[0], -1)).double()
+            found.append(values / torch.linalg.vector_norm(values))
+        return found
 
-    def entropy(self, bond: int) -> float:
-        """Return the entanglement entropy across a bond, in bits.
+    def _schmidt_values(self, bond: int) -> Tensor:
+        return self._schmidt[bond - 1]
 
-        Args:
-            bond: From 1 to N − 1: the qubits 0 … bond−1 against the rest, as in quimb.
+    def _overlap(self, other: State) -> Tensor:
+        if not isinstance(other, MPSState):
+            return super()._overlap(other)
+        environment = None
+        for mine, its in zip(self.tensors, other.tensors, strict=True):
+            dtype = torch.promote_types(mine.dtype, its.dtype)
+            environment = transfer(environment, mine.to(dtype), its.to(mine.device, dtype))
+        return environment[0, 0]  # type: ignore[index]
 
-        Returns:
-            Between 0 and log2 of the bond dimension; all bonds are computed together.
-
-        Raises:
-            ValueError: There is no such bond.
-
-        Example:
-            >>> from qtn_train.circuits import Circuit
-            >>> from qtn_train.engines import MPSEngine
-            >>> bell = Circuit.builder(2).h(0).cx(0, 1).build()
-            >>> round(MPSEngine().prepare(bell, torch.zeros(0)).entropy(1), 4)
-            1.0
-        """
-        if not 1 <= bond < self.n_qubits:
-            raise ValueError(must_be("bond", f"from 1 to {self.n_qubits - 1}", bond))
-        return self._entropies[bond - 1]
+    def _density_matrix(self, qubits: tuple[int, ...]) -> Tensor:
+        return density_matrix(self.tensors, qubits)
 
     def _correlators(
         self, order: int, bases: str, start: int, stop: int, reach: int | None
@@ -367,6 +359,30 @@ def _expectations(tensors: list[Tensor], sums: list[PauliSum]) -> Tensor:
             environment = transfer(environment, tensor, _pauli(letters.get(site, "I"), tensor))
         values[string] = (environment * rights[len(tensors) - 1 - last]).sum().real
     return torch.stack([torch.stack([c * values[s] for c, s in each]).sum() for each in sums])
+
+
+def density_matrix(tensors: list[Tensor], qubits: tuple[int, ...]) -> Tensor:
+    """Return the reduced density matrix of some qubits: their legs stay open, rows and columns."""
+    one = torch.ones((1, 1), dtype=tensors[0].dtype, device=tensors[0].device)
+    left = right = one
+    for tensor in tensors[: min(qubits)]:
+        left = transfer(left, tensor)
+    for tensor in reversed(tensors[max(qubits) + 1 :]):
+        right = transfer(right, tensor.transpose(0, 2))
+    found = left[None]  # (open legs, conjugate's bond, bond)
+    for site in range(min(qubits), max(qubits) + 1):
+        tensor = tensors[site]
+        if site in qubits:
+            opened = torch.einsum("oab,asc,btd->otscd", found, tensor.conj(), tensor)
+            found = opened.flatten(0, 2)
+        else:
+            found = torch.einsum("oab,asc,bsd->ocd", found, tensor.conj(), tensor)
+    closed = torch.einsum("oab,ab->o", found, right)
+    inside = sorted(qubits)
+    # Legs come as (row, column) of each qubit along the chain.
+    places = [inside.index(qubit) for qubit in qubits]
+    order = [2 * place for place in places] + [2 * place + 1 for place in places]
+    return closed.reshape((2,) * (2 * len(qubits))).permute(order).reshape(2 ** len(qubits), -1)
 
 
 def _pauli(letter: str, tensor: Tensor) -> Tensor:

@@ -26,8 +26,9 @@ from ...measurements._base import Measurement
 from ...measurements._counts import bits_of
 from ...measurements._pauli import PauliSum
 from .._base import Engine, register_engine
+from .._draws import draw
 from .._slots import in_slots
-from .._state import State, draw
+from .._state import State
 from .._transforms import is_transformed
 from ._blocks import block_plan
 from ._correlators import correlators
@@ -76,6 +77,18 @@ class StatevectorState(State):
 
     def _expectations(self, sums: list[PauliSum]) -> Tensor:
         return expectations(self.vector, sums)
+
+    def _density_matrix(self, qubits: tuple[int, ...]) -> Tensor:
+        batch, n, k = self.vector.shape[:-1], self.n_qubits, len(qubits)
+        rest = [qubit for qubit in range(n) if qubit not in qubits]
+        order = [*range(len(batch)), *(len(batch) + qubit for qubit in (*qubits, *rest))]
+        kept = self.vector.reshape(*batch, *(2,) * n).permute(order).reshape(*batch, 2**k, -1)
+        return kept @ kept.mH
+
+    def _schmidt_values(self, bond: int) -> Tensor:
+        halves = self.vector.reshape(*self.vector.shape[:-1], 2**bond, -1)
+        wide = halves.to(torch.complex128)
+        return torch.linalg.svdvals(wide)
 
     def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
         if self.vector.ndim > 1 or is_transformed(self.vector):
