@@ -10,12 +10,12 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, must_be
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 2
 _KEY = "qtn_train"
@@ -116,6 +116,8 @@ def _seal(tensors: dict[str, Tensor], info: dict[str, Any]) -> str:
 
 def checksum(tensors: dict[str, Tensor]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of tensors."""
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tuple(tensors[name].shape)}".encode())

@@ -30,7 +30,7 @@ from . import _study as _study
 from . import _tutorials as _tutorials
 from ._device import Account
 from ._folder import RunFolder, command_line
-from ._help import CONTEXT, Command, examples
+from ._help import CONTEXT, Command, examples, normalized
 from ._options import ALL, given_options, option_of, run_options
 from ._run import say
 
@@ -131,11 +131,13 @@ def train(
     **options: Any,
 ) -> None:
     """Train a data set's network and write the result into a folder."""
-    given = _run.without_files(given_options({"dataset": dataset, **options}))
-    resume = resume or resend
-    folder = RunFolder(_run.new_path(out, resume, f"{given['dataset']}"))
     terms = (reservation_arn, tuple(tag or ()), s3_prefix)
     account = Account(profile, region, bucket, budget_usd, yes, resend, *terms)
+    if normalized(options["engine"] or "") == "braket":
+        account.check_credentials(options["device"])
+    given = _run.without_files(given_options({"dataset": dataset, **options}))
+    resume = resume or resend
+    folder = RunFolder(_run.new_path(out, resume, given["dataset"]))
     if init_from is not None:
         given = _run.begun_as(given, init_from)
     again = {"out": folder.path, "resume": True, "data_dir": data_dir}

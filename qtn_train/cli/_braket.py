@@ -98,6 +98,8 @@ def estimate(
     **options: Any,
 ) -> None:
     """Estimate what a run on a device would cost, and whether the run can work. Costs nothing."""
+    if not offline:
+        Account(profile, region).check_credentials(options["device"])
     from ..braket.cost import Prices, suggest
     from ..braket.cost import estimate as estimated
     from ..braket.device import availability
@@ -210,6 +212,7 @@ def submit(
     **options: Any,
 ) -> None:
     """Evaluate a trained run's circuit on a device. Once submitted, the device may be left out."""
+    Account(profile, region).check_credentials(options["device"])
     from ..braket.run import standing
 
     path = journal or RunFolder(directory).submission

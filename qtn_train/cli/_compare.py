@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
-from .._files import write_atomically
 from ..errors import CheckpointError, event, must_be
 from . import _run as _run
 from ._folder import RESUME_HINT, RunFolder, command_line
@@ -118,6 +117,7 @@ def command(
         again = {"out": out, "resume": True, "data_dir": data_dir}
         hint = f"Go on with: {command_line(['qtn-train', 'compare', dataset], again)}"
         raise InterruptedError(event("Interrupted.", "Nothing is lost.", hint)) from error
+    from .._files import write_atomically
     from ..plots import save
 
     title = _title(plan, comparison)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -86,6 +86,22 @@ class Account:
             if options.engine_name != "braket":
                 expected = f"braket with {option_of(name)}"
                 raise ValueError(must_be("engine", expected, options.engine_name))
+
+    def check_credentials(self, device: str | None) -> None:
+        """Refuse an account without credentials before anything that takes seconds is loaded.
+
+        Args:
+            device: The device that was named, if any; one of this machine needs no account.
+
+        Raises:
+            ValueError: There are no credentials, or no such profile.
+        """
+        if device is None or device.partition(":")[0] in ("local", "emulator", "cpu", "cuda"):
+            return
+        from ..braket.device import aws_session
+
+        with suppress(ImportError):  # the missing extra is told later
+            aws_session(self.profile, self.region)
 
     def session(self, region: str | None = None) -> Any:
         """Open a session with AWS."""

@@ -1,8 +1,10 @@
 """The folders' doors: what other rooms may import of qtn_train.braket."""
 
 import importlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,24 @@ def test_opening_the_doors_loads_nothing_heavy() -> None:
     )
     command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_credentials_are_looked_for_before_what_takes_seconds(tmp_path: Path) -> None:
+    pytest.importorskip("boto3", reason="the braket extra is not installed")
+    code = """
+import sys
+from pathlib import Path
+from qtn_train.cli import main
+for words in ("train iris --engine braket --device Garnet --shots 9", "braket submit r --device x"):
+    sys.argv = ["qtn-train", *words.split()]
+    try:
+        main()
+    except SystemExit as ended:
+        print(ended.code, [name for name in ("torch", "braket.aws") if name in sys.modules])
+"""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+    env |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert run.stdout == "2 []\n2 []\n"
+    line = "qtn-train: `credentials` must be those of an AWS account; got none. Run `aws configure`"
+    assert [text.startswith(line) for text in run.stderr.splitlines()] == [True, True]

@@ -9,6 +9,7 @@ from .._lazy import lazily
 if TYPE_CHECKING:
     from ._check import Finding, check_account
     from ._couplings import couplings
+    from ._credentials import aws_session
     from ._devices import asking, check_bucket, open_session, read_properties, resolve
     from ._list import PATH, DeviceList, ListedDevice, read_list, refreshed, write_list
     from ._target import Target, check
@@ -22,6 +23,7 @@ __all__ = [
     "Target",
     "asking",
     "availability",
+    "aws_session",
     "check",
     "check_account",
     "check_bucket",
@@ -44,6 +46,7 @@ __getattr__ = lazily(
         "Target": "_target",
         "asking": "_devices",
         "availability": "_windows",
+        "aws_session": "_credentials",
         "check": "_target",
         "check_account": "_check",
         "check_bucket": "_devices",

@@ -8,7 +8,6 @@ Everything else in this package asks the :class:`Target`, never the device's nam
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError, MissingExtra, QtnTrainError, must_be, needs_extra
+from ._credentials import aws_session, no_credentials
 from ._target import (
     Fidelities,
     ProgramSetLimits,
@@ -113,21 +113,13 @@ def open_session(
         ValueError: An unknown profile, no region, or no credentials.
     """
     _classes()
-    import boto3
-    from botocore.exceptions import NoRegionError, ProfileNotFound
+    from botocore.exceptions import NoRegionError
     from braket.aws import AwsSession
 
     if bucket is not None:
         check_bucket(bucket)
-    region = region or os.environ.get("AWS_REGION")
     try:
-        boto = boto3.Session(profile_name=profile, region_name=region)
-        if boto.get_credentials() is None:
-            raise ValueError(_no_credentials())
-        return AwsSession(boto_session=boto, default_bucket=bucket)
-    except ProfileNotFound as error:
-        expected = f"one of {', '.join(boto3.Session().available_profiles) or 'none'}"
-        raise ValueError(must_be("profile", expected, repr(profile))) from error
+        return AwsSession(boto_session=aws_session(profile, region), default_bucket=bucket)
     except NoRegionError as error:
         hint = "Name a region, or set AWS_DEFAULT_REGION."
         raise ValueError(must_be("region", "an AWS region", "none", hint)) from error
@@ -147,11 +139,6 @@ def check_bucket(bucket: str) -> None:
         raise ValueError(must_be("bucket", expected, repr(bucket)))
 
 
-def _no_credentials() -> str:
-    hint = "Run `aws configure`, name a profile, or set AWS_ACCESS_KEY_ID."
-    return must_be("credentials", "those of an AWS account", "none", hint)
-
-
 @contextmanager
 def asking(what: str) -> Iterator[None]:
     """Turn each boto3 exception raised inside the block into an error of one line."""
@@ -160,7 +147,7 @@ def asking(what: str) -> Iterator[None]:
     try:
         yield
     except NoCredentialsError as error:
-        raise ValueError(_no_credentials()) from error
+        raise ValueError(no_credentials()) from error
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         text = _line(error)
@@ -203,7 +190,7 @@ def _located(name: str, session: Any) -> tuple[str, Any]:
 
     session = session or open_session()
     if session.boto_session.get_credentials() is None:
-        raise ValueError(_no_credentials())
+        raise ValueError(no_credentials())
     if name.startswith("arn:"):
         region = name.split(":")[3] if name.count(":") >= 3 else ""
         here = region in ("", session.region) or region not in AwsDevice.REGIONS
