@@ -71,7 +71,10 @@ def _write_api(folder: Path) -> None:
     names = [name for name in FIRST if name in public] + sorted(public - set(FIRST))
     pages = {f"{name}.rst": _module_page(f"qtn_train.{name}") for name in names}
     pages["ansatz.rst"] = _ansatz_page()
+    hamiltonian = qtn_train.hamiltonian.__all__
+    pages["hamiltonian.rst"] = _functions_page("hamiltonian", "measurements", hamiltonian)
     names.insert(1, "ansatz")
+    names.insert(names.index("measurements"), "hamiltonian")
     pages["commands.rst"] = _commands_page()
     pages["index.rst"] = _index_page([*names, "commands"])
     _write(folder, pages)
@@ -121,14 +124,15 @@ def _constants(module: types.ModuleType) -> list[str]:
 
 
 def _ansatz_page() -> str:
-    name = "qtn_train.circuits.ansatz"
-    names = [f.__name__ for f in qtn_train.circuits.ANSATZE.values()] + [
-        "couplings",
-        "grid",
-        "product",
-    ]
-    body = "".join(f".. autofunction:: {name}.{function}\n\n" for function in names)
-    return _title("qtn_train.ansatz") + f"Also ``{name}``.\n\n{body}"
+    names = [f.__name__ for f in qtn_train.circuits.ANSATZE.values()]
+    return _functions_page("ansatz", "circuits", [*names, "couplings", "grid", "product"])
+
+
+def _functions_page(name: str, room: str, functions: list[str]) -> str:
+    """Describe the functions of a module that the public door offers as a whole."""
+    full = f"qtn_train.{room}.{name}"
+    body = "".join(f".. autofunction:: {full}.{function}\n\n" for function in functions)
+    return _title(f"qtn_train.{name}") + f"Also ``{full}``.\n\n{body}"
 
 
 def _commands_page() -> str:
@@ -172,7 +176,7 @@ def _index_page(names: list[str]) -> str:
 
 
 def _link(name: str, module: str) -> str:
-    if name in ("ansatz", "errors"):
+    if name in ("ansatz", "errors", "hamiltonian"):
         return f":doc:`{name}`"
     own = "load" if name == "load_dataset" else name
     return f":py:obj:`{name} <qtn_train.{module}.{own}>`"
