@@ -91,6 +91,17 @@ def test_curves_draw_the_history_in_its_units() -> None:
     assert lines_of(accuracy)["test, last 80.00 %"].tolist() == pytest.approx([40, 70, 80])
 
 
+def test_curves_of_a_regression_draw_r2() -> None:
+    names = ("epoch", "train_loss", "test_loss", "test_r2")
+    rows = [dict(zip(names, (n, 1 / n, 2 / n, 1 - 1 / n), strict=True)) for n in (1, 2)]
+    loss, score = axes_of(plots.curves(rows))
+    assert loss.get_ylabel() == "loss (mean square)"
+    assert lines_of(loss)["test"].tolist() == [2.0, 1.0]
+    assert lines_of(score)["test, last 0.50"].tolist() == [0.0, 0.5]
+    plain = [{name: row[name] for name in names[:3]} for row in rows]
+    assert axes_of(plots.curves(plain))[1].lines[:] == []
+
+
 def test_curves_over_seeds_draw_mean_and_deviation() -> None:
     runs = [
         [{"epoch": 1, "test_accuracy": a}, {"epoch": 2, "test_accuracy": 0.9}] for a in (0.5, 0.7)

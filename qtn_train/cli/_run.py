@@ -196,7 +196,9 @@ def train(model: QuantumTrain, data: Dataset, run: Run, resume: bool) -> dict[st
         }
     # Timing takes a hundred steps more: none where each of them executes circuits for shots.
     exact = not run.options.counted
-    result["seconds_per_step"] = seconds_per_step(model, data, config, history) if exact else None
+    goal = run.options.objective(data)
+    timed = seconds_per_step(model, data, config, history, goal) if exact else None
+    result["seconds_per_step"] = timed
     if folder.journal.exists():
         from ..braket.run import bill
 

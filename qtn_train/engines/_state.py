@@ -295,7 +295,7 @@ class State(ABC):
         values = self._expectations([product(a, b), a, b])
         return values[..., 0] - values[..., 1] * values[..., 2]
 
-    def expectation(self, terms: Terms | Sequence[Terms]) -> Float[Tensor, "..."]:
+    def expectation(self, terms: Terms | list[Terms] | tuple[Terms, ...]) -> Float[Tensor, "..."]:
         """Return the expectation of a sum of Pauli strings, or of each sum of a list.
 
         Args:

@@ -121,7 +121,7 @@ def save(picture: Figure, path: str | Path) -> None:
 
 @styled
 def curves(epochs: Sequence[Mapping[str, float]], title: str = "") -> Figure:
-    """Draw loss and accuracy over the epochs of one run, training and test.
+    """Draw loss and accuracy over the epochs of one run, training and test; of a regression R².
 
     Args:
         epochs: The entries of a :class:`qtn_train.History`, or of ``run.json``.
@@ -135,17 +135,22 @@ def curves(epochs: Sequence[Mapping[str, float]], title: str = "") -> Figure:
     """
     x = [entry["epoch"] for entry in some("epochs", epochs)]
     picture, (left, right) = figure(9, 3.6, columns=2, title=title)
+    is_counted = "train_accuracy" in epochs[0]
+    key, factor, unit = ("accuracy", 100.0, " %") if is_counted else ("r2", 1.0, "")
     for split, style, color in (("train", "--", COLORS[1]), ("test", "-", COLORS[0])):
         losses = [entry[f"{split}_loss"] for entry in epochs]
-        accuracies = [100 * entry[f"{split}_accuracy"] for entry in epochs]
         left.plot(x, losses, style, color=color, label=split, marker=".")
-        label = f"{split}, last {accuracies[-1]:.2f} %"
-        right.plot(x, accuracies, style, color=color, label=label, marker=".")
-    left.set(xlabel="epoch", ylabel="cross entropy (nats)", yscale="log")
-    right.set(xlabel="epoch", ylabel="accuracy (%)")
+        if f"{split}_{key}" in epochs[0]:
+            scores = [factor * entry[f"{split}_{key}"] for entry in epochs]
+            label = f"{split}, last {scores[-1]:.2f}{unit}"
+            right.plot(x, scores, style, color=color, label=label, marker=".")
+    loss = "cross entropy (nats)" if is_counted else "loss (mean square)"
+    left.set(xlabel="epoch", ylabel=loss, yscale="log")
+    right.set(xlabel="epoch", ylabel="accuracy (%)" if is_counted else "R² (1: perfect)")
     for axes in (left, right):
         count_from_one(axes)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     return picture
 
 

@@ -22,7 +22,6 @@ from ..engines._auto import statevector_estimate as dense_estimate
 from ..errors import must_be
 from ..exchange._imported import gates_of
 from ..hybrid import QuantumTrain
-from ..training._objective import objective_of
 from ..training._step import make_optimizer, measure, training_step
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class _Trial:
     ) -> None:
         self.model, self.clock = model, clock
         self.config = options.fit_config()
-        self.goal = objective_of(options.loss, data.y_train)
+        self.goal = options.objective(data)
         self.optimizer = make_optimizer(model, self.config)
         device = next(model.parameters()).device
         size = self.config.batch_size

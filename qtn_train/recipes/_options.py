@@ -36,7 +36,7 @@ from ..mapping import (
 )
 from ..measurements import Measurement, PauliCorrelators, Probabilities
 from ..training import FitConfig, History, fit
-from ..training._objective import check_suits, metrics_of, objective_of
+from ..training._objective import Objective, check_suits, metrics_of, objective_of
 from ..training._step import measure
 from ._ansatz import angles_of_layers, ansatz_with_hash, find_ansatz
 from ._checks import check_engine, check_size, check_target, needs
@@ -544,8 +544,16 @@ class RunOptions:
         Raises:
             ValueError: They do not suit each other; the message says why.
         """
-        goal = objective_of(self.loss, data.y_train)
+        goal = self.objective(data)
         check_suits(model, data.x_train, data.y_train, data.n_classes, goal)
+
+    def objective(self, data: Dataset) -> Objective:
+        """Return what is minimized.
+
+        Args:
+            data: Of :meth:`load`.
+        """
+        return objective_of(self.loss, data.y_train)
 
     def evaluate(self, model: QuantumTrain, data: Dataset) -> dict[str, float]:
         """Return ``test_loss``, and ``test_accuracy`` for classes or ``test_r2`` for numbers.
@@ -554,7 +562,7 @@ class RunOptions:
             model: A model of these options.
             data: Of :meth:`load`.
         """
-        goal = objective_of(self.loss, data.y_train)
+        goal = self.objective(data)
         metrics = metrics_of(() if data.n_classes else ("r2",))
         found = measure(model, data.x_test, data.y_test, goal, metrics)
         return {f"test_{name}": value for name, value in found.items()}

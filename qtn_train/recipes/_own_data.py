@@ -45,7 +45,7 @@ def data_with_hash(name: str) -> str:
     """
     if _own.told_hash(name):
         return name
-    path = Path(name).expanduser().absolute()
+    path = Path(os.path.abspath(os.path.expanduser(name)))
     if not path.exists():
         raise ValueError(must_be("dataset", _EXPECTED, f"{name}, which is not there", _near(path)))
     if not path.is_dir() and path.suffix.lower() not in _TABLES:

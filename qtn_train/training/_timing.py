@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..data import Dataset
 from ..hybrid import QuantumTrain
 from ._config import FitConfig, History
+from ._objective import CROSS_ENTROPY, Objective
 from ._step import make_optimizer, training_step
 
 _STEPS = 50
@@ -23,7 +24,11 @@ _LIMIT = 0.7
 
 
 def seconds_per_step(
-    model: QuantumTrain, data: Dataset, config: FitConfig, history: History | None = None
+    model: QuantumTrain,
+    data: Dataset,
+    config: FitConfig,
+    history: History | None = None,
+    goal: Objective = CROSS_ENTROPY,
 ) -> dict[str, float]:
     """Time steps on copies of a model, for three seconds at most where they are short enough.
 
@@ -33,6 +38,7 @@ def seconds_per_step(
         config: Batch size and learning rates.
         history: Of the model's training with these options. Where a step takes longer than half a
             second, its time is then taken from there, evaluations included, and none is made.
+        goal: The objective.
 
     Returns:
         Medians over up to 50 steps: ``generate`` (all weights, and their gradient), ``total`` (a
@@ -41,11 +47,11 @@ def seconds_per_step(
     """
     x, y = _batch(model, data, config)
     twin = copy.deepcopy(model).train()
-    target = _target_time(twin, x, y, config)
+    target = _target_time(twin, x, y, config, goal)
     known = 0.0 if history is None else _in_training(history, data, config)
     if known > _LIMIT:
         return {"generate": max(known - target, 0.0), "total": known, "target": target}
-    total = _step_time(twin, x, y, config)
+    total = _step_time(twin, x, y, config, goal)
     generator = twin.generator
     cotangent = torch.ones(generator.n_weights, device=x.device)
 
@@ -57,7 +63,9 @@ def seconds_per_step(
     return {"generate": _median(generate), "total": total, "target": target}
 
 
-def _target_time(twin: QuantumTrain, x: Tensor, y: Tensor, config: FitConfig) -> float:
+def _target_time(
+    twin: QuantumTrain, x: Tensor, y: Tensor, config: FitConfig, goal: Objective
+) -> float:
     """Return the time of a step of the exported network, in the faster memory format."""
     formats = [torch.contiguous_format]
     if x.ndim == 4:
@@ -69,6 +77,7 @@ def _target_time(twin: QuantumTrain, x: Tensor, y: Tensor, config: FitConfig) ->
             x.contiguous(memory_format=memory_format),
             y,
             config,
+            goal,
         )
         for memory_format in formats
     )
@@ -108,9 +117,11 @@ def _in_format(net: nn.Module, memory_format: torch.memory_format) -> nn.Module:
     return net
 
 
-def _step_time(model: nn.Module, x: Tensor, y: Tensor, config: FitConfig) -> float:
+def _step_time(
+    model: nn.Module, x: Tensor, y: Tensor, config: FitConfig, goal: Objective = CROSS_ENTROPY
+) -> float:
     optimizer = make_optimizer(model, config.but(lr=1e-6, lr_mapping=1e-6))
-    return _median(lambda: training_step(model, optimizer, x, y, config.clip_norm))
+    return _median(lambda: training_step(model, optimizer, x, y, config.clip_norm, goal=goal))
 
 
 def _median(call: Callable[[], object]) -> float:

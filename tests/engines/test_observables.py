@@ -65,7 +65,10 @@ def entropy_of(shares: Any, order: float) -> float:
 
 
 def close(actual: Any, expected: Any) -> bool:
-    return bool(np.allclose(np.asarray(actual), np.asarray(expected), rtol=0, atol=CORRELATOR))
+    pair = [
+        x.detach().resolve_conj() if isinstance(x, torch.Tensor) else x for x in (actual, expected)
+    ]
+    return bool(np.allclose(*(np.array(x) for x in pair), rtol=0, atol=CORRELATOR))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -123,7 +123,34 @@ class CircuitNetwork:
             string: The qubits of the string, each with its letter; at least one.
         """
         letters = {self.wire[qubit]: letter for qubit, letter in string}
-        reached, kept = set(letters), []
+        ket, bra, reached = self._twice(set(letters))
+        same = {}
+        for wire in reached:
+            above, below = bra.current[wire], ket.current[wire]
+            letter = letters.get(wire, "I")
+            if letter in "XY":
+                ket.constant(letter, (above, below))
+                continue
+            same[above] = below
+            if letter == "Z":
+                ket.constant("Z", (below,))
+        return _joined(ket, bra, same, ())
+
+    def density(self, qubits: Sequence[int]) -> Network:
+        """Return the network of a reduced density matrix: the gates in its qubits' light cone.
+
+        Args:
+            qubits: Those that stay open: their rows, then their columns.
+        """
+        wires = [self.wire[qubit] for qubit in qubits]
+        ket, bra, reached = self._twice(set(wires))
+        same = {bra.current[wire]: ket.current[wire] for wire in reached if wire not in wires}
+        output = [tracer.current[wire] for tracer in (ket, bra) for wire in wires]
+        return _joined(ket, bra, same, output)
+
+    def _twice(self, wires: set[int]) -> tuple[_Tracer, _Tracer, list[int]]:
+        """Return the gates in the light cone of some wires, twice, and the wires in it."""
+        reached, kept = set(wires), []
         for number in reversed(range(len(self.gates))):
             if reached & set(self.gates[number].wires):
                 reached |= set(self.gates[number].wires)
@@ -135,20 +162,16 @@ class CircuitNetwork:
         bra = _Tracer(self.n_qubits, ket.next)
         for number in kept:
             bra.add(~number, self.gates[number])
-        same = {}
         for wire in sorted(reached):
             ket.constant("0", (ket.first[wire],))
             bra.constant("0", (bra.first[wire],))
-            above, below = bra.current[wire], ket.current[wire]
-            letter = letters.get(wire, "I")
-            if letter in "XY":
-                ket.constant(letter, (above, below))
-                continue
-            same[above] = below
-            if letter == "Z":
-                ket.constant("Z", (below,))
-        inputs = [tuple(same.get(index, index) for index in legs) for legs in bra.inputs]
-        return Network((*ket.tensors, *bra.tensors), (*ket.inputs, *inputs), ())
+        return ket, bra, sorted(reached)
+
+
+def _joined(ket: _Tracer, bra: _Tracer, same: dict[int, int], output: Sequence[int]) -> Network:
+    """Return the network of both, in which indices of the second are those of the first."""
+    inputs = [tuple(same.get(index, index) for index in legs) for legs in bra.inputs]
+    return Network((*ket.tensors, *bra.tensors), (*ket.inputs, *inputs), tuple(output))
 
 
 class _Tracer:

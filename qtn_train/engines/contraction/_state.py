@@ -139,6 +139,10 @@ class ContractionState(State):
     def _probs(self, start: int, stop: int) -> Tensor:
         return torch.view_as_real(self._amplitudes(start, stop)).square().sum(-1)
 
+    def _density_matrix(self, qubits: tuple[int, ...]) -> Tensor:
+        rows = 2 ** len(qubits)
+        return self._contracted(self._circuit.density(qubits)).reshape(rows, rows)
+
     def _expectations(self, sums: list[PauliSum]) -> Tensor:
         values: dict[PauliString, Tensor] = {(): torch.ones_like(self._values[0].real)}
         for string in dict.fromkeys(string for each in sums for _, string in each):

@@ -198,11 +198,11 @@ class MPSState(State):
     def _overlap(self, other: State) -> Tensor:
         if not isinstance(other, MPSState):
             return super()._overlap(other)
-        environment = None
+        dtype = torch.promote_types(self.tensors[0].dtype, other.tensors[0].dtype)
+        environment = torch.ones((1, 1), dtype=dtype, device=self.tensors[0].device)
         for mine, its in zip(self.tensors, other.tensors, strict=True):
-            dtype = torch.promote_types(mine.dtype, its.dtype)
             environment = transfer(environment, mine.to(dtype), its.to(mine.device, dtype))
-        return environment[0, 0]  # type: ignore[index]
+        return environment[0, 0]
 
     def _density_matrix(self, qubits: tuple[int, ...]) -> Tensor:
         return density_matrix(self.tensors, qubits)

@@ -87,8 +87,8 @@ class StatevectorState(State):
 
     def _schmidt_values(self, bond: int) -> Tensor:
         halves = self.vector.reshape(*self.vector.shape[:-1], 2**bond, -1)
-        wide = halves.to(torch.complex128)
-        return torch.linalg.svdvals(wide)
+        values: Tensor = torch.linalg.svdvals(halves.to(torch.complex128))
+        return values
 
     def _sample(self, shots: int, rng: torch.Generator) -> Tensor:
         if self.vector.ndim > 1 or is_transformed(self.vector):
