@@ -14,7 +14,7 @@ import torch
 
 from qtn_train import plots
 from qtn_train.exchange import import_circuit
-from qtn_train.recipes import RunOptions
+from qtn_train.recipes import RunOptions, _own
 from qtn_train.recipes._ansatz import find_ansatz
 from qtn_train.studies import parse_study
 from qtn_train.studies._circuits import make_circuit
@@ -73,9 +73,15 @@ value = 3
 Cli = Callable[..., tuple[int, str, str]]
 
 
+def forget() -> None:
+    """Forget the functions of files, as in another process."""
+    find_ansatz.cache_clear()
+    _own.member.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    find_ansatz.cache_clear()  # of files in other tests' folders
+    forget()  # of files in other tests' folders
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     monkeypatch.setattr(_timing, "_STEPS", 1)
@@ -246,7 +252,7 @@ def test_a_comparison_of_an_own_ansatz_tells_a_changed_file(cli: Cli, tmp_path: 
     assert [run["n_layers"] for run in runs] == [1, 2]
     assert runs[1]["n_trainable"] - runs[0]["n_trainable"] == 8
     (tmp_path / "mine.py").write_text("lattice = None")
-    find_ansatz.cache_clear()  # as in another process
+    forget()
     status, _, err = cli("compare", "iris", "--resume", "--out", "both", "--seeds", "2")
     assert status == 2
     assert "`--ansatz` must be mine.py as it was; got a file that was changed. Give the fil" in err
@@ -297,7 +303,7 @@ def test_studies_take_an_own_ansatz_and_tell_a_changed_file(
     (tmp_path / "mine.py").write_text(str(FILES["mine.py"]).replace("cz(", "cx("))
     assert parse_study(study.text).hash == study.hash
     assert parse_study(text).hash != study.hash
-    find_ansatz.cache_clear()
+    forget()
     with pytest.raises(ValueError, match=r"`ansatz` must be mine\.py as it was; got a file that w"):
         make_circuit(parse_study(study.text).points[0])
 
