@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from qtn_train import plots
 from qtn_train.data import Dataset
-from qtn_train.recipes import RunOptions
+from qtn_train.recipes import RunOptions, _own
 from qtn_train.studies import parse_study
 from qtn_train.training import _timing
 
@@ -165,6 +165,7 @@ def test_a_table_and_a_network_of_ones_own(cli: Cli, tmp_path: Path) -> None:
 
     # What has changed since is told, not used.
     (tmp_path / "net.py").write_text(NET.replace("tanh", "relu"))
+    _own.member.cache_clear()  # as in another process
     status, _, err = cli("evaluate", "elsewhere/run")
     assert status == 2
     assert "`target` must be net.py as it was; got a file that was changed. Give the file" in err

@@ -91,9 +91,8 @@ def test_an_amplitude_of_a_thousand_qubits() -> None:
 @pytest.mark.parametrize("pair", list(itertools.product(ENGINES, repeat=2)))
 def test_overlaps_of_any_two_engines(pair: Any) -> None:
     one, two = state_of(pair[0], 1), state_of(pair[1], 2)
-    expected = np.vdot(
-        state_of(StatevectorEngine, 1).amplitudes(), state_of(StatevectorEngine, 2).amplitudes()
-    )
+    vectors = [state_of(StatevectorEngine, seed).amplitudes().numpy() for seed in (1, 2)]
+    expected = np.vdot(*vectors)
     assert close(one.overlap(two), expected)
     assert close(two.overlap(one), np.conj(expected))
     assert close(one.overlap(one), 1.0)
@@ -144,7 +143,7 @@ def test_connected_correlations(engine: Callable[..., Engine], vector: Any) -> N
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("sites", [(3,), (1, 2), (4, 1), (2, 0, 3)])
+@pytest.mark.parametrize("sites", [(3,), (1, 2), (4, 1)])
 def test_matrices_on_sites(
     engine: Callable[..., Engine], sites: tuple[int, ...], vector: Any
 ) -> None:
