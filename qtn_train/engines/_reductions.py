@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Complex, Float
@@ -19,9 +18,6 @@ from torch import Tensor
 
 from ..errors import must_be
 from ..measurements._pauli import PauliString, PauliSum
-
-if TYPE_CHECKING:
-    from ._state import State
 
 #: A density matrix of more qubits than this is refused: 4^k Pauli strings, or numbers.
 MOST_REDUCED = 6
@@ -55,11 +51,13 @@ def checked_qubits(qubits: int | Sequence[int], n_qubits: int, most: int) -> tup
     return found
 
 
-def density_matrix(state: State, qubits: tuple[int, ...]) -> Complex[Tensor, "*batch rows rows"]:
+def density_matrix(
+    expectations: Callable[[list[PauliSum]], Tensor], qubits: tuple[int, ...]
+) -> Complex[Tensor, "*batch rows rows"]:
     """Return the reduced density matrix of some qubits from the expectations of Pauli strings.
 
     Args:
-        state: The state.
+        expectations: Gives those of a state.
         qubits: Their numbers; the first one is the most significant bit of a row.
     """
     sums: list[PauliSum] = []
@@ -67,7 +65,7 @@ def density_matrix(state: State, qubits: tuple[int, ...]) -> Complex[Tensor, "*b
         pairs = zip(qubits, letters, strict=True)
         string: PauliString = tuple(sorted(pair for pair in pairs if pair[1] != "I"))
         sums.append([(1.0, string)])
-    values = state._expectations(sums)
+    values = expectations(sums)
     paulis = torch.tensor(list(_PAULIS.values()), dtype=torch.complex128, device=values.device)
     paulis = paulis.to(torch.complex64 if values.dtype == torch.float32 else torch.complex128)
     batch = values.shape[:-1]

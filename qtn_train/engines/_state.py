@@ -506,7 +506,7 @@ class State(ABC):
         return (mine.conj() * its).sum(-1)
 
     def _density_matrix(self, qubits: tuple[int, ...]) -> Tensor:
-        return density_matrix(self, qubits)
+        return density_matrix(self._expectations, qubits)
 
     def _schmidt_values(self, bond: int) -> Tensor:
         expected = "of an engine that gives Schmidt values, MPSEngine or StatevectorEngine"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..data import DATASETS
 from ..errors import must_be
 from ._own import shown
 from ._own_data import is_own_data, is_table
 
-if TYPE_CHECKING:
-    from ._options import RunOptions
-
 #: Layers times qubits: circuits of more gates take minutes to write down.
 MAX_SIZE = 1_000_000
 
 
-def check_target(options: RunOptions) -> None:
+def check_target(options: Any) -> None:
     """Refuse data of the user's own without a network, and options that need either.
 
     Args:
@@ -41,7 +38,7 @@ def check_target(options: RunOptions) -> None:
         raise ValueError(must_be("target", f"given with loss {options.loss}", "nothing"))
 
 
-def check_engine(options: RunOptions) -> None:
+def check_engine(options: Any) -> None:
     """Refuse options of an engine, or of counting, that the chosen engine lacks.
 
     Args:

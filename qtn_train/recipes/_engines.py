@@ -21,13 +21,12 @@ from ..exchange._imported import gates_of
 
 if TYPE_CHECKING:
     from ..hybrid import QuantumTrain
-    from ._options import RunOptions
 
 #: Below this share of the exact state a truncated one trains a network to chance.
 LOWEST_FIDELITY = 0.01
 
 
-def engine_of(options: RunOptions) -> Engine | Literal["auto"]:
+def engine_of(options: Any) -> Engine | Literal["auto"]:
     """Return the engine of a run; ``"auto"`` where the model is to choose an exact one.
 
     Args:
@@ -50,7 +49,7 @@ def engine_of(options: RunOptions) -> Engine | Literal["auto"]:
     return engine if options.shots is None else SampledEngine(engine, **options.counting())
 
 
-def check_fidelity(options: RunOptions, model: QuantumTrain) -> None:
+def check_fidelity(options: Any, model: QuantumTrain) -> None:
     """Refuse a run whose first state a truncated engine has changed too much.
 
     Args:
