@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -25,32 +25,56 @@ def outside_autocast() -> Iterator[None]:
 
 
 def differentiated_outside_autocast(made: Tensor) -> Tensor:
-    """Keep autocast out of the first derivative of a tensor, also where ``backward`` is inside it.
+    """Keep autocast out of the derivatives of a tensor, also where ``backward`` is inside it.
 
     Args:
         made: What was computed; the same tensor is returned.
 
     Returns:
         The tensor. Where autocast is on when its gradient arrives, each function behind it runs
-        without: torch gives back the caller's state after each of them.
+        without: torch gives back the caller's state after each of them. So does each function that
+        these record with ``create_graph=True``, when its turn comes in a later derivative.
     """
-    if made.grad_fn is not None:
-        behind = [function for function, _ in made.grad_fn.next_functions]
-        made.grad_fn.register_prehook(partial(_leave_with, behind))
+    last: Any = made.grad_fn
+    if last is not None and _GUARDED not in last.metadata:
+        last.metadata[_GUARDED] = True
+        last.register_prehook(partial(_enter, [before for before, _ in last.next_functions]))
+        last.register_hook(_guard_recorded)
     return made
 
 
-def _leave_with(behind: list[Any], _: tuple[Tensor | None, ...]) -> None:
-    if not any(map(torch.is_autocast_enabled, _KINDS)):
-        return
-    _leave(())
-    seen = set()
-    while behind:  # emptied, so that a second pass through a kept graph finds nothing to do
+# In a function's own dictionary: what is to run without autocast already.
+_GUARDED = "qtn_train: outside autocast"
+
+
+def _enter(behind: list[Any], _: tuple[Tensor | None, ...]) -> None:
+    """Guard all that stands behind, once a derivative begins that autocast could reach."""
+    # Inside of a backward pass gradients are on where it records itself.
+    if torch.is_grad_enabled() or any(map(torch.is_autocast_enabled, _KINDS)):
+        _guard(behind, ())
+        _leave(())
+
+
+def _guard(functions: Iterable[Any], ends: Collection[Any]) -> None:
+    """Let functions, and all behind them, run without autocast, but for those at the ends."""
+    behind = list(functions)
+    while behind:
         function = behind.pop()
-        if function is not None and function not in seen:
-            seen.add(function)
-            function.register_prehook(_leave)
-            behind += [before for before, _ in function.next_functions]
+        if function is None or function in ends or _GUARDED in function.metadata:
+            continue
+        function.metadata[_GUARDED] = True
+        function.register_prehook(_leave)
+        function.register_hook(_guard_recorded)
+        behind += [before for before, _ in function.next_functions]
+
+
+def _guard_recorded(
+    passed_on: tuple[Tensor | None, ...], received: tuple[Tensor | None, ...]
+) -> None:
+    """Guard what a function has recorded of its own derivative, between two gradients."""
+    if torch.is_grad_enabled():
+        ends = {grad.grad_fn for grad in received if grad is not None}
+        _guard((grad.grad_fn for grad in passed_on if grad is not None), ends)
 
 
 def _leave(_: tuple[Tensor | None, ...]) -> None:

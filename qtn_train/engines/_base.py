@@ -171,8 +171,8 @@ class Engine(ABC):
 
         Raises:
             TypeError: ``angles`` is not a floating-point tensor, or ``reads`` not a measurement.
-            ValueError: ``angles`` has a wrong shape, or is not finite, or ``reads`` does not fit
-                the circuit's qubits.
+            ValueError: ``angles`` has a wrong shape, is not finite, or is on the meta device, or
+                ``reads`` does not fit the circuit's qubits.
             UnsupportedByEngine: The circuit is too large.
         """
         if not isinstance(angles, Tensor) or not angles.is_floating_point():
@@ -185,6 +185,8 @@ class Engine(ABC):
             batch = f", or (batch, {n_angles})" if self.batched else ""
             expected = f"of shape ({n_angles},){batch}"
             raise ValueError(must_be("angles", expected, shape))
+        if angles.is_meta:
+            raise ValueError(must_be("angles", "on a device that holds values", "meta"))
         angles = entered(angles, self)
         if circuit.n_qubits > self.max_qubits:
             raise UnsupportedByEngine(self._too_large(circuit.n_qubits))

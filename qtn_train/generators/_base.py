@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .._autocast import differentiated_outside_autocast, outside_autocast
 from .._registry import Registry
 
 
@@ -27,6 +28,11 @@ class WeightGenerator(nn.Module, ABC):
 
     kind: ClassVar[str]
     n_weights: int
+
+    def __call__(self) -> Any:
+        """Return all weights, made as without autocast: mixed precision ends here."""
+        with outside_autocast():
+            return differentiated_outside_autocast(super().__call__())
 
     @abstractmethod
     def forward(self) -> Float[Tensor, " n_weights"]:

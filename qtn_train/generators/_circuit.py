@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from .._autocast import outside_autocast
+from .._inference import make_ordinary, outside_inference_mode
 from .._random import raw_bits, uniform
 from ..circuits import Circuit
 from ..engines import Engine, choose_engine
@@ -70,6 +72,7 @@ class CircuitGenerator(WeightGenerator):
 
     kind: ClassVar[str] = "circuit"
 
+    @outside_inference_mode
     def __init__(
         self,
         circuit: Circuit | ImportedCircuit,
@@ -108,6 +111,7 @@ class CircuitGenerator(WeightGenerator):
         self._diagnostics: dict[str, float] = {}
         self._is_shared = False
         self.mapping = mapping
+        make_ordinary(self)
         self.seed = seed
         start = (np.pi * uniform(seed, "angles", n_free(circuit))).astype(np.float32)
         self.angles = nn.Parameter(torch.from_numpy(start))
@@ -247,7 +251,7 @@ class CircuitGenerator(WeightGenerator):
         """Return a line about the values at the present angles, without spending a shot."""
         if not self.measurement.described:
             return ""
-        with torch.no_grad():
+        with torch.no_grad(), outside_autocast():
             simulator = self.engine.simulator_for(gates_of(self.circuit))
             state = simulator.prepare(self.circuit, self.angles, self.measurement)
             return self.measurement.describe(state, self.n_values)

@@ -11,7 +11,7 @@ the target that are not generated.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .. import _html as html
-from .._autocast import differentiated_outside_autocast, outside_autocast
+from .._autocast import outside_autocast
 from .._files import read_tensors, write_tensors
+from .._inference import make_ordinary, outside_inference_mode
 from .._random import permutation, sha256, uniform
 from ..circuits import Circuit
 from ..engines import Engine
@@ -45,8 +46,18 @@ from ._identity import (
     fingerprint,
 )
 from ._layout import Layout
+from ._moving import check_has_values, check_keeps_values
+from ._rank import rank_of
 from ._recompute import Passes, unwatch, watch
-from ._tensors import GeneratedTensor, copied, describe, has_sparse_gradient, owner, with_constants
+from ._tensors import (
+    GeneratedTensor,
+    copied,
+    describe,
+    has_sparse_gradient,
+    own_copy,
+    owner,
+    with_constants,
+)
 
 # A stored model may name sizes that are a little larger than all that it holds.
 _SLACK = 4096
@@ -91,6 +102,7 @@ class QuantumTrain(nn.Module):
         15
     """
 
+    @outside_inference_mode
     def __init__(
         self,
         target: nn.Module,
@@ -118,7 +130,7 @@ class QuantumTrain(nn.Module):
         self.layout = layout
         self.generated = (generated,) if isinstance(generated, str) else tuple(generated)
         self._tensors = describe(target, self.generated, layout)
-        self.target = _own_copy(target)
+        self.target = own_copy(target)
         self.n_weights = sum(tensor.count for tensor in self._tensors)
         if generator is None:
             generator = default_generator(
@@ -130,6 +142,7 @@ class QuantumTrain(nn.Module):
             raise TypeError(must_be("generator", expected, actual))
         self._check(generator)
         self.generator = generator
+        make_ordinary(self)
         self._fix()
         self._kept: tuple[object, dict[str, Tensor]] | None = None
         self._held: dict[str, Tensor] | None = None
@@ -196,10 +209,12 @@ class QuantumTrain(nn.Module):
         self.generator.start_at(torch.from_numpy(start).to(device))
         self.origin_sum = 0.0
         if self.layout.center:
-            origin = self.generator.origin()
+            with outside_autocast():
+                origin = self.generator.origin()
             self.origin_sum = float((origin * torch.from_numpy(signs).to(origin)).sum())
             self.register_buffer("_origin", origin, persistent=False)
 
+    @outside_inference_mode
     def with_generator(self, generator: WeightGenerator) -> QuantumTrain:
         """Return a copy whose weights come from another generator: the way to compare two.
 
@@ -227,6 +242,7 @@ class QuantumTrain(nn.Module):
         return twin.to(next(generator.parameters()).device)
 
     def _check(self, generator: WeightGenerator) -> None:
+        check_has_values(generator, "generator")
         if generator.n_weights != self.n_weights:
             expected = f"{self.n_weights}, the number of weights to generate"
             raise ValueError(must_be("generator.n_weights", expected, generator.n_weights))
@@ -258,7 +274,7 @@ class QuantumTrain(nn.Module):
         Mixed precision ends here: weights are made as in training without autocast.
         """
         with outside_autocast():
-            numbers: Any = differentiated_outside_autocast(self.generator())
+            numbers: Any = self.generator()
             if self.layout.center:
                 numbers = numbers - self._origin
             if self.layout.shuffle:
@@ -297,6 +313,7 @@ class QuantumTrain(nn.Module):
         """Return the state for a copy or a pickle, without cached weights."""
         return {**self.__dict__, "_kept": None, "_held": None}
 
+    @outside_inference_mode
     def __deepcopy__(self, memo: dict[int, Any]) -> QuantumTrain:
         twin = type(self).__new__(type(self))
         memo[id(self)] = twin
@@ -319,6 +336,7 @@ class QuantumTrain(nn.Module):
         finally:
             self._held = outer
 
+    @outside_inference_mode
     def export(self) -> nn.Module:
         """Return the trained network: a plain module of the target's class, on the same device."""
         with torch.no_grad():
@@ -339,6 +357,10 @@ class QuantumTrain(nn.Module):
             ordered = {leaf: parameters.pop(leaf) for leaf in leaves}
             parameters.update(ordered)
         return net.train(self.training)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantumTrain:
+        check_keeps_values(fn)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the trainable parameters by role: ``angles``, ``mapping`` and ``other``."""
@@ -372,13 +394,10 @@ class QuantumTrain(nn.Module):
         """Return the rank of ∂weights/∂part for each part, at the present point.
 
         Computed in double precision from as many vector–Jacobian products as the part has
-        parameters and eight more: for 1,497 parameters about a minute.
+        parameters and eight more (arXiv 0909.4061): for 1,497 parameters about a minute.
 
         Returns:
             The rank by role; for parameters that are trained directly, their number.
-
-        Source:
-            Ours: a randomized range finder (arXiv 0909.4061) on the transposed Jacobian.
         """
         twin = self.generator.in_double()
         weights = twin()
@@ -386,15 +405,7 @@ class QuantumTrain(nn.Module):
         for role, parameters in twin.parts().items():
             n = sum(p.numel() for p in parameters)
             directions = uniform(self.seed, f"rank/{role}", (n + 8) * self.n_weights)
-            rows = []
-            for direction in torch.from_numpy(directions).view(n + 8, -1).to(weights.device):
-                if not parameters:
-                    break
-                grads = torch.autograd.grad(
-                    weights, parameters, direction, retain_graph=True, materialize_grads=True
-                )
-                rows.append(torch.cat([grad.reshape(-1) for grad in grads]))
-            ranks[role] = int(torch.linalg.matrix_rank(torch.stack(rows), rtol=1e-9)) if rows else 0
+            ranks[role] = rank_of(weights, parameters, directions)
         return {**ranks, "other": ranks.get("other", 0) + self._n_direct}
 
     def summary(self) -> str:
@@ -474,6 +485,7 @@ class QuantumTrain(nn.Module):
         write_tensors(Path(path), self.trained_numbers(), "model", self.config())
 
     @classmethod
+    @outside_inference_mode
     def load(
         cls, path: str | Path, target: nn.Module, generator: WeightGenerator | None = None
     ) -> QuantumTrain:
@@ -534,13 +546,3 @@ class QuantumTrain(nn.Module):
         except RuntimeError as error:
             first = str(error).splitlines()[-1].strip()
             raise CheckpointError(f"`{source}` must hold this model; got: {first}") from error
-
-
-def _own_copy(target: nn.Module) -> nn.Module:
-    try:
-        return copied(target)
-    except Exception as error:  # whatever a module of the user's holds
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        hint = "Take out what is no part of the network: locks, files, generators."
-        expected = "a module that copy.deepcopy can copy"
-        raise TypeError(must_be("target", expected, reason.rstrip("."), hint)) from error

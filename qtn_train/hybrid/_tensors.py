@@ -284,3 +284,21 @@ def _fan_in(target: nn.Module, parameter: nn.Parameter, name: str) -> int:
     module, _ = owner(target, name)
     matrices = [p for p in module.parameters(recurse=False) if p.ndim >= 2]
     return max(1, matrices[0][0].numel() if matrices else parameter.numel())
+
+
+def own_copy(target: nn.Module) -> nn.Module:
+    """Return a copy of a network.
+
+    Args:
+        target: The network.
+
+    Raises:
+        TypeError: It holds something that cannot be copied.
+    """
+    try:
+        return copied(target)
+    except Exception as error:  # whatever a module of the user's holds
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        hint = "Take out what is no part of the network: locks, files, generators."
+        expected = "a module that copy.deepcopy can copy"
+        raise TypeError(must_be("target", expected, reason.rstrip("."), hint)) from error
