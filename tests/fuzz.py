@@ -28,6 +28,7 @@ from qtn_train import _files
 
 #: Test modules with a function ``fuzz(seed, count) -> list[str]``.
 READERS = [
+    "tests.braket.test_fuzz",
     "tests.hybrid.test_fuzz",
     "tests.training.test_fuzz",
     "tests.test_own_data",

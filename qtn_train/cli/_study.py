@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..braket.cost import count
 from ..errors import Event
 from ._help import Command
 
@@ -70,7 +71,7 @@ def run(
         why = str(error) or "Interrupted. All finished rows are kept."
         raise InterruptedError(Event(f"{why} Go on with: {shlex.join(again)}")) from error
     failed = f", {result['failed']:,} failed" if result["failed"] else ""
-    line = f"{result['done']:,} of {result['total']:,} tasks done{failed}; "
+    line = f"{result['done']:,} of {count(result['total'], 'task')} done{failed}; "
     line += f"see qtn-train study show {shlex.quote(str(out))}"
     print(json.dumps({"out": str(out), **result}, sort_keys=True) if as_json else line)
 
@@ -94,7 +95,7 @@ def show(
         print(json.dumps(result, sort_keys=True, allow_nan=False))
         return
     print(
-        f"{measure.name}: {summary['done']:,} of {summary['total']:,} tasks done, "
+        f"{measure.name}: {summary['done']:,} of {count(summary['total'], 'task')} done, "
         f"{summary['failed']:,} failed, {summary['missing']:,} missing"
     )
     for failure in summary["failures"]:
@@ -127,9 +128,9 @@ def list_(
         print(json.dumps({"ready": known, "folders": there}, sort_keys=True))
         return
     for name, study in ready.items():
-        print(f"{name:24}{len(study):6,} tasks  {MEASURES[study.measure.name].about}")
+        print(f"{name:24}{count(len(study), 'task'):>12}  {MEASURES[study.measure.name].about}")
     for place, counts in there.items():
-        print(f"{place:24}{counts['done']:6,} of {counts['total']:,} tasks done")
+        print(f"{place:24}{counts['done']:6,} of {count(counts['total'], 'task')} done")
 
 
 def _sentence(fit: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._files import write_atomically
+from ..braket.cost import count
 from ..errors import MissingExtra, RunError, must_be, needs_extra
 from ._format import Study, parse_study
 from ._tasks import columns
@@ -160,7 +161,9 @@ def _begin(out: Path, study: Study, resume: bool) -> bool:
         raise RunError(must_be("out", "an empty folder", f"{out}, which holds a study", hint))
     elif (found := read_study(out)).hash != study.hash:
         expected = f"a folder of the study {study.name}"
-        actual = f"{out}, which holds another one ({found.measure.name}, {len(found)} tasks)"
+        actual = (
+            f"{out}, which holds another one ({found.measure.name}, {count(len(found), 'task')})"
+        )
         raise RunError(must_be("out", expected, actual, "Choose another folder."))
     try:
         for name in (RESULTS, _UNFINISHED):

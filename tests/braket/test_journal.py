@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qtn_train.braket.run._journal import Journal, read_allowed, read_journal
+from qtn_train.braket.run._journal import Journal
+from qtn_train.braket.run._reading import read_allowed, read_journal
 from qtn_train.braket.run._records import SAME_ANGLES, Evaluation, Task, check_same
 from qtn_train.errors import BudgetError, JournalError, TasksPending
 
@@ -253,7 +254,7 @@ def test_its_owner_alone_may_read_it(journal: Journal, tmp_path: Path) -> None:
 def test_second_process_is_refused_and_may_read(journal: Journal) -> None:
     journal.plan(_evaluation(), [_task()])
     code = (
-        "import sys; from qtn_train.braket.run._journal import *\n"
+        "import sys; from qtn_train.braket.run import Journal, read_journal\n"
         "settings, tasks = read_journal(sys.argv[1])\n"
         "print(settings['shots'], len(tasks))\n"
         "Journal(sys.argv[1], settings)\n"

@@ -205,12 +205,21 @@ def read_target(device: Any, name: str, kind: Kind, properties: Any = None) -> T
         The target.
 
     Raises:
-        ValueError: It takes no circuits (an analog device), or does not tell its properties.
+        ValueError: It takes no circuits (an analog device), or does not tell its properties, or
+            they cannot be read.
     """
     data = _properties(device, name, properties)
     if _PROGRAM not in data.get("action", {}):
         hint = "Circuits need a gate-model device or a simulator."
         raise ValueError(must_be("device", "a gate-model device", f"{name}, an analog one", hint))
+    try:
+        return _read(device, name, kind, data)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        text = f"{name} ({type(error).__name__}: {' '.join(str(error).split())[:80]})"
+        raise ValueError(must_be("device", "one whose properties can be read", text)) from error
+
+
+def _read(device: Any, name: str, kind: Kind, data: dict[str, Any]) -> Target:
     paradigm = data["paradigm"]
     low, high = _shots_range(data["service"])
     gates = tuple(paradigm.get("nativeGateSet") or ())

@@ -9,10 +9,11 @@ from .._lazy import lazily
 if TYPE_CHECKING:
     from ._batch import Batch, Execution, counted, no_counts
     from ._job import HybridJob, current_job
-    from ._journal import Journal, read_allowed, read_journal
-    from ._local import RESULT, draws_here, execute, from_json, to_json
+    from ._journal import Journal
+    from ._local import RESULT, draws_here, execute, recorded_here, to_json
     from ._manage import cancel, collect, executes_now, look
     from ._programs import bind
+    from ._reading import read_allowed, read_journal
     from ._records import PAYER, Task
     from ._standing import bill, price_again, standing, without_counts
     from ._tasks import TaskService, say_on_terminal
@@ -37,12 +38,12 @@ __all__ = [
     "draws_here",
     "execute",
     "executes_now",
-    "from_json",
     "look",
     "no_counts",
     "price_again",
     "read_allowed",
     "read_journal",
+    "recorded_here",
     "say_on_terminal",
     "standing",
     "to_json",
@@ -70,12 +71,12 @@ __getattr__ = lazily(
         "draws_here": "_local",
         "execute": "_local",
         "executes_now": "_manage",
-        "from_json": "_local",
         "look": "_manage",
         "no_counts": "_batch",
         "price_again": "_standing",
-        "read_allowed": "_journal",
-        "read_journal": "_journal",
+        "read_allowed": "_reading",
+        "read_journal": "_reading",
+        "recorded_here": "_local",
         "say_on_terminal": "_tasks",
         "standing": "_standing",
         "to_json": "_local",

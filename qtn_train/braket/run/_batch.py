@@ -17,10 +17,10 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from ...errors import TaskFailed, TasksPending, must_be
+from ...errors import JournalError, TaskFailed, TasksPending, must_be
 from ...measurements._counts import Counts, Program
 from ..cost._estimate import task_seconds
-from ..cost._money import show_usd, split
+from ..cost._money import count, show_usd, split
 from ..device._target import Target
 from ._journal import Journal
 from ._programs import Bound, bind, canonical_hash
@@ -143,9 +143,24 @@ class Batch:
                 yield from [OpenQASM(source=source, inputs={})] * len(rows)
 
     def regroup(self, counts: Sequence[Counts]) -> list[list[Counts]]:
-        """Return the executables' counts by program and row."""
+        """Return the executables' counts by program and row.
+
+        Raises:
+            JournalError: They are counts of other circuits, from a damaged journal.
+        """
+        found = [one.rows.shape[1] for one in counts]
+        expected = [self.programs[program].circuit.n_qubits for program, _ in self.members]
+        if found != expected:
+            name = f"evaluation {self.position}"
+            text, wanted = _described(found), f"{_described(expected)} in the journal"
+            raise JournalError(must_be(name, wanted, text))
         remaining = iter(counts)
         return [[next(remaining) for _ in program.angles] for program in self.programs]
+
+
+def _described(sizes: Sequence[int]) -> str:
+    kinds = " or ".join(count(size, "qubit") for size in sorted(set(sizes)))
+    return f"counts of {count(len(sizes), 'circuit')}" + (f" of {kinds}" if kinds else "")
 
 
 def _ordered(source: str) -> str:
@@ -243,7 +258,7 @@ class Execution:
             if waiting:
                 raise TasksPending(unread(waiting))
             if not failed:
-                return batch.regroup([counts[member] for member in range(len(batch.members))])
+                return batch.regroup([counts[member] for member in sorted(counts)])
             self.journal.plan(None, self._again(batch, failed))
 
     def _check_budget(self, tasks: Sequence[Task], dearer: bool = False) -> None:
@@ -293,7 +308,7 @@ def no_counts(task: Task, why: Mapping[int, str], hint: str = "") -> str:
         hint: What to do.
     """
     reason = next(iter(why.values()))
-    actual = f"{len(why)} of {len(task.members)} circuits without ({reason})"
+    actual = f"{len(why)} of {count(len(task.members), 'circuit')} without ({reason})"
     return must_be(f"task {task.name}", "with counts", actual, hint)
 
 

@@ -30,22 +30,29 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-
 from ...errors import JournalError, TasksPending, must_be
-from ._copies import copy_of, mend, open_to_read, whole, write_copy
+from ._copies import copy_of, mend, write_copy
 from ._opening import connect, foreign, guard
+from ._reading import FORMAT, read_meta, read_one
 from ._records import PAYER, Evaluation, Spending, Task, TaskState, check_budget
-from ._rows import BRIEF, COLUMNS, SCHEMA, read_tasks, stored_as
+from ._rows import (
+    BRIEF,
+    COLUMNS,
+    SCHEMA,
+    DamagedRow,
+    amount,
+    read_evaluation,
+    read_tasks,
+    stored_as,
+)
 
-_FORMAT = "2"
 #: What a copy costs, at most, as a share of the time: 1 / (1 + _RARELY).
 _RARELY = 20.0
 
@@ -109,9 +116,9 @@ class Journal:
         if self.fresh:
             for statement in SCHEMA.split(";"):
                 self._db.execute(statement)
-            meta = {"format": _FORMAT, "run_id": uuid.uuid4().hex, "settings": text}
+            meta = {"format": FORMAT, "run_id": uuid.uuid4().hex, "settings": text}
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-        self.run_id, self.settings = _read_meta(self._db, self.path)
+        self.run_id, self.settings = read_meta(self._db, self.path)
         for name, value in ({} if text is None else json.loads(text)).items():
             if self.settings.get(name) != value:
                 hint = "Give each run a journal of its own."
@@ -141,6 +148,8 @@ class Journal:
                     with suppress(sqlite3.Error):
                         self._db.execute("ROLLBACK")
                     raise
+            except DamagedRow as error:
+                raise JournalError(foreign(self.path)) from error
             except sqlite3.Error as error:
                 text = must_be(
                     "journal", "one that can be read and written", f"{self.path} ({error})"
@@ -186,14 +195,14 @@ class Journal:
 
     def _meta(self, key: str) -> str | None:
         with self._transaction():
-            row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+            return read_one(self._db, key)
 
     @property
     def allowed(self) -> Decimal | None:
         """The budget in USD that the user allowed for the whole run; None before it is set."""
-        text = self._meta("budget")
-        return None if text is None else Decimal(text)
+        with self._transaction():
+            text = self._meta("budget")
+            return None if text is None else amount(text)
 
     def allow(self, budget: Decimal) -> None:
         """Record the budget in USD that the user allows for the whole run.
@@ -221,13 +230,7 @@ class Journal:
     def evaluation(self, position: int) -> Evaluation | None:
         """Return the evaluation recorded at a position, or None."""
         with self._transaction():
-            row = self._db.execute(
-                "SELECT circuits, shots, angles FROM evaluations WHERE position = ?", (position,)
-            ).fetchone()
-        if row is None:
-            return None
-        angles = np.frombuffer(row[2], dtype="<f8").astype(np.float64)
-        return Evaluation(position, row[0], row[1], angles)
+            return read_evaluation(self._db, position)
 
     def check_follows(self, position: int) -> None:
         """Raise unless the journal holds the evaluation before a new one.
@@ -423,13 +426,13 @@ class Journal:
         query = "SELECT state, usd, COUNT(*) FROM tasks GROUP BY state, usd"
         with self._transaction():
             rows = self._db.execute(query).fetchall()
-        return Spending.of((state, Decimal(usd) * count) for state, usd, count in rows)
+            return Spending.of((state, amount(usd) * count) for state, usd, count in rows)
 
     def dearest(self) -> Decimal:
         """Return the largest charge in USD among the tasks that gave counts."""
         query = "SELECT DISTINCT usd FROM tasks WHERE state = 'done'"
         with self._transaction():
-            return max((Decimal(usd) for (usd,) in self._db.execute(query)), default=Decimal(0))
+            return max((amount(usd) for (usd,) in self._db.execute(query)), default=Decimal(0))
 
     def ended(self) -> frozenset[tuple[int, int, int]]:
         """Return position, part and attempt of the tasks that the service has ended."""
@@ -438,92 +441,5 @@ class Journal:
             return frozenset(self._db.execute(query).fetchall())
 
 
-def read_journal(path: str | Path) -> tuple[dict[str, Any], list[Task]]:
-    """Read a journal's settings and tasks, also while a run is writing it.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The run's settings, and all tasks without requests and results.
-
-    Raises:
-        JournalError: There is no such file, or it is no journal.
-    """
-    path = Path(path)
-    with _to_read(path) as db:
-        return _read_meta(db, path)[1], read_tasks(db, BRIEF)
-
-
-def read_allowed(path: str | Path) -> Decimal | None:
-    """Read the budget in USD that a journal's user allowed for the run; None before it is set.
-
-    Args:
-        path: The journal; it may be in use.
-
-    Raises:
-        JournalError: There is no such file, or it is no journal.
-    """
-    text = _read_one(path, "budget")
-    return None if text is None else Decimal(text)
-
-
-def read_reservation(path: str | Path) -> str | None:
-    """Read the ARN of the reservation under which tasks were created last; None where none was.
-
-    Args:
-        path: The journal; it may be in use.
-
-    Raises:
-        JournalError: There is no such file, or it is no journal.
-    """
-    return _read_one(path, "reservation")
-
-
-def _read_one(path: str | Path, key: str) -> str | None:
-    with _to_read(Path(path)) as db:
-        row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def read_evaluations(path: str | Path, positions: Iterable[int]) -> list[list[Task]]:
-    """Read all tasks of some evaluations, with their results.
-
-    Args:
-        path: The journal; it may be in use.
-        positions: The evaluations.
-
-    Raises:
-        JournalError: There is no such file, or it is no journal.
-    """
-    with _to_read(Path(path)) as db:
-        return [read_tasks(db, [*COLUMNS], position) for position in positions]
-
-
-@contextmanager
-def _to_read(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a journal to read it, or its copy where it is damaged."""
-    if not path.is_file():
-        raise JournalError(must_be("journal", "an existing file", path))
-    place = path if whole(path) or not whole(copy_of(path)) else copy_of(path)
-    try:
-        with closing(open_to_read(place)) as db:
-            yield db
-    except sqlite3.Error as error:
-        raise JournalError(foreign(path)) from error
-
-
 def _key(task: Task) -> tuple[int, int, int]:
     return task.position, task.part, task.attempt
-
-
-def _read_meta(db: sqlite3.Connection, path: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        meta = dict(db.execute("SELECT key, value FROM meta").fetchall())
-        number, run_id, settings = meta["format"], meta["run_id"], json.loads(meta["settings"])
-    except (sqlite3.Error, LookupError, ValueError) as error:
-        raise JournalError(foreign(path)) from error
-    if number != _FORMAT:
-        hint = "Update qtn_train to use it."
-        raise JournalError(must_be("journal", f"of format {_FORMAT}", number, hint))
-    return run_id, settings

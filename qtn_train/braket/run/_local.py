@@ -8,16 +8,19 @@ is in their counts, and not in their probabilities.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..._random import raw_bits
+from ...errors import JournalError, must_be
 from ...measurements._counts import Counts, bits_of
 from ..device._target import Target
 from ._batch import Batch
 from ._programs import Bound, exact_probs, to_counts
+from ._records import Task
 
 #: The name under which the journal keeps what was counted here.
 RESULT = "counts.json"
@@ -80,14 +83,51 @@ def to_json(counts: list[Counts]) -> str:
 
 
 def from_json(text: str) -> list[Counts]:
-    """Read counts from the JSON text that :func:`to_json` wrote."""
-    return [
-        Counts(
-            torch.tensor([[int(bit) for bit in bits] for bits in one], dtype=torch.uint8),
-            torch.from_numpy(np.array(list(one.values()))),
-        )
-        for one in json.loads(text)
-    ]
+    """Read counts from the JSON text that :func:`to_json` wrote.
+
+    Args:
+        text: The text.
+
+    Raises:
+        JournalError: It is another text.
+    """
+    try:
+        return [_counts(one) for one in json.loads(text)]
+    except (ValueError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
+        raise JournalError(_damaged(str(error))) from error
+
+
+def _counts(one: dict[str, float]) -> Counts:
+    rows = torch.tensor([[int(bit) for bit in bits] for bits in one], dtype=torch.uint8)
+    counts = torch.from_numpy(np.array(list(one.values())))
+    whole = counts.dtype in (torch.int64, torch.float64) and bool((counts >= 0).all())
+    if rows.ndim != 2 or not counts.isfinite().all() or not whole or rows.max() > 1:
+        raise JournalError(_damaged(str(one)))
+    return Counts(rows, counts)
+
+
+def recorded_here(tasks: Sequence[Task]) -> list[Counts] | None:
+    """Return the counts of an evaluation that was executed here; None where that is still to be.
+
+    Args:
+        tasks: The evaluation's tasks in the journal: one.
+
+    Raises:
+        JournalError: There are more, or none, or the counts are not what was written down.
+    """
+    if len(tasks) != 1:
+        raise JournalError(_damaged(f"{len(tasks)} tasks of one evaluation"))
+    (task,) = tasks
+    if task.result is None:
+        return None
+    if RESULT not in task.result:
+        raise JournalError(_damaged(f"no {RESULT}"))
+    return from_json(task.result[RESULT])
+
+
+def _damaged(why: str) -> str:
+    actual = f"a damaged one ({' '.join(why.split())[:80]})"
+    return must_be("journal", "one that holds the counts as they were written down", actual)
 
 
 def _strings(counts: Counts) -> list[str]:

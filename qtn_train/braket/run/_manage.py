@@ -16,8 +16,9 @@ from ..cost._money import current_prices
 from ..device._devices import asking, open_session, resolve
 from ..device._target import Target, kind_of
 from ..device._windows import availability
-from ._journal import Journal, read_journal
+from ._journal import Journal
 from ._opening import in_use
+from ._reading import read_journal
 from ._records import Task
 from ._tasks import TaskService, place_in_queue, say_on_terminal
 

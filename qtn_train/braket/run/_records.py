@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from ...errors import BudgetError, JournalError, must_be
 from ..cost._money import show_usd
 
 TaskState = Literal["planned", "sent", "created", "done", "failed"]
+STATES: tuple[TaskState, ...] = get_args(TaskState)
 
 #: What a billed run's journal holds beside the engine's settings: the AWS region and account.
 PAYER = ("region", "account")

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...measurements._counts import Counts
+from ..cost._money import count
 
 ROOT = "results.json"
 
@@ -114,7 +115,8 @@ def read_counts(files: Mapping[str, str], n_members: int, labels: Sequence[int])
     except _DAMAGE as error:
         return [_unreadable(ROOT, error)] * n_members
     if len(found) != n_members:
-        return [Unread(f"{ROOT} tells of {len(found)} circuits, not {n_members}")] * n_members
+        text = f"{ROOT} tells of {count(len(found), 'circuit')}, not {n_members}"
+        return [Unread(text)] * n_members
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..cost._money import cost_of
 from ..device._target import Target
 from ._batch import counted
-from ._journal import read_allowed, read_evaluations, read_journal, read_reservation
+from ._reading import read_allowed, read_evaluations, read_journal, read_reservation
 from ._records import Spending, Task
 
 

@@ -27,7 +27,7 @@ from typing import Any, final
 
 from ...errors import JournalError, TaskFailed, TasksPending, must_be
 from ...measurements._counts import Counts
-from ..cost._money import LEAST_SECONDS, Prices, cost_of, show_usd
+from ..cost._money import LEAST_SECONDS, Prices, cost_of, count, show_usd
 from ..device._target import Target
 from ._journal import Journal
 from ._records import Task, check_budget
@@ -462,7 +462,7 @@ class TaskService:
         position = place_in_queue(answer)
         queue = "" if position is None else f", position {position} in the queue"
         spent = f"{show_usd(self.journal.spending().spent)} of {show_usd(self.budget)} USD"
-        done = f"{total - len(waiting)} of {total} tasks done"
+        done = f"{total - len(waiting)} of {count(total, 'task')} done"
         return f"{self.target.name}: {done}; task {task.name} {answer['status']}{queue}; {spent}"
 
     def cancel(self, tasks: Sequence[Task]) -> list[str]:

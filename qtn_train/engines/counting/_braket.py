@@ -25,8 +25,8 @@ from ...braket.run import (
     Terms,
     draws_here,
     execute,
-    from_json,
     read_allowed,
+    recorded_here,
     say_on_terminal,
     to_json,
 )
@@ -246,11 +246,12 @@ class BraketEngine(CountsFromElsewhere):
             journal.plan(batch.evaluation, [task])
         else:
             batch.recall(recorded)
-        (task,) = journal.tasks(batch.position)
-        if task.result is not None:
-            return from_json(task.result[RESULT])
+        tasks = journal.tasks(batch.position)
+        counts = recorded_here(tasks)
+        if counts is not None:
+            return counts
         counts = execute(batch, self.shots, self.seed)
-        journal.done(task, {RESULT: to_json(counts)})
+        journal.done(tasks[0], {RESULT: to_json(counts)})
         return counts
 
     def __repr__(self) -> str:

@@ -11,14 +11,13 @@ from ..._types import ComplexDtype
 from ...braket.device import Target
 from ...braket.run import (
     PAYER,
-    RESULT,
     Batch,
     Journal,
     Task,
     counted,
-    from_json,
     no_counts,
     read_journal,
+    recorded_here,
 )
 from ...errors import JournalError, TaskFailed, TasksPending, must_be
 from ...measurements._counts import Counts, Program
@@ -59,7 +58,15 @@ class RecordedEngine(CountsFromElsewhere):
         self.settings, _ = read_journal(path)
         own = ("device", "native", "placement", *PAYER)
         shared = {name: value for name, value in self.settings.items() if name not in own}
-        super().__init__(**shared, dtype=dtype)
+        try:
+            super().__init__(**shared, dtype=dtype)
+            self._native = bool(self.settings["native"])
+            placement = self.settings["placement"]
+            self._placement = None if placement is None else tuple(map(int, placement))
+        except (TypeError, ValueError, LookupError) as error:
+            expected = "one with the settings of a run on a device"
+            text = must_be("journal", expected, f"{self.path} ({_line(error)})")
+            raise JournalError(text) from error
 
     @property
     def max_qubits(self) -> int:
@@ -77,25 +84,27 @@ class RecordedEngine(CountsFromElsewhere):
         if recorded is None:
             hint = "Go on with the run first."
             raise JournalError(must_be(f"evaluation {position}", "in the journal", "none", hint))
-        placement = self.settings["placement"]
         batch = Batch(
             programs,
             position,
             _NOWHERE,
             recorded.shots,  # 0 where shots were drawn from exact probabilities
-            native=self.settings["native"],
-            placement=None if placement is None else tuple(placement),
+            native=self._native,
+            placement=self._placement,
         )
         batch.recall(recorded)
         if not self.settings["device"].startswith("arn:"):
             _check_ended(tasks)
-            (task,) = tasks
-            return batch.regroup(from_json((task.result or {})[RESULT]))
+            return batch.regroup(recorded_here(tasks) or [])
         counts, failed, waiting = counted(tasks)
         _check_ended(waiting)
         for task, why in failed:
             raise TaskFailed(no_counts(task, why))
-        return batch.regroup([counts[member] for member in range(len(batch.members))])
+        return batch.regroup([counts[member] for member in sorted(counts)])
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
 
 
 _NOWHERE = Target(device=None, name="journal", arn=None, kind="local")
