@@ -23,7 +23,7 @@ from ..braket.cost import count, show_usd
 from ..errors import BudgetError, Event, TaskFailed, TasksPending, event, must_be
 from ._folder import RunFolder, command_line
 from ._help import MONEY
-from ._options import option_of
+from ._options import option_of, read_tags
 from ._run import Run, say
 
 if TYPE_CHECKING:
@@ -132,12 +132,7 @@ class Account:
 
     def terms(self) -> dict[str, Any]:
         """Return the terms of the tasks, as the engine takes them."""
-        tags = {}
-        for text in self.tag:
-            name, equals, value = text.partition("=")
-            if not equals or not name:
-                raise ValueError(must_be("tag", "NAME=VALUE", repr(text)))
-            tags[name] = value
+        tags = read_tags(self.tag, "tag")
         own = {"reservation_arn": self.reservation_arn, "s3_prefix": self.s3_prefix}
         return own | {"tags": tags or None}
 
@@ -146,7 +141,7 @@ class StatusLine:
     """Shows the state of tasks waited for: below the progress bar, or line by line without one."""
 
     def __init__(self) -> None:
-        self._bar: tqdm[Any] | None = None
+        self._bar: tqdm | None = None
         self._last = ""
 
     def __call__(self, line: str) -> None:

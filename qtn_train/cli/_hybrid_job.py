@@ -12,11 +12,12 @@
     )
 
 Hyperparameters are those of :data:`OPTIONS`: the options of ``qtn-train train`` with underscores,
-and the job's own, ``budget_usd`` and ``resend_failed``. The run's checkpoint and journal lie in the
-job's folder of checkpoints, so that a job that is created with ``copy_checkpoints_from_job`` goes
-on where the other one stopped, and pays for nothing twice. The job's instance is charged by the
-minute on top: ``budget_usd`` counts tasks alone. The container installs the folder's
-``requirements.txt``, which names all that the job needs.
+and the job's own: ``budget_usd``, ``resend_failed``, ``reservation_arn`` and ``tags``, which is
+``NAME=VALUE,NAME=VALUE``; both are of the tasks, those of the job are arguments of ``create``. The
+run's checkpoint and journal lie in the job's folder of checkpoints, so that a job that is created
+with ``copy_checkpoints_from_job`` goes on where the other one stopped, and pays for nothing twice.
+The job's instance is charged by the minute on top: ``budget_usd`` counts tasks alone. The container
+installs the folder's ``requirements.txt``, which names all that the job needs.
 """
 
 from __future__ import annotations
@@ -37,16 +38,27 @@ from ..errors import must_be
 from ..recipes import SETTINGS, RunOptions, check_keys
 from ._folder import RunFolder
 from ._options import OPTIONS as NAMES
+from ._options import read_tags
 from ._run import write_weights
 
 if TYPE_CHECKING:
     from ..braket.run import HybridJob
 
 _FLAGS = {"true": True, "false": False}
-_KINDS: dict[type, str] = {bool: "true or false", int: "an integer", float: "a number"}
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "an integer",
+    float: "a number",
+    dict: "NAME=VALUE,NAME=VALUE, each name once",
+}
 
-# Options of the job itself, not of the run.
-_OF_THE_JOB: dict[str, type] = {"budget_usd": Decimal, "resend_failed": bool}
+# Options of the job itself, not of the run. The folder of the results is the job's own.
+_OF_THE_JOB: dict[str, type] = {
+    "budget_usd": Decimal,
+    "resend_failed": bool,
+    "reservation_arn": str,
+    "tags": dict,
+}
 
 # The device is the job's, no state is truncated there, and files of the user's are not there.
 _NOT_OF_A_JOB = (
@@ -110,6 +122,8 @@ def _read(name: str, text: str, kind: type) -> Any:
     try:
         if kind is bool:
             return _FLAGS[text.lower()]
+        if kind is dict:
+            return read_tags(text.split(","), name)
         return tuple(map(int, text.split(","))) if kind is tuple else kind(text)
     except (ValueError, KeyError, InvalidOperation) as error:
         raise ValueError(must_be(name, _KINDS.get(kind, "a number"), repr(text))) from error

@@ -130,6 +130,29 @@ def _annotation(name: str) -> Any:
     return Annotated[kind | None, option]
 
 
+def read_tags(texts: Iterable[str], name: str) -> dict[str, str]:
+    """Return the user's tags of tasks, each given as ``NAME=VALUE``.
+
+    Args:
+        texts: The texts.
+        name: The option's name in a message.
+
+    Raises:
+        ValueError: A text is not of that form, or a name is given twice.
+
+    Example:
+        >>> read_tags(["project=iris", "owner="], "tag")
+        {'project': 'iris', 'owner': ''}
+    """
+    tags: dict[str, str] = {}
+    for text in texts:
+        tag, equals, value = text.partition("=")
+        if not equals or not tag or tag in tags:
+            raise ValueError(must_be(name, "NAME=VALUE, each name once", repr(text)))
+        tags[tag] = value
+    return tags
+
+
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's options that were given, in the form :meth:`RunOptions.from_json` takes.
 

@@ -112,6 +112,26 @@ def test_a_journal_of_another_job(service: Any, job: Any) -> None:
         main()
 
 
+def test_a_job_in_a_reservation_with_tags(service: Any, job: Any) -> None:
+    """What ``braket submit`` takes: nothing is charged, and no budget is asked for."""
+    reservation = "arn:aws:braket:eu-north-1:123456789012:reservation/abc"
+    service.set_price("Garnet", shot="5")
+    options = {"shots": "50", "layers": "1", "epochs": "1", "seed": "1"}
+    own = {"reservation_arn": reservation, "tags": "project=iris,owner=a b"}
+    folder = job(service.arn("Garnet"), **options, **own)
+    main()
+    rows = service.ledger()
+    assert rows
+    assert service.spent() == 0
+    for row in rows:
+        assert row["associations"] == [{"arn": reservation, "type": "RESERVATION_TIME_WINDOW_ARN"}]
+        assert {"project": "iris", "owner": "a b"}.items() <= row["tags"].items()
+    result = json.loads((folder / "results" / "results.json").read_text())
+    assert result["dataDictionary"]["spent_usd"] == "0"
+    main()  # nothing of the like is kept in the run's folder: the tasks are the same
+    assert service.ledger() == rows
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -120,6 +140,14 @@ def test_a_journal_of_another_job(service: Any, job: Any) -> None:
         ({"lr": "fast"}, "`lr` must be a number; got 'fast'"),
         ({"native": "perhaps"}, "`native` must be true or false; got 'perhaps'"),
         ({"budget_usd": "much"}, "`budget_usd` must be a number; got 'much'"),
+        (
+            {"tags": "project"},
+            "`tags` must be NAME=VALUE,NAME=VALUE, each name once; got 'p",
+        ),
+        (
+            {"tags": "a=1,a=2"},
+            "`tags` must be NAME=VALUE,.* each name once; got 'a=1,a=2'",
+        ),
     ],
 )
 def test_hyperparameters_that_are_refused(parameters: dict[str, str], message: str) -> None:

@@ -412,6 +412,32 @@ def test_trained_on_a_device_killed_and_resumed(service: Any, cli: Cli, tmp_path
     assert spent(service) == (tasks, usd)
 
 
+@pytest.mark.parametrize("status", ["OFFLINE", "RETIRED"])
+def test_resumed_while_the_device_is_away(
+    service: Any, cli: Cli, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    """Where all tasks exist, their results are all that is missing."""
+    own = ("train", "iris", *SMALL, *GARNET, "--epochs", "1", "--out", "run", *PAY)
+    wait = TaskService._wait
+
+    def interrupt_at_the_last(tasks: TaskService, *rest: Any) -> None:
+        if len(service.ledger()) == 3:
+            raise KeyboardInterrupt
+        wait(tasks, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskService, "_wait", interrupt_at_the_last)
+        line = failed(cli(*own), 1)
+    before = spent(service)
+    assert before[0] == 3
+    assert line.endswith("Go on with: qtn-train braket collect run")
+    service.set_status("Garnet", status)
+    resume = ("train", "iris", "--out", "run", "--resume", "--yes")
+    run = done(cli(*resume, "--json"))
+    assert run["braket"]["states"] == {"done": 3}
+    assert spent(service) == before
+
+
 def test_a_budget_that_is_reached(service: Any, cli: Cli) -> None:
     own = ("train", "iris", *SMALL, *GARNET, "--epochs", "2", "--out", "run")
     status, _, err = cli(*own)
@@ -442,7 +468,7 @@ def test_a_failed_part_of_a_training_run(service: Any, cli: Cli) -> None:
     own = ("train", "iris", *SMALL, *GARNET, "--epochs", "1", "--out", "run")
     line = failed(cli(*own, *PAY), 1)
     assert "FAILED: the fridge is warm" in line
-    assert "1 of 1 circuits without (FAILED: the fridge is warm)" in failed(
+    assert "1 of 1 circuit without (FAILED: the fridge is warm)" in failed(
         cli("evaluate", "run"), 1
     )
     words = line.partition(" Go on with: qtn-train ")[2]

@@ -269,7 +269,7 @@ def test_a_submission_under_a_reservation(service: Any, cli: Cli) -> None:
     assert "Garnet executes tasks now, at any time\n" in out
     status, _, err = cli(*command[:-4], "--tag", "noequals")
     assert (status, err.count("\n")) == (2, 1)
-    assert "`--tag` must be NAME=VALUE; got 'noequals'" in err
+    assert "`--tag` must be NAME=VALUE, each name once; got 'noequals'" in err
 
 
 # --- properties
