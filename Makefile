@@ -6,9 +6,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install -c constraints.txt
 
 # As many processes as cores, up to 4 for the memory; the tests of a file stay in one of them, so
-# that what a file's fixtures make is made once.
+# that what a file's fixtures make is made once. tests/conftest.py has the longest files first.
 JOBS ?= logical --maxprocesses 4
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 
-def progress_bar(total: int, done: int = 0, *, unit: str, show: bool = True) -> tqdm[Any]:
+def progress_bar(total: int, done: int = 0, *, unit: str, show: bool = True) -> tqdm:
     """Return a bar that is gone when it is closed.
 
     Args:

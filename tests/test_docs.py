@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import typer.main
 
+pytest.importorskip("sphinx", reason="the docs extra is not installed")
+
 from qtn_train.cli import _app as cli
 
 ROOT = Path(__file__).parents[1]

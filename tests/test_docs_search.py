@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("sphinx", reason="the docs extra is not installed")
+
 from sphinx.search.en import SearchEnglish
 
 DOCS = Path(__file__).parents[1] / "docs"

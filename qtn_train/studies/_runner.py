@@ -391,13 +391,13 @@ class _Run:
         hint = "Resume the study."
         raise ConnectionError(event(happened, "All finished rows are kept.", hint))
 
-    def _write(self, bar: tqdm[Any]) -> None:
+    def _write(self, bar: tqdm) -> None:
         if self.rows:
             self.store.append(self.rows)
             bar.update(len(self.rows))
             self.rows = []
 
-    def _tell(self, bar: tqdm[Any]) -> None:
+    def _tell(self, bar: tqdm) -> None:
         now = time.monotonic()
         if now - self.told < _TELL:
             return
@@ -405,7 +405,7 @@ class _Run:
         workers = len(self.client.scheduler_info()["workers"])
         bar.set_postfix(failed=self.store.n_failed, workers=workers, refresh=sys.stderr.isatty())
 
-    def _bar(self, show: bool) -> tqdm[Any]:
+    def _bar(self, show: bool) -> tqdm:
         return tqdm(
             total=len(self.store.study),
             initial=len(self.store.done),

@@ -130,7 +130,7 @@ def fit(
     return loop.at.history
 
 
-def _run(loop: _Loop, callbacks: Sequence[Callback], bar: tqdm[Any]) -> None:
+def _run(loop: _Loop, callbacks: Sequence[Callback], bar: tqdm) -> None:
     """Train for the epochs that are left."""
     at = loop.at
     # Lists, not generators: every callback is called, whatever the one before it says.
@@ -275,7 +275,7 @@ class _Loop:
             )
             self.saved = time.monotonic()
 
-    def run_epoch(self, bar: tqdm[Any]) -> None:
+    def run_epoch(self, bar: tqdm) -> None:
         at, size = self.at, self.config.batch_size
         order = permutation(self.config.seed, f"epoch {at.epoch}", len(self.y))
         batches = torch.from_numpy(order).to(self.y.device).split(size)
@@ -390,6 +390,6 @@ class _Loop:
                 signal.signal(number, handler)
 
 
-def _bar(loop: _Loop, show: bool) -> tqdm[Any]:
+def _bar(loop: _Loop, show: bool) -> tqdm:
     done = loop.steps * loop.at.epoch + loop.at.step
     return bar_for(loop.steps * loop.config.epochs, done, unit="step", show=show)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -195,18 +196,31 @@ def test_what_a_search_found_is_not_trained_again(
 
 @pytest.mark.slow
 def test_finished_runs_of_the_command_are_read_and_stopped_ones_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command_line: Callable[..., tuple[int, str, str]],
 ) -> None:
     case = accuracy.Case("iris --epochs 1", (0, 1))
     options = argparse.Namespace(runs=tmp_path, data_dir=None, torch_device="cpu", jobs=2)
-    assert accuracy.run(case, 0, options)["seed"] == 0
-    (case.folder(tmp_path, 1)).mkdir()
-    found = accuracy.all_runs((case,), options)[case]
-    assert [run["seed"] for run in found] == [0, 1]
+
+    def in_process(words: list[Any], *, stdout: Any, check: bool, **more: Any) -> None:
+        assert check
+        assert words[0] == accuracy.COMMAND
+        status, out, err = command_line(*words[1:])
+        stdout.write(out + err)
+        assert status == 0, err
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accuracy.subprocess, "run", in_process)
+        assert accuracy.run(case, 0, options)["seed"] == 0
+        (case.folder(tmp_path, 1)).mkdir()
+        assert accuracy.run(case, 1, options)["seed"] == 1
     log = case.folder(tmp_path, 1).with_suffix(".log").read_text()
     assert "holds no checkpoint yet: starting the run there." in log
     monkeypatch.setattr(accuracy.subprocess, "run", None)
-    row = accuracy.facts(accuracy.all_runs((case,), options)[case])
+    found = accuracy.all_runs((case,), options)[case]
+    assert [run["seed"] for run in found] == [0, 1]
+    row = accuracy.facts(found)
     accuracies = [100 * run["test_accuracy"] for run in found]
     assert row["mean"] == pytest.approx(sum(accuracies) / 2, abs=tolerances.TWO_DECIMALS)
     assert (row["seeds"], row["epochs"], row["n_weights"]) == ("0, 1", 1, 131)

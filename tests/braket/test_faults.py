@@ -17,17 +17,17 @@ pytest.importorskip("braket.aws", reason="the braket extra is not installed")
 @pytest.mark.slow
 def test_runs_that_are_killed_and_answered_with_errors_pay_once() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.braket.faults", "--runs", "20", "--seed", "4"],
+        [sys.executable, "-m", "tests.braket.faults", "--runs", "60", "--seed", "4"],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    expected = r"20 runs equal the quiet ones; (\d+) kills, (\d+) copied journals, (\d+) faults"
+    expected = r"60 runs equal the quiet ones; (\d+) kills, (\d+) copied journals, (\d+) faults"
     found = re.match(expected, done.stdout)
     assert found, done.stdout
     kills, copies, faults = map(int, found.groups())
-    assert kills >= 5
-    assert copies >= 1
-    assert faults >= 30
+    assert kills >= 20
+    assert copies >= 5
+    assert faults >= 100

@@ -209,20 +209,20 @@ def test_a_control_at_every_column(turn: str, gate: str, monkeypatch: pytest.Mon
     torch.testing.assert_close(grad, other_grad, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.slow
-def test_torch_keeps_its_number_of_threads(threads: int) -> None:
+def test_torch_keeps_its_number_of_threads() -> None:
     code = f"""
 import torch
 from qtn_train import StatevectorEngine, ansatz
-torch.set_num_threads({threads})
 circuit = ansatz.ry_cx_chain({ROWS + COLUMNS + 3}, 1)
-angles = torch.zeros(circuit.n_angles, requires_grad=True)
-StatevectorEngine().prepare(circuit, angles).probs(0, 4).sum().backward()
-print(torch.get_num_threads())
+for threads in (3, 1, 2):
+    torch.set_num_threads(threads)
+    angles = torch.zeros(circuit.n_angles, requires_grad=True)
+    StatevectorEngine().prepare(circuit, angles).probs(0, 4).sum().backward()
+    print(torch.get_num_threads())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{threads}\n"
+    assert done.stdout.split() == ["3", "1", "2"]
 
 
 @pytest.mark.slow
