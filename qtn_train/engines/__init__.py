@@ -11,10 +11,11 @@ from .counting._base import CountingEngine, EstimatedState, SampledEngine
 from .counting._braket import BraketEngine
 from .counting._noisy import NoisyEngine
 from .counting._recorded import RecordedEngine
-from .mps import MPSEngine, MPSState, enable_quimb_gradients
+from .mps import BatchedMPSState, MPSEngine, MPSState, enable_quimb_gradients
 from .statevector._engine import StatevectorEngine, StatevectorState
 
 __all__ = [
+    "BatchedMPSState",
     "BraketEngine",
     "ContractionEngine",
     "ContractionState",

@@ -141,10 +141,10 @@ def _search(shape: Shape, optimize: Optimize) -> Any:
     It ends early where the work takes less time than the calls: then no tree would be better.
     """
     best = _trial(shape, 1, 0)
-    n_rounds = 1 if _is_cheap(best) else ROUNDS[optimize]
+    n_rounds = 0 if _is_cheap(best) else ROUNDS[optimize]
     show = n_rounds > 1 and len(shape[0]) > _MANY
-    with progress_bar(n_rounds, 1, unit="round of the search", show=show) as bar:
-        for seed in range(1, n_rounds):
+    with progress_bar(n_rounds, 0, unit="round of the search", show=show) as bar:
+        for seed in range(1, n_rounds + 1):
             tree = _trial(shape, _TRIALS, seed)
             if tree.combo_cost() < best.combo_cost():
                 best = tree
@@ -259,7 +259,7 @@ def _file(shape: Shape, optimize: Optimize) -> Path:
         warnings.simplefilter("ignore")  # tqdm's, about a notebook that has no widgets
         import pooch
 
-    text = json.dumps([shape, optimize, ROUNDS[optimize], _TRIALS])
+    text = json.dumps([shape, ROUNDS[optimize], _TRIALS])
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
     return Path(pooch.os_cache("qtn_train")) / "trees" / f"{name}.json"
 

@@ -15,6 +15,7 @@ from ...measurements._base import Measurement
 from .._base import Engine, register_engine
 from .._slots import gate_matrices, in_slots
 from . import _torch
+from ._batch import BatchedMPSState
 from ._chain import Chain, evolve, squared_norm, zero_state
 from ._split import SvdGradient
 from ._state import MPSState
@@ -148,8 +149,25 @@ class MPSEngine(Engine):
         """
         return _MAX_QUBITS
 
-    def _prepare(self, circuit: Circuit, angles: Tensor, reads: Measurement) -> MPSState:
+    @property
+    def batched(self) -> bool:
+        """Whether angles may be a batch, ``(batch, n_angles)``: without ``cutoff``.
+
+        A batch in which a bond would be cut is refused when the sweep gets there.
+        """
+        return not self.cutoff
+
+    def _prepare(
+        self, circuit: Circuit, angles: Tensor, reads: Measurement
+    ) -> MPSState | BatchedMPSState:
         circuit, angles = in_slots(circuit, angles)
+        if angles.ndim == 1:
+            return self._state(circuit, angles)
+        sweep = torch.func.vmap(lambda row: tuple(self._state(circuit, row).tensors))
+        return BatchedMPSState(list(sweep(angles)))
+
+    def _state(self, circuit: Circuit, angles: Tensor) -> MPSState:
+        """Return the state of one vector of angles, or of a member of a ``vmap``."""
         values = gate_matrices(circuit).values(angles, self.complex_dtype)
         tensors = self._start(circuit.n_qubits, values)
         constant = all(map(_torch.is_constant, (values, *tensors)))

@@ -26,10 +26,10 @@ from ... import _html as html
 from ..._autocast import outside_autocast
 from ..._files import read_tensors, write_tensors
 from ..._range import times_power_of_two
-from ...errors import CheckpointError, must_be
+from ...errors import CheckpointError, UnsupportedByEngine, must_be
 from ...measurements._pauli import PauliSum
 from .._state import State
-from .._transforms import with_signature
+from .._transforms import is_transformed, with_signature
 from ._chain import Chain, discarded, transfer
 from ._correlators import correlators
 from ._exponents import amplitudes_with_exponents
@@ -147,6 +147,9 @@ class MPSState(State):
         return rows
 
     def _sample_bits(self, shots: int, rng: torch.Generator) -> Tensor:
+        if any(map(is_transformed, self.tensors)):
+            expected = "of one vector of angles, outside of vmap, to draw from it"
+            raise UnsupportedByEngine(must_be("state", expected, "a batch", "Take a loop."))
         pieces = [
             self._draw(min(_SHOTS_AT_ONCE, shots - done), rng)
             for done in range(0, shots, _SHOTS_AT_ONCE)

@@ -108,8 +108,8 @@ class _Factorization(torch.autograd.Function):
     def vmap(cls, info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, None]:
         if any(dim is not None for dim in in_dims):
             raise UnsupportedByEngine(
-                "vmap reached a bond that is cut. One state at a time is right. Take a loop, or "
-                "StatevectorEngine()."
+                "A batch reached a bond that is cut. One state at a time is right. Take a loop, a "
+                "larger max_bond, or StatevectorEngine()."
             )
         return cls.apply(*args), None  # type: ignore[no-untyped-call]
 

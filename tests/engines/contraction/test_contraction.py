@@ -192,6 +192,25 @@ def test_a_tree_is_searched_once_for_each_kind_of_request(monkeypatch):
     assert len(searched) - before < len(edges)  # cones of one shape share a tree
 
 
+def test_each_setting_makes_as_many_rounds_as_it_says(monkeypatch):
+    block = circuit_network(ansatz.grid(2, 2, 2)).amplitudes(4, ())
+    shape = _trees.shape_of(block.inputs, block.output)
+    first, seeds = _trees._trial(shape, 1, 0), []
+    monkeypatch.setattr(_trees, "_trial", lambda shape, n, seed: seeds.append((n, seed)) or first)
+    monkeypatch.setattr(_trees, "_is_cheap", lambda tree: False)
+    for optimize, n_rounds in _trees.ROUNDS.items():
+        _trees._search(shape, optimize)
+        assert seeds == [(1, 0), *((_trees._TRIALS, seed) for seed in range(1, n_rounds + 1))]
+        seeds.clear()
+
+
+def test_a_quick_search_is_enough_for_a_grid():
+    """One greedy trial alone finds a tree of 31 s here, the search one of 0.02 s."""
+    block = circuit_network(ansatz.grid(4, 4, 6)).amplitudes(16, ())
+    plan = _trees.find_plan(_trees.shape_of(block.inputs, block.output), "quick", 2**40, 8)
+    assert plan.cost.seconds < 0.5
+
+
 def test_a_long_search_is_kept_on_disk(cache, monkeypatch):
     monkeypatch.setattr(_trees, "_WORTH_KEEPING", -1.0)
     circuit = ansatz.grid(3, 3, 4)
