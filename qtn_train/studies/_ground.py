@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .._random import uniform
 from ..engines import MPSEngine, MPSState
@@ -25,8 +26,8 @@ MODELS: dict[str, dict[str, float]] = {
 _FEWEST_QUBITS = 3
 # The first angles, in radians: near the identity, where gradients of deep circuits are large.
 _START = 0.3
-# The learning rate rises over this share of the steps, and then falls to 0.
-_RISE = 0.1
+# Where the search ends: largest derivative and change of the energy per site; its memory.
+_ENDS: dict[str, Any] = {"tolerance_grad": 1e-8, "tolerance_change": 1e-10, "history_size": 20}
 
 
 def check(point: Row) -> None:
@@ -85,7 +86,7 @@ def _reference(model: str, field: float, n_qubits: int) -> float:
 
 
 def minimize(settings: Row, seed: int) -> Row:
-    """Minimize the energy with Adam, and return it per site beside that of DMRG."""
+    """Minimize the energy by L-BFGS, and return it per site beside that of DMRG."""
     circuit, n_qubits, steps = make_circuit(settings), settings["n_qubits"], settings["steps"]
     model, field = settings["model"], settings["field"]
     terms = hamiltonian(couplings_of(model, field), n_qubits)
@@ -93,18 +94,19 @@ def minimize(settings: Row, seed: int) -> Row:
     start = _START * uniform(seed, stream, circuit.n_angles)
     angles = torch.from_numpy(start).requires_grad_()
     engine = MPSEngine(settings["max_bond"], dtype="complex128")
-    optimizer = torch.optim.Adam([angles], lr=settings["lr"])
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings["lr"], total_steps=steps, pct_start=_RISE, cycle_momentum=False
+    optimizer = torch.optim.LBFGS(
+        [angles], max_iter=steps, max_eval=steps, line_search_fn="strong_wolfe", **_ENDS
     )
-    first = None
-    for _ in range(steps):
+    energies: list[float] = []
+
+    def energy_and_gradient() -> Tensor:
         optimizer.zero_grad()
-        energy = engine.prepare(circuit, angles).expectation(terms)
-        first = float(energy.detach()) if first is None else first
-        energy.backward()
-        optimizer.step()
-        schedule.step()
+        per_site = engine.prepare(circuit, angles).expectation(terms) / n_qubits
+        per_site.backward()
+        energies.append(float(per_site.detach()))
+        return per_site
+
+    optimizer.step(energy_and_gradient)
     with torch.no_grad():
         state = engine.prepare(circuit, angles)
         last = float(state.expectation(terms))
@@ -112,7 +114,8 @@ def minimize(settings: Row, seed: int) -> Row:
     reference = _reference(model, field, n_qubits)
     return {
         "energy_per_site": last / n_qubits,
-        "start_per_site": first / n_qubits if first is not None else None,
+        "start_per_site": energies[0],
+        "n_steps": len(energies),
         "dmrg_per_site": reference / n_qubits,
         "error_per_site": (last - reference) / n_qubits,
         "largest_bond": max(state.bond_dims, default=1),

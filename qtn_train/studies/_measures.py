@@ -228,11 +228,11 @@ GROUND_STATE = Measure(
         **_CIRCUIT,
         "max_bond": Setting(int, 64),
         "steps": Setting(int, 300, high=100_000),
-        "lr": Setting(float, 0.1, low=1e-6, high=10),
     },
     {
         "energy_per_site": float,
         "start_per_site": float,
+        "n_steps": int,
         "dmrg_per_site": float,
         "error_per_site": float,
         "largest_bond": int,
@@ -244,7 +244,7 @@ GROUND_STATE = Measure(
     "n_layers",
     (
         Panel("error_per_site", "energy above DMRG (per site, in units of J)", True),
-        Panel("energy_per_site", "energy (per site, in units of J)"),
+        Panel("entropy_middle", "entanglement entropy of the middle (bits)"),
     ),
     check=_ground.check,
 )

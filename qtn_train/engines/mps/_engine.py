@@ -14,7 +14,6 @@ from ...errors import TruncationWarning, UnsupportedByEngine, must_be, positive_
 from ...measurements._base import Measurement
 from .._base import Engine, register_engine
 from .._slots import gate_matrices, in_slots
-from .._transforms import is_transformed
 from . import _torch
 from ._batch import BatchedMPSState
 from ._chain import Chain, evolve, squared_norm, zero_state
@@ -173,8 +172,7 @@ class MPSEngine(Engine):
         tensors = self._start(circuit.n_qubits, values)
         constant = all(map(_torch.is_constant, (values, *tensors)))
         limits = (self.max_bond, self.cutoff, self.svd_gradient)
-        readable = not any(map(is_transformed, (values, *tensors)))
-        chain = Chain(tensors, *limits, drop_zeros=constant, readable=readable)
+        chain = Chain(tensors, *limits, drop_zeros=constant)
         if self._initial is not None:
             chain.high = circuit.n_qubits - 1
         evolve(circuit, values, chain)

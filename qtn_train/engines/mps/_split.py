@@ -166,6 +166,7 @@ def qr(matrix: Array) -> Sequence[Array]:
     return parts
 
 
+@compose(name="qtn_train.is_finite")  # type: ignore[untyped-decorator]
 def is_finite(first: Array, *others: Array) -> bool:
     """Return whether no entry is NaN or infinite (sums: much cheaper than a look at each)."""
     total = first.sum()

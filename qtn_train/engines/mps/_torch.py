@@ -13,6 +13,7 @@ Y⁺ is regularized: the result stays finite, and leaves out what would raise th
 
 from __future__ import annotations
 
+import cmath
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from torch.autograd import forward_ad
 
 from ...errors import UnsupportedByEngine
 from .._once import once
-from .._transforms import with_signature
+from .._transforms import is_transformed, with_signature
 from . import _split
 from ._split import Cut, Svd, SvdGradient, decompose, robust, rounding
 
@@ -54,6 +55,15 @@ def cut(
     constant: Tensor = _Constant.apply(matrix)  # type: ignore[no-untyped-call]
     parts = decompose(constant, max_bond, cutoff, drop_zeros)
     return parts.cut(*factors(matrix, parts, gradient))
+
+
+@_split.is_finite.register("torch")  # type: ignore[untyped-decorator]
+def is_finite(first: Tensor, *others: Tensor) -> bool:
+    """Return whether no entry is NaN or infinite; True under ``vmap``, which shows no numbers."""
+    total = first.sum()
+    for tensor in others:
+        total = total + tensor.sum()
+    return is_transformed(total) or cmath.isfinite(total.item())
 
 
 def factors(matrix: Tensor, parts: Svd, gradient: SvdGradient) -> tuple[Tensor, Tensor]:

@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 import pytest
+import tolerances
 import torch
 from torch import nn
 
 from qtn_train.data import Dataset, load
 from qtn_train.engines import ContractionEngine, Engine, StatevectorEngine
 from qtn_train.recipes import RunOptions
-
-#: Losses of 50 steps in single precision: each step's rounding is in all later ones.
-LOSS = 1e-3
 
 
 def batches(data: Dataset, size: int = 64) -> Iterator[torch.Tensor]:
@@ -39,5 +37,6 @@ def losses(engine: Engine, data: Dataset, n_steps: int) -> list[float]:
 def test_digits_are_learned_through_a_3_by_4_grid_with_the_losses_of_the_state_vector() -> None:
     data = load("digits")
     found = losses(ContractionEngine(optimize="quick"), data, 50)
-    assert found == pytest.approx(losses(StatevectorEngine(), data, 50), abs=LOSS)
+    expected = losses(StatevectorEngine(), data, 50)
+    assert found == pytest.approx(expected, abs=tolerances.LOSSES_OF_50_STEPS)
     assert sum(found[-5:]) / 5 < 0.8 * found[0]

@@ -38,7 +38,8 @@ def rows_of(circuit: Circuit, n_rows: int = 3) -> Tensor:
 
 
 def close(found: Tensor, expected: Tensor) -> None:
-    torch.testing.assert_close(found, expected, atol=tolerances.DOUBLE, rtol=1e-9)
+    tolerance = tolerances.DOUBLE_GRADIENT
+    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
 
 
 @pytest.mark.parametrize("name", CIRCUITS)
