@@ -101,7 +101,7 @@ def minimize(settings: Row, seed: int) -> Row:
 
     def energy_and_gradient() -> Tensor:
         optimizer.zero_grad()
-        per_site = engine.prepare(circuit, angles).expectation(terms) / n_qubits
+        per_site: Tensor = engine.prepare(circuit, angles).expectation(terms) / n_qubits
         per_site.backward()
         energies.append(float(per_site.detach()))
         return per_site
