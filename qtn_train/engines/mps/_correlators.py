@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ...measurements._correlators import n_tuples
+from ._recursion import Link, Path, carried
 
 _PAULIS = {"x": ((0, 1), (1, 0)), "y": ((0, -1j), (1j, 0)), "z": ((1, 0), (0, -1))}
 # Up to this bond dimension a product with a transfer matrix is faster than two with the tensor.
@@ -115,9 +116,13 @@ def _block(letters: str, order: int, first: int, stop: int, reach: int, *tensors
     if order == 1:
         return sites.single[first:stop].T
     plan = _plan(sites.n_sites, order, first, stop, reach)
+    if order == 2 and sites.transfer is not None:
+        rows = _pairs(sites, sites.transfer, first, stop, reach)
+        return rows[torch.from_numpy(plan.order).to(rows.device)].T
     # stacks[m]: environments with m + 1 marked sites, (rows, letters, χ²).
     stacks: list[Tensor | None] = [None] * (order - 1)
     found: list[Tensor] = []
+    begun, closes = sites.opened.unbind(), sites.close.unbind()
     for site, dropped in zip(range(first, sites.n_sites), plan.dropped, strict=False):
         stacks = [
             stack if stack is None or out is None else _without(stack, out)
@@ -125,17 +130,69 @@ def _block(letters: str, order: int, first: int, stop: int, reach: int, *tensors
         ]
         last = stacks[-1]
         if last is not None:
-            found.append((last * sites.close[site]).sum(2))
+            found.append((last * closes[site]).sum(2))
         for marked in range(order - 2, 0, -1):
             stacks[marked] = _joined(
                 sites.passed(stacks[marked], site), sites.marked(stacks[marked - 1], site)
             )
-        opened = sites.opened[site][None] if site < stop else None
+        opened = begun[site][None] if site < stop else None
         stacks[0] = _joined(sites.passed(stacks[0], site), opened)
     if not found:
         return sites.single[:0].T
     rows = torch.cat(found)
     return rows[torch.from_numpy(plan.order).to(rows.device)].T
+
+
+def _pairs(sites: _Sites, transfer: Tensor, first: int, stop: int, reach: int) -> Tensor:
+    """Return the pairs' correlators in the order of the sweep, (pairs, letters)."""
+    plan = _pair_plan(sites.n_sites, first, stop, reach)
+    opened = sites.opened[first:stop]
+    n_letters, size = opened.shape[1:]
+    source = opened.new_zeros(plan.n_rows, n_letters, size)
+    source = source.index_copy(0, torch.from_numpy(plan.opened).to(source.device), opened)
+    path = _pair_path(sites.n_sites, first, stop, reach, n_letters)
+    rows = carried(transfer, source.flatten(0, 1), path).view_as(source)
+    ended, ends = (torch.from_numpy(index).to(rows.device) for index in (plan.rows, plan.sites))
+    pairs = rows.index_select(0, ended), sites.close.index_select(0, ends)
+    return torch.einsum("npd,npd->np", *pairs)
+
+
+class _PairPlan(NamedTuple):
+    """The rows of a sweep for two sites, one for each open environment right of each site.
+
+    Attributes:
+        n_rows: How many.
+        links: How they are carried.
+        opened: The rows that begin, in the order of their sites.
+        rows: For each pair, in the order of the sweep, the row that it ends.
+        sites: For each pair the site where it ends.
+    """
+
+    n_rows: int
+    links: list[Link]
+    opened: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    sites: NDArray[np.int64]
+
+
+@functools.lru_cache(maxsize=64)
+def _pair_plan(n_sites: int, first: int, stop: int, reach: int) -> _PairPlan:
+    links: list[Link] = []
+    opened, rows, sites = [], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    begin = n_rows = 0  # the rows right of the site before, and right of this one
+    oldest = first
+    for site in range(first, min(stop + reach, n_sites)):
+        start = begin + max(site - reach - oldest, 0)
+        oldest = max(oldest, site - reach)
+        kept, begin = n_rows - start, n_rows
+        rows.append(np.arange(start, start + kept))
+        sites.append(np.full(kept, site))
+        if kept:
+            links.append(Link(site, start, begin, kept))
+        if site < stop:
+            opened.append(begin + kept)
+        n_rows += kept + (site < stop)
+    return _PairPlan(n_rows, links, np.array(opened), np.concatenate(rows), np.concatenate(sites))
 
 
 def _joined(old: Tensor | None, new: Tensor | None) -> Tensor | None:
@@ -188,13 +245,29 @@ def _marked(tuples: NDArray[np.int64], site: int) -> NDArray[np.int64]:
     return np.column_stack((tuples, np.full(len(tuples), site)))
 
 
+@functools.lru_cache(maxsize=64)
+def _pair_path(n_sites: int, first: int, stop: int, reach: int, n_letters: int) -> Path:
+    """Return the links of a plan's rows, of which each letter has one."""
+    links = _pair_plan(n_sites, first, stop, reach).links
+    return Path(tuple(Link(s, *(n_letters * x for x in numbers)) for s, *numbers in links))
+
+
+@functools.lru_cache(maxsize=64)
+def _environment_paths(n_sites: int) -> tuple[Path, Path]:
+    """Return the ways of the environments left and right of each site."""
+    rightward = tuple(Link(site, site, site + 1, 1) for site in range(n_sites - 1))
+    leftward = tuple(Link(site, site, site - 1, 1) for site in range(n_sites - 1, 0, -1))
+    return Path(rightward), Path(leftward)
+
+
 class _Sites:
     """The sites' tensors and environments, as a sweep needs them.
 
     Attributes:
         n_sites: N.
-        opened: For each site, the environments that begin with a Pauli there, (letters, χ²).
-        close: For each site, what ends an environment with a Pauli there, (letters, χ²).
+        transfer: For small χ, for each site the map of a row, as a matrix, (N, χ², χ²).
+        opened: For each site, the environments that begin with a Pauli there, (N, letters, χ²).
+        close: For each site, what ends an environment with a Pauli there, (N, letters, χ²).
         single: ⟨P_i⟩, (N, letters).
     """
 
@@ -205,23 +278,26 @@ class _Sites:
         paulis = self._chain.new_tensor([_PAULIS[letter] for letter in letters])
         self._hit = torch.einsum("pst,iatr->ipasr", paulis, self._chain)
         bra = self._chain.conj()
+        self.transfer: Tensor | None = None
+        if self._chi <= _SUPEROPERATOR:
+            both = torch.einsum("iasr,ibsq->iabrq", self._chain, bra)
+            # Re E' + Im E' = Re T·(Re E + Im E) + Im T·(Re E − Im E), the last of which is Eᵀ's.
+            real = both.real + both.imag.transpose(1, 2)
+            self.transfer = real.reshape(self.n_sites, self._chi**2, -1)
         lefts, rights = self._environments()
         half = torch.einsum("iba,ipasr->ipbsr", _transposed(lefts, self._chi), self._hit)
         opened = torch.einsum("ipbsr,ibsq->iprq", half, bra)
         half = torch.einsum("ipasr,irq->ipasq", self._hit, _transposed(rights, self._chi))
         closed = torch.einsum("ipasq,ibsq->ipab", half, bra)
         dual = (closed.real - closed.imag).flatten(2)
-        self.opened = (opened.real + opened.imag).flatten(2).unbind()
-        self.close = dual.unbind()
+        self.opened = (opened.real + opened.imag).flatten(2)
+        self.close = dual
         self.single = (dual * lefts[:, None]).sum(2)
 
     @cached_property
-    def _transfer(self) -> Sequence[Tensor]:
-        """For each site the map of a row, as a matrix (χ², χ²); for small χ."""
-        both = torch.einsum("iasr,ibsq->iabrq", self._chain, self._chain.conj())
-        # Re E' + Im E' = Re T·(Re E + Im E) + Im T·(Re E − Im E), the last of which is Eᵀ's.
-        real = both.real + both.imag.transpose(1, 2)
-        return real.reshape(self.n_sites, self._chi**2, -1).unbind()
+    def _transfers(self) -> Sequence[Tensor]:
+        assert self.transfer is not None
+        return self.transfer.unbind()
 
     @cached_property
     def _kets(self) -> Sequence[Tensor]:
@@ -243,14 +319,19 @@ class _Sites:
 
         Those on the right are such that the sum of their products with a row is the value.
         """
-        edge = self._chain.real.new_zeros(1, self._chi**2)
+        n, edge = self.n_sites, self._chain.real.new_zeros(1, self._chi**2)
         edge[..., 0] = 1
-        lefts, rights = [edge], [edge]
-        for site in range(self.n_sites - 1):
-            lefts.append(self._passing(lefts[-1], site))
-        for site in range(self.n_sites - 1, 0, -1):
-            rights.append(self._back(rights[-1], site))
-        return torch.cat(lefts), torch.cat(rights[::-1])
+        if self.transfer is not None:
+            rest = edge.new_zeros(n - 1, edge.shape[1])
+            rightward, leftward = _environment_paths(n)
+            lefts = carried(self.transfer, torch.cat((edge, rest)), rightward)
+            return lefts, carried(self.transfer.mT, torch.cat((rest, edge)), leftward)
+        from_left, from_right = [edge], [edge]
+        for site in range(n - 1):
+            from_left.append(self._passing(from_left[-1], site))
+        for site in range(n - 1, 0, -1):
+            from_right.append(self._back(from_right[-1], site))
+        return torch.cat(from_left), torch.cat(from_right[::-1])
 
     def passed(self, stack: Tensor | None, site: int) -> Tensor | None:
         """Carry a stack of environments over a site."""
@@ -263,13 +344,11 @@ class _Sites:
         return _through(stack, self._hit_kets[site], self._bras[site])
 
     def _passing(self, stack: Tensor, site: int) -> Tensor:
-        if self._chi <= _SUPEROPERATOR:
-            return stack @ self._transfer[site]
+        if self.transfer is not None:
+            return stack @ self._transfers[site]
         return _through(stack, self._kets[site], self._bras[site])
 
     def _back(self, row: Tensor, site: int) -> Tensor:
-        if self._chi <= _SUPEROPERATOR:
-            return row @ self._transfer[site].mT
         back = self._kets[site].reshape(-1, self._chi) @ _transposed(row[0], self._chi)
         closed = back.reshape(self._chi, -1) @ self._bras[site].reshape(self._chi, -1).mT
         return (closed.real - closed.imag).reshape(1, -1)
