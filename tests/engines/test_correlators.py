@@ -1,12 +1,14 @@
 """Pauli correlators of exact states, against dense operators and finite differences."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import oracle
 import pytest
 import tolerances
 import torch
+from torch.func import hessian, jacfwd
 
 from qtn_train.circuits import ANSATZE, Circuit, ansatz
 from qtn_train.engines import Engine, MPSEngine, StatevectorEngine
@@ -135,6 +137,28 @@ def test_second_derivatives_are_right(
         return engine.prepare(circuit, angles).correlators(2, "xz")
 
     assert torch.autograd.gradgradcheck(values, drawn(circuit, 2))
+
+
+@pytest.mark.parametrize("reach", [None, 1])
+def test_transforms_agree_with_the_state_vector(reach: int | None) -> None:
+    circuit = ansatz.cz_chain(3, 2)
+    angles = drawn(circuit).detach()
+    found = []
+    for made in ENGINES.values():
+        engine = made(dtype="complex128")
+
+        def values(x: torch.Tensor, engine: Engine = engine) -> torch.Tensor:
+            return engine.prepare(circuit, x).correlators(2, "xz", reach=reach)
+
+        def loss(x: torch.Tensor, values: Callable[..., torch.Tensor] = values) -> torch.Tensor:
+            return values(x).pow(3).sum()
+
+        leaf = angles.clone().requires_grad_()
+        seeds = torch.eye(len(values(angles)), dtype=angles.dtype)
+        (batched,) = torch.autograd.grad(values(leaf), leaf, seeds, is_grads_batched=True)
+        found.append((jacfwd(values)(angles), batched, hessian(loss)(angles)))
+    for ours, expected in zip(*found, strict=True):
+        torch.testing.assert_close(ours, expected, atol=tolerances.CORRELATOR, rtol=0)
 
 
 @pytest.mark.parametrize("reach", [None, 3])

@@ -280,10 +280,7 @@ class _Sites:
         bra = self._chain.conj()
         self.transfer: Tensor | None = None
         if self._chi <= _SUPEROPERATOR:
-            both = torch.einsum("iasr,ibsq->iabrq", self._chain, bra)
-            # Re E' + Im E' = Re T·(Re E + Im E) + Im T·(Re E − Im E), the last of which is Eᵀ's.
-            real = both.real + both.imag.transpose(1, 2)
-            self.transfer = real.reshape(self.n_sites, self._chi**2, -1)
+            self.transfer = _transfer(self._chain)
         lefts, rights = self._environments()
         half = torch.einsum("iba,ipasr->ipbsr", _transposed(lefts, self._chi), self._hit)
         opened = torch.einsum("ipbsr,ibsq->iprq", half, bra)
@@ -352,6 +349,18 @@ class _Sites:
         back = self._kets[site].reshape(-1, self._chi) @ _transposed(row[0], self._chi)
         closed = back.reshape(self._chi, -1) @ self._bras[site].reshape(self._chi, -1).mT
         return (closed.real - closed.imag).reshape(1, -1)
+
+
+def _transfer(chain: Tensor) -> Tensor:
+    """Return each site's map of the rows Re E + Im E, (N, χ², χ²).
+
+    Re E' + Im E' = Re T·(Re E + Im E) + Im T·(Re E − Im E) with T = A·Ā, and the last is Eᵀ's row.
+    """
+    real, imag = chain.real, chain.imag
+    parts, turned = torch.cat((real, imag), 2), torch.cat((imag, -real), 2)
+    own = torch.einsum("iasr,ibsq->iabrq", parts, parts)
+    crossed = torch.einsum("iasq,ibsr->iabrq", parts, turned)
+    return (own + crossed).reshape(len(chain), chain.shape[1] ** 2, -1)
 
 
 def _transposed(rows: Tensor, chi: int) -> Tensor:

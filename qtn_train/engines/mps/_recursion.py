@@ -86,9 +86,9 @@ class _Carried(torch.autograd.Function):
     @with_signature
     @outside_autocast()
     def forward(maps: Tensor, source: Tensor, path: Path) -> Tensor:
-        rows = source.clone()
+        rows, matrices = source.clone(), maps.unbind()
         for site, start, to, n in path.links:
-            rows[to : to + n] += rows[start : start + n] @ maps[site]
+            rows[to : to + n] += rows[start : start + n] @ matrices[site]
         return rows
 
     @staticmethod
