@@ -141,7 +141,7 @@ def test_second_derivatives_are_right(
 
 @pytest.mark.parametrize("reach", [None, 1])
 def test_transforms_agree_with_the_state_vector(reach: int | None) -> None:
-    circuit = ansatz.cz_chain(3, 2)
+    circuit = ansatz.cz_chain(3, 1)
     angles = drawn(circuit).detach()
     found = []
     for made in ENGINES.values():
