@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from autoray import get_namespace
+from numpy.typing import NDArray
 
 from ._split import Array, is_finite
 
@@ -124,7 +125,7 @@ def _operated(operators: Array, state: Array) -> Array:
     return (operators.reshape(n, 2 * rank, 2) @ state).reshape(n, 2, -1)
 
 
-def _first_bad(states: Sequence[Array], numbers: np.ndarray) -> int:
+def _first_bad(states: Sequence[Array], numbers: NDArray[np.int64]) -> int | None:
     """Return the least number of the operations after which a site is not finite."""
 
     def broken(state: Array) -> bool:
@@ -135,4 +136,4 @@ def _first_bad(states: Sequence[Array], numbers: np.ndarray) -> int:
         for site, own in enumerate(numbers.T)
         if broken(states[-1][site])
     ]
-    return min(after)
+    return min(after, default=None)
