@@ -222,9 +222,8 @@ def test_iris_through_the_stand_in(service: Any, cli: Cli) -> None:
 @pytest.mark.slow
 def test_digits_through_the_stand_in(service: Any, cli: Cli) -> None:
     """41 qubits: what is counted there is sampled from quimb's CircuitMPS, not by our engines."""
-    found = through_the_stand_in(
-        service, cli, "digits", "Emerald", 20_000, "--batch-size", "128", "--epochs", "3"
-    )
+    own = ("--qubits", "41", "--batch-size", "128", "--epochs", "3")
+    found = through_the_stand_in(service, cli, "digits", "Emerald", 20_000, *own)
     assert found["simulator"]["test_accuracy"] > 0.5
     assert abs(found["test_accuracy"] - found["simulator"]["test_accuracy"]) < 0.15
 
