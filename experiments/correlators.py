@@ -1,6 +1,7 @@
 """What weights from correlators are worth, and how many shots they need.
 
     python -m experiments.correlators worth      # the recipe beside controls of equal size
+    python -m experiments.correlators folds      # Iris in five folds, exactly and from counts
     python -m experiments.correlators shots      # accuracy of trained networks from real counts
     python -m experiments.correlators large      # 10⁶ values, and 10⁵ weights trained for real
 
@@ -24,9 +25,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from experiments.iris import folds
 from qtn_train._files import write_atomically
 from qtn_train.circuits import ansatz
-from qtn_train.data import load
+from qtn_train.data import Dataset, load
 from qtn_train.engines import MPSEngine, SampledEngine
 from qtn_train.generators import CircuitGenerator, control, qubits_needed
 from qtn_train.hybrid import Layout, QuantumTrain
@@ -47,6 +49,7 @@ SHOTS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 #: Probabilities take more, up to some tens for each outcome of 17 qubits.
 MANY_SHOTS = (*SHOTS, 300_000, 1_000_000, 3_000_000)
 DRAWS = 3
+FOLD_SHOTS, FOLD_DRAWS = 1000, 20
 #: Mnist-mini with a wide network, and its epochs.
 WIDE, WIDE_EPOCHS = "mnist-mini-mlp", 8
 DATASETS = ("iris", "digits", "mnist-mini", WIDE)
@@ -214,25 +217,52 @@ def recipe_of(
     return model, options.fit_config()
 
 
+def accuracy(model: QuantumTrain, data: Dataset) -> float:
+    """Return the accuracy on the test set in percent."""
+    return 100 * evaluate(model, data.x_test, data.y_test)[1]
+
+
+def from_counts(model: QuantumTrain, data: Dataset, shots: int, draws: int) -> float:
+    """Return the mean accuracy of weights generated from so many shots of each circuit."""
+    generator = cast(CircuitGenerator, model.generator)
+    simulator, found = generator.engine, []
+    for draw in range(draws):
+        generator.engine = SampledEngine(simulator, shots, seed=draw)
+        found.append(accuracy(model, data))
+    generator.engine = simulator
+    return mean(found)
+
+
+def folded(seed: int, epochs: int | None) -> Row:
+    """Train the recipe on five folds of Iris; return exact accuracy and that of counts."""
+    options, exact, counts = options_of("iris", seed, epochs), [], []
+    for data in folds(seed):
+        model = options.model()
+        options.fit(model, data, progress_bar=False)
+        exact.append(accuracy(model, data))
+        counts.append(from_counts(model, data, FOLD_SHOTS, FOLD_DRAWS))
+    found = {"exact": round(mean(exact), 2), "from_counts": round(mean(counts), 2)}
+    return {"n_weights": model.n_weights, "n_trainable": model.n_trainable} | found
+
+
+def tasks_of_folds(args: argparse.Namespace) -> Iterator[Task]:
+    """Give the seeds."""
+    for seed in args.seeds:
+
+        def run(seed: int = seed) -> Row:
+            return folded(seed, args.epochs)
+
+        yield {"dataset": "iris", "seed": seed}, run
+
+
 def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
     """Train a network exactly, and return its accuracies from real counts."""
     model, config = recipe_of(dataset, name, seed, epochs)
     data = load("mnist-mini" if dataset == WIDE else dataset)
     fit(model, data, config=config, progress_bar=False)
-    model.eval()
-
-    def accuracy() -> float:
-        return 100 * evaluate(model, data.x_test, data.y_test)[1]
-
-    exact, generator = accuracy(), cast(CircuitGenerator, model.generator)
-    simulator = generator.engine
-    curve = {}
-    for shots in MANY_SHOTS if name == "probabilities" else SHOTS:
-        drawn = []
-        for draw in range(DRAWS):
-            generator.engine = SampledEngine(simulator, shots, seed=draw)
-            drawn.append(accuracy())
-        curve[str(shots)] = round(mean(drawn), 2)
+    exact, generator = accuracy(model, data), cast(CircuitGenerator, model.generator)
+    shots = MANY_SHOTS if name == "probabilities" else SHOTS
+    curve = {str(each): round(from_counts(model, data, each, DRAWS), 2) for each in shots}
     needed = shots_for(curve, exact - 1)
     n_circuits = len(generator.measurement.bases(generator.circuit.n_qubits))
     return {
@@ -267,9 +297,8 @@ def tasks_of_shots(args: argparse.Namespace) -> Iterator[Task]:
     """Give the networks whose shots are counted."""
     for dataset in args.datasets:
         for seed in args.seeds:
-            # Order, depth and gain on the small networks; the two laws on all.
-            small = dataset in ("iris", "digits")
-            for name in VARIANTS if small else ("pauli-2", "probabilities"):
+            # Order, depth and gain on the smallest network; the two laws on all.
+            for name in VARIANTS if dataset == "iris" else ("pauli-2", "probabilities"):
                 head = {"dataset": dataset, "weights": name, "seed": seed}
 
                 def run(dataset: str = dataset, name: str = name, seed: int = seed) -> Row:
@@ -347,6 +376,11 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]
         "at most one point is lost, on a logarithmic scale between two that were tried; "
         "shots_in_all: those of all circuits. mnist-mini-mlp has 101,770 weights.",
     ),
+    "folds": (
+        tasks_of_folds,
+        "Iris from correlators, five folds",
+        "Each seed: five stratified folds, its mean over them; from counts besides over 20 draws.",
+    ),
     "large": (
         tasks_of_large,
         "Large networks from correlators",
@@ -355,10 +389,21 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]
 }
 
 
+def spread(found: list[float]) -> Row:
+    """Return mean and standard deviation."""
+    deviation = round(stdev(found), 2) if len(found) > 1 else None
+    return {"mean": round(mean(found), 2), "deviation": deviation}
+
+
 def summary(part: str, runs: list[Row]) -> list[Row]:
     """Return mean and spread over the seeds of each case; single runs as they are."""
     if part == "large":
         return runs
+    if part == "folds":
+        told = {"exact": "exactly", "from_counts": f"from 3 × {FOLD_SHOTS:,} shots"}
+        return [
+            {"weights": text} | spread([run[key] for run in runs]) for key, text in told.items()
+        ]
     value = "test_accuracy" if part == "worth" else "exact"
     rows = []
     for dataset, name in dict.fromkeys((run["dataset"], run["weights"]) for run in runs):
@@ -366,8 +411,7 @@ def summary(part: str, runs: list[Row]) -> list[Row]:
         found = [run[value] for run in same]
         row = {"dataset": dataset, "weights": name, "seeds": len(same)}
         row |= {key: same[0][key] for key in ("n_weights", "n_trainable")}
-        row |= {"mean": round(mean(found), 2)}
-        row["deviation"] = round(stdev(found), 2) if len(found) > 1 else None
+        row |= spread(found)
         if part == "shots":
             needed = [run["shots_for_a_point"] for run in same]
             known = [shots for shots in needed if shots is not None]

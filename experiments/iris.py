@@ -11,6 +11,7 @@ import json
 import time
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,9 @@ def folds(seed: int) -> list[Dataset]:
 
 
 def main() -> None:
-    began, runs = time.monotonic(), []
+    began = time.monotonic()
+    runs: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     for seed in (0, 1, 2):
         for number, data in enumerate(folds(seed)):
             for name in NAMES:
@@ -50,14 +53,13 @@ def main() -> None:
                 history = options.fit(model, data, progress_bar=False)
                 row = {"generator": name, "seed": seed, "fold": number}
                 runs.append(row | {"test_accuracy": round(100 * history.test_accuracy, 2)})
-    rows = []
     for name in NAMES:
         means = [
             mean(r["test_accuracy"] for r in runs if (r["generator"], r["seed"]) == (name, seed))
             for seed in (0, 1, 2)
         ]
-        row = {"generator": name, "mean": round(mean(means), 2)}
-        rows.append(row | {"deviation": round(stdev(means), 2), "lowest": min(means)})
+        total = {"generator": name, "mean": round(mean(means), 2)}
+        rows.append(total | {"deviation": round(stdev(means), 2), "lowest": min(means)})
     result = {
         "title": "Iris, five folds",
         "notes": "131 weights from 261 trained numbers, and trained directly by the same recipe. "

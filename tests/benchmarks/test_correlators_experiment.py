@@ -99,3 +99,18 @@ def test_the_figure_of_laws_leaves_out_variants_and_what_was_not_reached() -> No
         {"weights": "probabilities", "n_weights": 131, "shots_in_all": None},
     ]
     assert correlators.laws(rows) == rows[:1]
+
+
+def test_folds_are_read_exactly_and_from_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correlators, "FOLD_DRAWS", 1)
+    row = correlators.folded(0, 2)
+    assert row["n_trainable"] == 130
+    assert 30 < row["exact"] <= 100
+    assert 20 < row["from_counts"] <= 100
+    exactly, counted = correlators.summary("folds", [row, row | {"exact": row["exact"] - 1}])
+    assert exactly == {
+        "weights": "exactly",
+        "mean": row["exact"] - 0.5,
+        "deviation": 0.71,
+    }
+    assert counted["deviation"] == 0
