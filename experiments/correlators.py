@@ -51,7 +51,7 @@ MANY_SHOTS = (*SHOTS, 300_000, 1_000_000, 3_000_000)
 DRAWS = 3
 FOLD_SHOTS, FOLD_DRAWS = 1000, 20
 #: Mnist-mini with a wide network, and its epochs.
-WIDE, WIDE_EPOCHS = "mnist-mini-mlp", 8
+WIDE, WIDE_EPOCHS = "mnist-mini-mlp", 30
 DATASETS = ("iris", "digits", "mnist-mini", WIDE)
 
 
