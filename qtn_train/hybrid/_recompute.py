@@ -84,7 +84,10 @@ class Passes:
             weights: They themselves, by name.
         """
         kept = [one for one in self._kept if one.token is not None and one.token() is not None]
-        self._kept = [*kept, _Pass(_token(numbers), weights)]
+        # Without their graph, which would live as long as they do otherwise.
+        values = {name: weight.detach() for name, weight in weights.items()}
+        with_grad = frozenset(name for name, weight in weights.items() if weight.requires_grad)
+        self._kept = [*kept, _Pass(_token(numbers), values, with_grad)]
 
     def recall(self, name: str) -> Tensor | None:
         """Return the weight that a backward pass must see, or None where none must.
@@ -124,10 +127,15 @@ class _Token:
 @final
 @dataclass
 class _Pass:
-    """One forward pass: its weights, and a token of its graph, or None where there is none."""
+    """One forward pass: the values of its weights, and which of them had a gradient.
+
+    Attributes:
+        token: A token of its graph, or None where there is none.
+    """
 
     token: weakref.ref[_Token] | None
     weights: dict[str, Tensor]
+    with_grad: frozenset[str]
     proxies: dict[str, Tensor] = field(default_factory=dict)
 
     def is_done(self) -> bool:
@@ -139,8 +147,8 @@ class _Pass:
         """Return a weight's values as a leaf tensor that refuses a gradient."""
         weight = self.weights.get(name)
         if weight is not None and name not in self.proxies:
-            proxy = weight.detach().requires_grad_(weight.requires_grad)
-            if weight.requires_grad:
+            proxy = weight.detach().requires_grad_(name in self.with_grad)
+            if name in self.with_grad:
                 proxy.register_hook(_refuse_gradient)
             self.proxies[name] = proxy
         return self.proxies.get(name)

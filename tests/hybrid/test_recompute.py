@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -83,6 +84,21 @@ def test_recomputed_layers_train_as_others_do(call: Call, batches: int) -> None:
     expected = losses(model_of(plain), batches)
     assert losses(model_of(call), batches) == pytest.approx(expected, rel=tolerances.SINGLE_LOSS)
     assert expected[-1] < expected[0]
+
+
+@pytest.mark.parametrize("call", [plain, again])
+def test_no_graph_outlives_its_pass(call: Call) -> None:
+    model, passes = model_of(call), []
+    with torch.no_grad():
+        model(X)
+    for _ in range(3):
+        made = model.generate()
+        torch.stack([weight.sum() for weight in made.values()]).sum().backward()
+        passes += [weakref.ref(weight) for weight in made.values()]
+        del made
+        model(X).sum().backward()
+    assert [seen() for seen in passes if seen() is not None] == []
+    assert len(model._passes._kept) <= 2
 
 
 def test_weights_made_once_for_several_recomputed_batches() -> None:
