@@ -121,8 +121,7 @@ class QuantumTrain(nn.Module):
             hint = "Build it: its class is called with its arguments."
             named = f"the class {target.__name__}" if isinstance(target, type) else ""
             actual = named or type(target).__name__
-            expected = "a torch.nn.Module"
-            raise TypeError(must_be("target", expected, actual, hint if named else ""))
+            raise TypeError(must_be("target", "a torch.nn.Module", actual, hint if named else ""))
         if not isinstance(layout, Layout):
             hint = f"Take Layout(**{layout})." if isinstance(layout, dict) else ""
             raise TypeError(must_be("layout", "a Layout", type(layout).__name__, hint))
@@ -137,9 +136,8 @@ class QuantumTrain(nn.Module):
                 self.n_weights, seed, circuit, engine, mapping, measurement
             )
         elif any(part is not None for part in (circuit, engine, mapping, measurement)):
-            actual = "both"
             expected = "given without circuit, engine, mapping and measurement"
-            raise TypeError(must_be("generator", expected, actual))
+            raise TypeError(must_be("generator", expected, "both"))
         self._check(generator)
         self.generator = generator
         make_ordinary(self)
@@ -303,6 +301,7 @@ class QuantumTrain(nn.Module):
             return self._held
         if self.training or torch.is_grad_enabled() or inside_transform():
             return self.generate()
+        check_has_values(self.generator, "model")
         starts = [self._resting(tensor) for tensor in self._tensors]
         version = (self.generator.version(), *(places(start) for start in starts))
         if self._kept is None or self._kept[0] != version:
@@ -359,7 +358,7 @@ class QuantumTrain(nn.Module):
         return net.train(self.training)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> QuantumTrain:
-        check_keeps_values(fn)
+        check_keeps_values(self, fn)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
@@ -481,7 +480,9 @@ class QuantumTrain(nn.Module):
 
         Raises:
             OSError: The folder is not writable.
+            ValueError: The model is on the meta device.
         """
+        check_has_values(self, "model")
         write_tensors(Path(path), self.trained_numbers(), "model", self.config())
 
     @classmethod

@@ -16,30 +16,33 @@ _HINT = (
 )
 
 
-def check_keeps_values(move: Callable[[Tensor], Tensor]) -> None:
+def check_keeps_values(model: nn.Module, move: Callable[[Tensor], Tensor]) -> None:
     """Refuse a move of a model to another device or type that forgets values.
 
+    To the meta device it may go: as a skeleton, for ``torch.func.functional_call`` with the tensors
+    of other models. It does not come back.
+
     Args:
+        model: The model.
         move: What is done to each tensor.
 
     Raises:
-        ValueError: It gives tensors without values (the meta device), or with others
-            (``to_empty``).
+        ValueError: It gives tensors with other values (``to_empty``), or the model has none.
     """
     # New ones each time: memory that was freed a moment ago may hold those of the last call.
     values = torch.tensor([*secrets.token_bytes(32)], dtype=torch.int64, device="cpu") // 2
     moved = move(values)
-    if type(moved) is not Tensor:  # torch.compile and the like look at shapes alone
+    # torch.compile and the like look at shapes alone.
+    if type(moved) is not Tensor or moved.is_meta:
         return
-    if moved.is_meta:
-        raise ValueError(must_be("model", "on a device that holds values", "meta", _HINT))
     if not torch.equal(moved.detach().cpu().to(values), values):
         expected = "moved with the values of its tensors"
         raise ValueError(must_be("model", expected, "a move that forgets them", _HINT))
+    check_has_values(model, "model")
 
 
 def check_has_values(module: nn.Module, name: str) -> None:
-    """Refuse a part of a model that is on the meta device.
+    """Refuse a model, or a part of a model, that is on the meta device.
 
     Args:
         module: The part.
@@ -49,5 +52,4 @@ def check_has_values(module: nn.Module, name: str) -> None:
         ValueError: It is there.
     """
     if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
-        hint = "Build it on the device where it shall run."
-        raise ValueError(must_be(name, "on a device that holds values", "meta", hint))
+        raise ValueError(must_be(name, "on a device that holds values", "meta", _HINT))

@@ -390,8 +390,6 @@ def test_a_model_that_would_lose_its_values_is_not_moved(inside: bool) -> None:
     model = moved(model_of())
     expected = model(X).detach()
     whole = nn.Sequential(model) if inside else model
-    with pytest.raises(ValueError, match=LOST % ("on a device that holds values", "meta")):
-        whole.to("meta")
     for _ in range(3):  # freed memory may hold the values of the time before
         lost = LOST % ("moved with the values of its tensors", "a move that forgets them")
         with pytest.raises(ValueError, match=lost):
@@ -399,8 +397,32 @@ def test_a_model_that_would_lose_its_values_is_not_moved(inside: bool) -> None:
     assert torch.equal(model(X), expected)
     for move in (nn.Module.double, nn.Module.half, nn.Module.bfloat16, nn.Module.float):
         move(whole)
-    whole.to("cpu", torch.float64).type(torch.float32)
-    assert next(model.parameters()).dtype == torch.float32
+    assert next(whole.to("cpu", torch.float64).parameters()).dtype == torch.float64
+
+
+def test_a_model_on_the_meta_device_is_a_skeleton(tmp_path: Path) -> None:
+    """As in torch's own recipe for ensembles; alone it says what it lacks."""
+    model = moved(model_of()).eval()
+    expected = model(X).detach()
+    skeleton = copy.deepcopy(model).to("meta")
+    stacked, buffers = torch.func.stack_module_state([model, model])
+    with torch.no_grad():
+        for number in range(2):
+            own = tuple({name: t[number] for name, t in d.items()} for d in (stacked, buffers))
+            assert torch.equal(torch.func.functional_call(skeleton, own, (X,)), expected)
+        on_meta = LOST % ("on a device that holds values", "meta")
+        with pytest.raises(ValueError, match=on_meta):
+            skeleton(X)
+    for call in (
+        lambda: skeleton.save(tmp_path / "model"),
+        lambda: skeleton.to("cpu"),
+        lambda: skeleton.double(),
+    ):
+        with pytest.raises(ValueError, match=on_meta):
+            call()
+    for call in (lambda: skeleton(X), skeleton.export):
+        with pytest.raises(ValueError, match=r"^`angles` must be on a device that holds values; g"):
+            call()
 
 
 def test_generators_and_angles_on_the_meta_device() -> None:
