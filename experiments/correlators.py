@@ -51,7 +51,7 @@ MANY_SHOTS = (*SHOTS, 300_000, 1_000_000, 3_000_000)
 DRAWS = 3
 FOLD_SHOTS, FOLD_DRAWS = 1000, 20
 #: Mnist-mini with a wide network, and its epochs.
-WIDE, WIDE_EPOCHS = "mnist-mini-mlp", 30
+WIDE, WIDE_EPOCHS = "mnist-mini-mlp", 8
 DATASETS = ("iris", "digits", "mnist-mini", WIDE)
 
 
@@ -390,9 +390,9 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]
 
 
 def spread(found: list[float]) -> Row:
-    """Return mean and standard deviation."""
-    deviation = round(stdev(found), 2) if len(found) > 1 else None
-    return {"mean": round(mean(found), 2), "deviation": deviation}
+    """Return the mean and, of several, the standard deviation."""
+    deviation = {"deviation": round(stdev(found), 2)} if len(found) > 1 else {}
+    return {"mean": round(mean(found), 2), **deviation}
 
 
 def summary(part: str, runs: list[Row]) -> list[Row]:
@@ -467,7 +467,7 @@ def write(part: str, runs: list[Row], seconds: float, folder: Path) -> None:
             "x": "n_weights",
             "y": "shots_in_all",
             "by": "weights",
-            "log": "xy",
+            "log": "y",
             "labels": ["weights", "shots for at most one point lost"],
         }
         of_points = {

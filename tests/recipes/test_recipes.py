@@ -120,7 +120,7 @@ def test_the_rate_of_the_mapping_stays_in_proportion() -> None:
         (
             "measurement",
             "pauli-9",
-            "pauli-1, pauli-2, pauli-3, or file.py:function; got 'pauli-9'",
+            "one of probabilities, .*pauli-3, or file.py:function; got 'pauli-9'",
         ),
         (
             "mapping",
