@@ -48,7 +48,7 @@ def test_light_cones_on_a_devices_map(name: str) -> None:
     pairs = qt.braket.couplings(capture(name))
     n_qubits, n_pairs = MAPS[name]
     assert (1 + max(map(max, pairs)), len(set(pairs))) == (n_qubits, n_pairs)
-    circuit = qt.ansatz.couplings(pairs, 3)
+    circuit = qt.ansatz.couplings(pairs, 2)
     rng = torch.Generator().manual_seed(0)
     angles = 6 * torch.rand(circuit.n_angles, generator=rng, dtype=torch.float64)
     angles.requires_grad_()
@@ -58,7 +58,7 @@ def test_light_cones_on_a_devices_map(name: str) -> None:
     exact = StatevectorEngine(dtype="complex128").prepare(part, angles)
     first, second = (qubits.index(qubit) for qubit in pair)
     values = found.expectation({pair: "ZZ"}), exact.expectation({(first, second): "ZZ"})
-    assert float(values[0]) == pytest.approx(float(values[1]), abs=tolerances.CONTRACTED, rel=0)
+    torch.testing.assert_close(*values, atol=tolerances.CONTRACTED, rtol=0)
     grads = [torch.autograd.grad(value, angles)[0] for value in values]
     torch.testing.assert_close(*grads, atol=tolerances.DOUBLE_GRADIENT, rtol=0)
     assert float(grads[0].abs().max()) > tolerances.DIFFERENT
