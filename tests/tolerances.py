@@ -187,6 +187,19 @@ DISCARDED = 1e-6
 #: later ones. 5e-6 was seen; a wrong gradient shows at the second step.
 LOSSES_OF_50_STEPS = 1e-3
 
+#: Schmidt values, and entropies of them, in double precision: square roots of eigenvalues that are
+#: exact to 1e-16.
+SCHMIDT = 1e-8
+
+#: A ratio of times, written with two decimals.
+RATIO = 0.006
+
+#: Derivatives along a direction in single precision against central differences in double.
+SLOPE_IN_SINGLE = {"rel": 1e-3, "abs": 1e-5}
+
+#: Weights of 9 and 0 after a short training that begins there.
+NEAR_THE_START = 2.0
+
 #: Entries of one gate's matrix in double precision: a few products of sines and cosines.
 GATE = 1e-15
 

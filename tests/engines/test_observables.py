@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tolerances
 import torch
 from tolerances import CORRELATOR
 
@@ -113,7 +114,9 @@ def test_mutual_information(engine: Callable[..., Engine], vector: Any) -> None:
     for order in (1, 2, 0.5):
         parts = [np.linalg.eigvalsh(reduced(vector, q)) for q in ((0, 3), (2,), (0, 3, 2))]
         a, b, both = (entropy_of(part, order) for part in parts)
-        assert state.mutual_information((0, 3), 2, order) == pytest.approx(a + b - both, abs=1e-6)
+        assert state.mutual_information((0, 3), 2, order) == pytest.approx(
+            a + b - both, abs=tolerances.EIGENVALUES
+        )
 
 
 @pytest.mark.parametrize("engine", ENGINES[:2])
@@ -124,12 +127,14 @@ def test_schmidt_values_and_entropies(
     state = state_of(engine)
     expected = np.linalg.svd(vector.reshape(2**bond, -1), compute_uv=False)
     values = state.schmidt_values(bond).numpy()
-    assert np.allclose(values, expected[: len(values)], atol=1e-8)
+    assert np.allclose(values, expected[: len(values)], atol=tolerances.SCHMIDT, rtol=0)
     assert np.all(expected[len(values) :] < 1e-8)
     for order in (1, 2, 3.5):
-        assert state.entropy(bond, order) == pytest.approx(entropy_of(expected**2, order), abs=1e-8)
+        assert state.entropy(bond, order) == pytest.approx(
+            entropy_of(expected**2, order), abs=tolerances.SCHMIDT
+        )
     largest = -math.log2(expected.max() ** 2)
-    assert state.entropy(bond, math.inf) == pytest.approx(largest, abs=1e-8)
+    assert state.entropy(bond, math.inf) == pytest.approx(largest, abs=tolerances.SCHMIDT)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -232,7 +237,7 @@ def test_gradients(engine: Callable[..., Engine], read: str) -> None:
     for place in (0, 7, 20):
         step[place] = 1e-5
         rise = value(StatevectorEngine, angles + step) - value(StatevectorEngine, angles - step)
-        assert float(found[place]) == pytest.approx(float(rise) / 2e-5, abs=1e-7)
+        assert float(found[place]) == pytest.approx(float(rise) / 2e-5, abs=tolerances.FACTOR_SLOPE)
         step[place] = 0.0
 
 
@@ -242,9 +247,14 @@ def test_quimb_says_the_same() -> None:
     theirs = state.mps
     theirs.apply_to_arrays(lambda array: array.numpy())
     assert close(state.density_matrix((1, 2)), theirs.partial_trace_to_dense_canonical((1, 2)))
-    assert state.entropy(2) == pytest.approx(float(theirs.entropy(2)), abs=1e-8)
+    assert state.entropy(2) == pytest.approx(float(theirs.entropy(2)), abs=tolerances.SCHMIDT)
     values = np.sort(theirs.schmidt_values(2))[::-1] ** 0.5
-    assert np.allclose(state.schmidt_values(2), values[: len(state.schmidt_values(2))], atol=1e-7)
+    assert np.allclose(
+        state.schmidt_values(2),
+        values[: len(state.schmidt_values(2))],
+        atol=tolerances.EIGENVALUES,
+        rtol=0,
+    )
 
 
 @pytest.mark.parametrize(
