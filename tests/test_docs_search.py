@@ -42,7 +42,8 @@ QUESTIONS = [
     ("csv", "howto/your-own-data"),
     ("pretrained", "tutorials/13_your_own_data"),
     ("regression", "howto/your-own-data"),
-    ("observable", "howto/studies"),
+    ("observables", "howto/observables"),
+    ("entropy", "howto/observables"),
     ("barren plateau", "tutorials/04_large_qubit_studies"),
     ("run on a device", "howto/run-on-a-device"),
 ]
