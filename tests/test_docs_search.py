@@ -38,12 +38,6 @@ QUESTIONS = [
     ("why is the loss stuck", "faq"),
     ("how do I cite it", "faq"),
     ("own network", "faq"),
-    ("own data", "howto/your-own-data"),
-    ("csv", "howto/your-own-data"),
-    ("pretrained", "tutorials/13_your_own_data"),
-    ("regression", "howto/your-own-data"),
-    ("observables", "howto/observables"),
-    ("entropy", "howto/observables"),
     ("barren plateau", "tutorials/04_large_qubit_studies"),
     ("run on a device", "howto/run-on-a-device"),
 ]
