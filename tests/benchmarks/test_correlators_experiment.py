@@ -82,14 +82,10 @@ def test_counts_of_a_trained_network(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row["shots_in_all"] == (None if needed is None else 3 * needed)
 
 
-@pytest.mark.slow
-def test_the_wide_network_has_as_many_numbers_either_way() -> None:
-    for name, n_qubits in (("pauli-2", 100), ("probabilities", 17)):
-        model, config = correlators.wide_model(name, 0)
-        assert model.n_weights == 101_770
-        assert model.generator.circuit.n_qubits == n_qubits
-        assert 1250 <= model.n_trainable <= 1350
-        assert config.epochs == correlators.WIDE_EPOCHS
+def test_the_wide_network_is_read_off_100_qubits() -> None:
+    model, config = correlators.wide_model("pauli-2", 0)
+    assert (model.n_weights, model.n_trainable) == (101_770, 1300)
+    assert config.epochs == correlators.WIDE_EPOCHS
 
 
 def test_the_figure_of_laws_leaves_out_variants_and_what_was_not_reached() -> None:
