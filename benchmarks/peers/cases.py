@@ -55,7 +55,8 @@ class Case:
         request: ``all`` probabilities, ``z`` for ⟨Z⟩ of the middle qubit, ``pairs`` for all
             two-body correlators.
         max_bond: Largest bond dimension of a matrix product state, or None.
-        tolerance: Largest difference of values, over the largest value.
+        tolerance: Largest difference of values, over the largest value; gradients of many
+            outcomes cancel more, and may differ by ten times as much.
     """
 
     shape: str
@@ -94,7 +95,7 @@ class Case:
         circuit, rng = self.circuit(), np.random.default_rng(0)
         vectors = {
             "angles": (2 * rng.random(circuit.n_angles) - 1) * np.pi,
-            "cotangent": rng.random(self.n_values),
+            "cotangent": rng.random(self.n_values) - 0.5,
         }
         for name, vector in vectors.items():
             np.save(folder / f"{name}.npy", vector.astype(np.float32))

@@ -14,11 +14,12 @@ import tolerances
 import torch
 
 import qtn_train as qt
+from benchmarks import training
 from experiments import accuracy, jacobian, search, truncated
 from experiments.batched import batched
 from experiments.ensemble import Ensemble, Run
 from qtn_train.circuits import Gate
-from qtn_train.data import Dataset
+from qtn_train.data import DATASETS, Dataset, load
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import CONTROLS, CircuitGenerator, WeightGenerator, control
 from qtn_train.recipes import RunOptions
@@ -248,6 +249,18 @@ def test_published_accuracies_stand_beside_ours(
     curves = json.loads((tmp_path / "published.json").read_text())["rows"]
     assert [row["run"] for row in curves][:4] == ["seed 42", "seed 43", "seed 44", "authors"]
     assert (tmp_path / "published.png").exists()
+
+
+@pytest.mark.slow
+def test_a_training_step_stands_beside_the_plain_networks() -> None:
+    found = training.measure("iris", rounds=1, threads=1)
+    assert set(found) == {"step_ms", "plain_step_ms", "generator_ms", "circuit_ms", "ratio"}
+    assert min(found.values()) > 0
+    assert found["ratio"] == pytest.approx(found["step_ms"] / found["plain_step_ms"], rel=0.05)
+    assert set(training.INPUTS) == set(DATASETS)
+    for name in ("iris", "digits"):
+        data = load(name)
+        assert training.INPUTS[name] == (tuple(data.x_train.shape[1:]), data.n_classes)
 
 
 def test_means_of_truncated_networks() -> None:

@@ -112,3 +112,14 @@ def test_a_task_whose_row_is_there_is_not_trained_again(
     assert stored["rows"][0]["seeds"] == 2
     with pytest.raises(SystemExit, match="has other settings: "):
         nonlinear.main([*line[:-1], "2"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["circuit", "correlators", "mcnc"])
+def test_a_run_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nonlinear, "TIMED_STEPS", 1)
+    own = task(name, rate=0.05 if name == "correlators" else 0.025)
+    row = nonlinear.trained(own, Settings(epochs=1, images=5120, data_dir=None))
+    assert row["n_trainable"] == 169
+    assert row["test_accuracy"] > 15
+    assert row["step_ms"] > 0

@@ -202,3 +202,12 @@ def test_our_side_is_the_oracle(tmp_path: Path, scripts: None) -> None:
         ahead, back = (oracle.values(sent, angles + step * way) for step in (1e-5, -1e-5))
         expected = (ahead - back) @ sent.cotangent / 2e-5
         assert passes.total() @ way == pytest.approx(expected, **tolerances.SLOPE_IN_SINGLE), case
+
+
+def test_the_stored_table_is_the_commands() -> None:
+    stored = json.loads(command.OUT.read_text())
+    order = [command.key(command.facts(case, peer)) for case, peer in pairings()]
+    keys = [command.key(row) for row in stored["rows"]]
+    assert keys == [one for one in order if one in keys]
+    assert stored["columns"] == command.COLUMNS
+    assert stored["notes"] == command.NOTES
