@@ -408,24 +408,27 @@ class QuantumTrain(nn.Module):
         return {**ranks, "other": ranks.get("other", 0) + self._n_direct}
 
     def summary(self) -> str:
-        """Return lines of text: which weights come from which trained numbers, and how many.
+        """Return lines of text: how many weights come from how many trained numbers, then how.
 
         Of Pauli correlators also how many are live at the present angles, and which share of their
         sum of squares is connected; that takes one exact run of the circuit.
         """
         parts = ", ".join(f"{n:,} {role}" for role, n in self.n_trainable_by_part.items() if n)
         values = self.generator.describe_values()
+        share = f"{self.compression:.2f} weights for each"
+        if self.compression < 1:
+            share = "more than there are weights: fewer layers would do"
         return "\n".join(
             (
                 f"QuantumTrain of {type(self.target).__name__}, seed {self.seed}",
+                f"  weights     {self.n_weights:,} in {len(self._tensors)} tensors, made from the "
+                "trained numbers",
+                f"  trained     {self.n_trainable:,} numbers ({parts}), {share}",
                 f"  generator   {self.generator.describe()}",
                 *([f"  values      {values}"] if values else []),
                 f"  layout      start {self.layout.start}, scale {self.layout.scale} × "
                 f"{self.layout.gain:g}, signed shuffle {'on' if self.layout.shuffle else 'off'}, "
                 f"centered {'on' if self.layout.center else 'off'}",
-                f"  generated   {self.n_weights:,} weights in {len(self._tensors)} tensors",
-                f"  trainable   {self.n_trainable:,} ({parts})",
-                f"  compression {self.compression:.2f}",
             )
         )
 

@@ -25,7 +25,7 @@ from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import SampledEngine, StatevectorEngine
 from qtn_train.errors import CheckpointError
 from qtn_train.generators import CircuitGenerator, WeightGenerator, qubits_needed
-from qtn_train.mapping import MLPMapping
+from qtn_train.mapping import IdentityMapping, MLPMapping
 from qtn_train.measurements import Probabilities
 
 
@@ -528,11 +528,14 @@ def test_summary() -> None:
         "circuit of 6 qubits, 22 gates and 12 angles on StatevectorEngine",
         "25 of 64 values of Probabilities(feature='amplitude')",
         "start random, scale fan_in",
-        "25 weights in 2 tensors",
-        "63 (12 angles, 33 mapping, 18 other)",
-        "compression 0.68",
+        "25 in 2 tensors, made from the trained numbers",
+        "63 numbers (12 angles, 33 mapping, 18 other), more than there are weights: fewer layers",
     ):
         assert part in text
+    first = text.splitlines()[1].split()[0], text.splitlines()[2].split()[0]
+    assert first == ("weights", "trained")  # what a newcomer asks first
+    few = train_model(mlp(), circuit=ansatz.ry_cx_chain(6, 2), mapping=IdentityMapping(43))
+    assert "12 numbers (12 angles), 3.58 weights for each" in few.summary()
 
 
 def test_defaults_are_named_in_the_summary() -> None:
