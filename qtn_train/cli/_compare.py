@@ -41,7 +41,7 @@ _MORE = ("generators", "seeds", "layers", "effective")
 
 #: Options of a run that a comparison takes too; its seeds and layers are several.
 _LIKE_TRAIN = (
-    "target", "label", "start", "loss",
+    "target", "label", "start",
     "ansatz", "n_qubits", "circuit", "measurement", "reach", "mapping", "bond_dim",
     "weights_per_outcome", "training_shots",
     "recipe", "engine", "max_bond", "cutoff", "allow_truncation", "epochs", "lr", "lr_mapping",
