@@ -175,6 +175,9 @@ def _needed(
     if "shots" in given:
         raise ValueError(must_be("shots", "left out with within", given["shots"]))
     data, model, _ = _run.stored(directory, data_dir)
+    if not data.n_classes:
+        hint = "Points of accuracy are what is lost; give shots."
+        raise ValueError(must_be("within", "left out for real numbers", within, hint))
     return shots_needed(model, data.x_test, data.y_test, within)
 
 
@@ -261,22 +264,20 @@ def _evaluation(
     """Evaluate a trained run's network with its engine's counts, and on a simulator."""
     from ..braket.run import standing
     from ..exchange._imported import gates_of
-    from ..training import evaluate
 
     generator = _generator(model)
     engine = cast("BraketEngine | RecordedEngine", generator.engine)
     generator.position = 0
-    counted = evaluate(model, data.x_test, data.y_test)
+    counted = options.evaluate(model, data)
     generator.position = 0  # the same counts again
     path = journal.with_name(f"{journal.stem}-weights.safetensors")
     _run.write_weights(model, options, path)
     generator.engine = engine.simulator_for(gates_of(generator.circuit))
-    exact = evaluate(model, data.x_test, data.y_test)
-    names = ("test_loss", "test_accuracy")
+    exact = options.evaluate(model, data)
     return {
         **(standing(journal) if journal.exists() else {"device": engine.config()["device"]}),
-        **dict(zip(names, counted, strict=True)),
-        "simulator": dict(zip(names, exact, strict=True)),
+        **counted,
+        "simulator": exact,
         "weights": str(path),
     }
 
@@ -438,7 +439,7 @@ def _show(result: Mapping[str, Any]) -> None:
             print(f"    circuit {number}: {why}")
     if "simulator" in result:
         print(
-            f"test accuracy {100 * result['test_accuracy']:.2f} % on {device}, "
-            f"{100 * result['simulator']['test_accuracy']:.2f} % on a simulator; "
+            f"{_run.told(result)} on {device}, "
+            f"{_run.told(result['simulator']).removeprefix('test accuracy ')} on a simulator; "
             f"network in {result['weights']}"
         )

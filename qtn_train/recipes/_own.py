@@ -14,6 +14,7 @@ import re
 import sys
 import types
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from functools import lru_cache
 from typing import Any
 
@@ -136,7 +137,8 @@ def _run(option: str, path: str, content: bytes) -> types.ModuleType:
     sys.path.insert(0, folder)
     sys.modules[module.__name__] = module  # where dataclasses, for one, look for their module
     try:
-        exec(compile(content, path, "exec"), module.__dict__)
+        with redirect_stdout(sys.stderr):  # standard output is the command line's
+            exec(compile(content, path, "exec"), module.__dict__)
     except (Exception, SystemExit) as error:  # whatever stands in the file
         del sys.modules[module.__name__]
         actual = f"{shown(path)}, which raises {told_error(error)}"
@@ -159,7 +161,8 @@ def call(option: str, made: Callable[..., Any], *arguments: Any, hint: str) -> A
         ValueError: It raises.
     """
     try:
-        return made(*arguments)
+        with redirect_stdout(sys.stderr):
+            return made(*arguments)
     except Exception as error:  # whatever stands in the file
         expected = f"a {'class' if inspect.isclass(made) else 'function'} that can be called"
         raise ValueError(must_be(option, expected, told_error(error), hint)) from error

@@ -51,7 +51,11 @@ def data_with_hash(name: str) -> str:
     if not path.is_dir() and path.suffix.lower() not in _TABLES:
         hint = "In Python, qt.Dataset.from_arrays takes what any library reads."
         raise ValueError(must_be("dataset", _EXPECTED, repr(name), hint))
-    return f"{path}#{_hash(path)}"
+    try:
+        return f"{path}#{_hash(path)}"
+    except OSError as error:
+        actual = f"{name} ({error.strerror or error})"
+        raise ValueError(must_be("dataset", "one that can be read", actual)) from error
 
 
 def data_name(dataset: str) -> str:

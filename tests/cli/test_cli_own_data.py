@@ -206,6 +206,22 @@ def test_data_of_every_kind(words: str, figure: str, cli: Cli, tmp_path: Path) -
         )
 
 
+def test_a_regression_is_evaluated_by_counts(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "loud.py").write_text("print('hello')\n" + NET + "print('imported')\n")
+    words = ("train", "prices.csv", "--target", "loud.py:one", *QUICK, "--out", "run", "--json")
+    status, out, err = cli(*words)
+    assert status == 0, err
+    exact = json.loads(out)["test_r2"]  # whatever the user's file prints goes elsewhere
+    assert "imported" in err
+    status, _, err = cli("braket", "estimate", "run", "--device", "local:sv", "--within", "1")
+    assert status == 2
+    assert "`--within` must be left out for real numbers; got 1.0. Points of accuracy" in err
+    counted = ("braket", "submit", "run", "--device", "local:sv", "--shots", "100")
+    status, out, err = cli(*counted)
+    assert status == 0, err
+    assert f"R² {exact:.4f} on the test set on a simulator; network in run/" in out
+
+
 def test_a_binary_classifier_with_one_output(cli: Cli, tmp_path: Path) -> None:
     words = ("train", "words.npz", "--target", "two.py:net", *QUICK, "--out", "run")
     (tmp_path / "two.py").write_text(
