@@ -421,9 +421,8 @@ class QuantumTrain(nn.Module):
         return "\n".join(
             (
                 f"QuantumTrain of {type(self.target).__name__}, seed {self.seed}",
-                f"  weights     {self.n_weights:,} in {len(self._tensors)} tensors, made from the "
-                "trained numbers",
-                f"  trained     {self.n_trainable:,} numbers ({parts}), {share}",
+                f"  generated   {self.n_weights:,} weights in {len(self._tensors)} tensors",
+                f"  from        {self.n_trainable:,} trained numbers ({parts}), {share}",
                 f"  generator   {self.generator.describe()}",
                 *([f"  values      {values}"] if values else []),
                 f"  layout      start {self.layout.start}, scale {self.layout.scale} × "

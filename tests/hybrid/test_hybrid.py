@@ -528,14 +528,14 @@ def test_summary() -> None:
         "circuit of 6 qubits, 22 gates and 12 angles on StatevectorEngine",
         "25 of 64 values of Probabilities(feature='amplitude')",
         "start random, scale fan_in",
-        "25 in 2 tensors, made from the trained numbers",
-        "63 numbers (12 angles, 33 mapping, 18 other), more than there are weights: fewer layers",
+        "25 weights in 2 tensors",
+        "63 trained numbers (12 angles, 33 mapping, 18 other), more than there are weights: fewer",
     ):
         assert part in text
     first = text.splitlines()[1].split()[0], text.splitlines()[2].split()[0]
-    assert first == ("weights", "trained")  # what a newcomer asks first
+    assert first == ("generated", "from")  # what a newcomer asks first
     few = train_model(mlp(), circuit=ansatz.ry_cx_chain(6, 2), mapping=IdentityMapping(43))
-    assert "12 numbers (12 angles), 3.58 weights for each" in few.summary()
+    assert "12 trained numbers (12 angles), 3.58 weights for each" in few.summary()
 
 
 def test_defaults_are_named_in_the_summary() -> None:
