@@ -261,7 +261,7 @@ OBSERVABLE = Measure(
     {
         "value": float,
         "exact_value": float,
-        "error": float,
+        "largest_error": float,
         "rms_error": float,
         "processor_s": float,
         "largest_bond": int,
@@ -272,7 +272,7 @@ OBSERVABLE = Measure(
     "n_qubits",
     (
         Panel("value", "mean of the observable"),
-        Panel("error", "largest error against the exact state", True),
+        Panel("largest_error", "largest error against the exact state", True),
     ),
     check=_observable.check,
 )

@@ -84,6 +84,6 @@ def observable(settings: Row, seed: int) -> Row:
         with torch.no_grad():
             known = exact.expectations(terms)
         row["exact_value"] = float(known.mean())
-        row["error"] = float((values - known).abs().max())
+        row["largest_error"] = float((values - known).abs().max())
         row["rms_error"] = math.sqrt(float((values - known).square().mean()))
     return row
