@@ -227,6 +227,9 @@ COUNTS = 1e-9
 #: A share of the weights of one layer that are largest, of 80 weights and a quarter of them.
 SHARE_OF_A_LAYER = 0.08
 
+#: A ratio of two numbers that are stored with three digits.
+THREE_STORED_DIGITS = 0.02
+
 
 def of_draws(number: int, deviation: float = 1.0) -> float:
     """Five standard errors of the mean of so many independent draws: by chance once in 10⁶.

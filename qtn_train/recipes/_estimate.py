@@ -100,7 +100,7 @@ def estimate_time(
     trial.step()
     trial.evaluate()
     first = clock() - began
-    step_s, n_tried = trial.steps()
+    step_s, n_tried = trial.steps(min(_MOST, steps))
     evaluation_s = trial.evaluate()
     seconds = first + step_s * (steps - 1) + evaluation_s * (config.epochs - 1)
     return TrainingTime(
@@ -132,10 +132,10 @@ class _Trial:
         )
         return self.clock() - began
 
-    def steps(self) -> tuple[float, int]:
-        """Return the median seconds of a step, and how many were made for it."""
+    def steps(self, most: int) -> tuple[float, int]:
+        """Return the median seconds of up to so many steps, and how many were made for it."""
         took = [self.step()]
-        while len(took) < _MOST and (sum(took) < TRY_SECONDS / 2 or len(took) < _FEWEST):
+        while len(took) < most and (sum(took) < TRY_SECONDS / 2 or len(took) < _FEWEST):
             if took[0] > TRY_SECONDS:
                 break
             took.append(self.step())
