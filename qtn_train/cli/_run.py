@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -220,7 +220,7 @@ def _figures(entry: dict[str, float], part: str) -> str:
     return text if accuracy is None else f"{text}acc {100 * accuracy:.2f} %  "
 
 
-def told(found: dict[str, Any]) -> str:
+def told(found: Mapping[str, Any]) -> str:
     """Return how well a network does on the test set, in words."""
     if "test_accuracy" in found:
         return f"test accuracy {100 * found['test_accuracy']:.2f} %"
