@@ -24,6 +24,10 @@ jaxtyping.install_import_hook(
 )
 
 
+#: What runs in an environment of its own, with other modules at hand: doctests are not looked for.
+collect_ignore = ["benchmarks/peer.py"]
+
+
 class _PlainFinder(MetaPathFinder):
     """Find compiled modules without these checks: numba compiles plain functions only."""
 

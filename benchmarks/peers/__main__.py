@@ -68,7 +68,8 @@ def compare(case: Case, other: Child, ours: Child, folder: Path, rounds: int) ->
     sides = {"": other, "own_": ours}
     sent = case.sent(folder)
     told = {side: child.ask(case=sent) for side, child in sides.items()}
-    row: Row = {"versions": told[""]["versions"], "precision": told[""]["precision"]}
+    versions = ", ".join(f"{name} {version}" for name, version in told[""]["versions"].items())
+    row: Row = {"versions": versions, "precision": told[""]["precision"]}
     for do in ("forward", "total"):
         files = {side: folder / f"{side}{do}.npy" for side in sides}
         if other.ask(do=do, to=str(files[""]))["seconds"] is None:
@@ -173,7 +174,7 @@ def store(rows: list[Row], path: Path, seconds: float, on: Row) -> None:
         "command": "python -m benchmarks.peers",
         "seconds": round(seconds, 1),
         "machine": on,
-        "columns": COLUMNS,
+        "columns": {k: v for k, v in COLUMNS.items() if any(k in row for row in rows)},
         "rows": rows,
     }
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")

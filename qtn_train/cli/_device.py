@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -101,7 +102,8 @@ class Account:
         from ..braket.device import aws_session
 
         with suppress(ImportError):  # the missing extra is told later
-            aws_session(self.profile, self.region)
+            if find_spec("braket.devices") is not None:
+                aws_session(self.profile, self.region)
 
     def session(self, region: str | None = None) -> Any:
         """Open a session with AWS."""

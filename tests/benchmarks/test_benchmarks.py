@@ -256,7 +256,9 @@ def test_a_training_step_stands_beside_the_plain_networks() -> None:
     found = training.measure("iris", rounds=1, threads=1)
     assert set(found) == {"step_ms", "plain_step_ms", "generator_ms", "circuit_ms", "ratio"}
     assert min(found.values()) > 0
-    assert found["ratio"] == pytest.approx(found["step_ms"] / found["plain_step_ms"], rel=0.05)
+    assert found["ratio"] == pytest.approx(
+        found["step_ms"] / found["plain_step_ms"], rel=tolerances.THREE_STORED_DIGITS
+    )
     assert set(training.INPUTS) == set(DATASETS)
     for name in ("iris", "digits"):
         data = load(name)

@@ -117,12 +117,12 @@ def test_truncation_by_a_state_vector_where_the_chain_is_too_long(
     settings = {"n_qubits": 9, "n_layers": 6, "max_bond": 6}
     chain = measure("truncation", **settings)
     monkeypatch.setattr(_circuits, "_REFERENCE_BOND", 2)
-    _circuits._reference.cache_clear()
+    _circuits.reference.cache_clear()
     dense = measure("truncation", **settings)
     monkeypatch.setattr(_circuits, "_REFERENCE_QUBITS", 2)
-    _circuits._reference.cache_clear()
+    _circuits.reference.cache_clear()
     none = measure("truncation", **settings)
-    _circuits._reference.cache_clear()
+    _circuits.reference.cache_clear()
     assert dense["infidelity"] == pytest.approx(chain["infidelity"], abs=EXACT)
     assert "infidelity" not in none
     assert none["truncation_error"] == chain["truncation_error"]

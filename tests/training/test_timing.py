@@ -59,7 +59,7 @@ def test_images_are_timed_in_both_memory_formats(monkeypatch: pytest.MonkeyPatch
     model = QuantumTrain(target, circuit=ansatz.ry_cx_chain(7, 1))
     seen: list[tuple[str, int, bool]] = []
 
-    def step_time(net: nn.Module, x: torch.Tensor, y: torch.Tensor, config: Any) -> float:
+    def step_time(net: nn.Module, x: torch.Tensor, y: torch.Tensor, *_: Any) -> float:
         format_ = torch.channels_last
         last = x.is_contiguous(memory_format=format_) and not x.is_contiguous()
         seen.append((type(net).__name__, len(y), last))

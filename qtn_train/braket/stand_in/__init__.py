@@ -60,6 +60,7 @@ what is charged (FAILED and CANCELLED tasks, and lost shots of a program set, ar
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import os
@@ -117,7 +118,7 @@ class Control:
     @staticmethod
     def properties(name: str) -> dict[str, Any]:
         """Return a device's capabilities, such as an emulator takes them."""
-        return find(name).capabilities
+        return copy.deepcopy(find(name).capabilities)
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return one row for each created task, in the order of creation."""
