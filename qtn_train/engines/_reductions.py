@@ -17,17 +17,10 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from ..errors import must_be
-from ..measurements._pauli import PauliString, PauliSum
+from ..measurements._pauli import MATRICES, PauliString, PauliSum
 
 #: A density matrix of more qubits than this is refused: 4^k Pauli strings, or numbers.
 MOST_REDUCED = 6
-
-_PAULIS = {
-    "I": ((1, 0), (0, 1)),
-    "X": ((0, 1), (1, 0)),
-    "Y": ((0, -1j), (1j, 0)),
-    "Z": ((1, 0), (0, -1)),
-}
 
 
 def checked_qubits(qubits: int | Sequence[int], n_qubits: int, most: int) -> tuple[int, ...]:
@@ -66,7 +59,7 @@ def density_matrix(
         string: PauliString = tuple(sorted(pair for pair in pairs if pair[1] != "I"))
         sums.append([(1.0, string)])
     values = expectations(sums)
-    paulis = torch.tensor(list(_PAULIS.values()), dtype=torch.complex128, device=values.device)
+    paulis = torch.tensor(list(MATRICES.values()), dtype=torch.complex128, device=values.device)
     paulis = paulis.to(torch.complex64 if values.dtype == torch.float32 else torch.complex128)
     batch = values.shape[:-1]
     found = values.to(paulis.dtype).reshape(*batch, *(4,) * len(qubits))

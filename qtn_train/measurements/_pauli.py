@@ -24,7 +24,8 @@ PauliSum: TypeAlias = list[tuple[float, PauliString]]
 Terms: TypeAlias = str | Mapping[Any, Any]
 
 _LETTER = re.compile(r"([IXYZ])([0-9]{1,9})")
-_MATRICES = {
+#: The Pauli matrices by their letters, rows first.
+MATRICES = {
     "I": ((1, 0), (0, 1)),
     "X": ((0, 1), (1, 0)),
     "Y": ((0, -1j), (1j, 0)),
@@ -120,10 +121,10 @@ def _of_matrix(qubits: tuple[Any, ...], matrix: Any) -> dict[str, float]:
         actual = f"{array.shape} on {qubits}" if array.shape != (2**k, 2**k) else "another matrix"
         raise ValueError(must_be("terms", expected, actual))
     found = array.reshape((2,) * (2 * k))
-    paulis = np.array(list(_MATRICES.values())) / 2
+    paulis = np.array(list(MATRICES.values())) / 2
     for place in range(k):  # the row and column legs of each qubit, the first one's in front
         found = np.tensordot(found, paulis, axes=([0, k - place], [2, 1]))
-    words = ("".join(word) for word in itertools.product(_MATRICES, repeat=k))
+    words = ("".join(word) for word in itertools.product(MATRICES, repeat=k))
     coefficients = zip(words, found.real.reshape(-1), strict=True)
     kept = {word: float(c) for word, c in coefficients if abs(c) > 1e-12 * size}
     return {_joined(qubits, word): c for word, c in (kept or {"I" * k: 0.0}).items()}

@@ -180,13 +180,19 @@ def _read(option: str, expected: str, path: str) -> bytes:
             return file.read()
     except OSError as error:
         actual = f"{shown(path)} ({error.strerror or error})"
-        raise ValueError(must_be(option, expected, actual, _beside(path))) from error
+        raise ValueError(must_be(option, expected, actual, beside(path, (".py",)))) from error
 
 
-def _beside(path: str) -> str:
-    """Return a hint that lists the Python files of a missing one's folder."""
+def beside(path: str, endings: tuple[str, ...]) -> str:
+    """Return a hint that lists the files beside a missing one.
+
+    Args:
+        path: The missing one.
+        endings: Of the files to list, in lower case.
+    """
     try:
-        names = sorted(n for n in os.listdir(os.path.dirname(path) or ".") if n.endswith(".py"))
+        folder = os.listdir(os.path.dirname(path) or ".")
+        names = sorted(name for name in folder if name.lower().endswith(endings))
     except OSError:
         return ""
     return f"Files there: {', '.join(names[:_SHOWN])}." if names else ""

@@ -16,7 +16,6 @@ from . import _own
 
 _EXPECTED = f"one of {', '.join(DATASETS)}, or a csv or npz file, or a folder of images"
 _TABLES = (".csv", ".npz")
-_SHOWN = 10
 
 
 def is_own_data(name: str) -> bool:
@@ -47,7 +46,8 @@ def data_with_hash(name: str) -> str:
         return name
     path = Path(os.path.abspath(os.path.expanduser(name)))
     if not path.exists():
-        raise ValueError(must_be("dataset", _EXPECTED, f"{name}, which is not there", _near(path)))
+        hint = _own.beside(str(path), _TABLES)
+        raise ValueError(must_be("dataset", _EXPECTED, f"{name}, which is not there", hint))
     if not path.is_dir() and path.suffix.lower() not in _TABLES:
         hint = "In Python, qt.Dataset.from_arrays takes what any library reads."
         raise ValueError(must_be("dataset", _EXPECTED, repr(name), hint))
@@ -89,7 +89,11 @@ def load_own(dataset: str, label: str | None) -> Dataset:
     path = Path(dataset.removesuffix(f"#{told}"))
     if not path.exists():
         actual = f"{path}, which is not there"
-        raise ValueError(must_be("dataset", "where the run began with it", actual, _near(path)))
+        raise ValueError(
+            must_be(
+                "dataset", "where the run began with it", actual, _own.beside(str(path), _TABLES)
+            )
+        )
     if told is not None and _hash(path) != told:
         hint = "Give the data that the run began with, or begin another run."
         expected = f"{_own.shown(str(path))} as it was"
@@ -110,11 +114,3 @@ def _hash(path: Path) -> str:
         digest.update(f"{one.relative_to(path).as_posix()}\0{one.stat().st_size}\0".encode())
         digest.update(one.read_bytes())
     return digest.hexdigest()[: _own.HASH_DIGITS]
-
-
-def _near(path: Path) -> str:
-    """Return a hint that lists the data beside a missing file."""
-    if not path.parent.is_dir():
-        return ""
-    names = sorted(n.name for n in path.parent.iterdir() if n.suffix.lower() in _TABLES)
-    return f"Files there: {', '.join(names[:_SHOWN])}." if names else ""

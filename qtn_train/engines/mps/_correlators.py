@@ -28,9 +28,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ...measurements._correlators import n_tuples
+from ...measurements._pauli import MATRICES
 from ._recursion import Link, Path, carried
 
-_PAULIS = {"x": ((0, 1), (1, 0)), "y": ((0, -1j), (1j, 0)), "z": ((1, 0), (0, -1))}
 # Up to this bond dimension a product with a transfer matrix is faster than two with the tensor.
 _SUPEROPERATOR = 8
 # Bytes of the stacks that one block of first sites may keep for the backward pass.
@@ -275,7 +275,7 @@ class _Sites:
         self.n_sites = len(tensors)
         self._chi = max(max(t.shape[0], t.shape[2]) for t in tensors)
         self._chain = torch.stack([_padded(tensor, self._chi) for tensor in tensors])
-        paulis = self._chain.new_tensor([_PAULIS[letter] for letter in letters])
+        paulis = self._chain.new_tensor([MATRICES[letter.upper()] for letter in letters])
         self._hit = torch.einsum("pst,iatr->ipasr", paulis, self._chain)
         bra = self._chain.conj()
         self.transfer: Tensor | None = None
