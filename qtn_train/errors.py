@@ -174,6 +174,23 @@ def needs_extra(what: str, extra: str, error: ImportError | None = None) -> str:
     return f"{what} the extra `{extra}`: pip install 'qtn_train[{extra}]'{why}"
 
 
+def count(number: int, thing: str) -> str:
+    """Return a number and its noun as text, such as "1 task" and "2 tasks".
+
+    Args:
+        number: How many.
+        thing: Its word in the singular.
+
+    Returns:
+        The text, with a comma at the thousands.
+
+    Example:
+        >>> count(1, "task"), count(1200, "task")
+        ('1 task', '1,200 tasks')
+    """
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
 def did_you_mean(value: object, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known word, or nothing.
 

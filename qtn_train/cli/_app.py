@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import event, must_be
+from ..errors import count, event, must_be
 from . import _braket as _braket
 from . import _circuit as _circuit
 from . import _compare as _compare
@@ -281,7 +281,7 @@ def _tell_time(given: dict[str, Any], data_dir: Path | None, as_json: bool) -> N
         print(json.dumps(told.to_json() | {"threads": torch.get_num_threads()}, sort_keys=True))
         return
     threads = torch.get_num_threads()
-    with_threads = f"{threads} thread{'' if threads == 1 else 's'}"
+    with_threads = count(threads, "thread")
     print(f"{run.data_name}: about {_duration(told.seconds)} on this machine with {with_threads}")
     rows = {
         "steps": f"{told.steps:,} of {_duration(told.step_s)}, in {told.epochs:,} epochs",

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from ..braket.cost import count, show_usd
-from ..errors import JournalError, TasksPending, must_be, positive_int
+from ..braket.cost import show_usd
+from ..errors import JournalError, TasksPending, count, must_be, positive_int
 from . import _run as _run
 from ._device import (
     PRICED,

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..braket.cost import count, show_usd
-from ..errors import BudgetError, Event, TaskFailed, TasksPending, event, must_be
+from ..braket.cost import show_usd
+from ..errors import BudgetError, Event, TaskFailed, TasksPending, count, event, must_be
 from ._folder import RunFolder, command_line
 from ._help import MONEY
 from ._options import option_of, read_tags

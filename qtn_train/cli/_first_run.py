@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..braket.cost import count, show_usd
-from ..errors import must_be
+from ..braket.cost import show_usd
+from ..errors import count, must_be
 from ._braket import Json, app
 from ._device import Account, Bucket, Profile, Region
 from ._help import Command, examples

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..braket.cost import count
-from ..errors import Event
+from ..errors import Event, count
 from ._help import Command
 
 app = typer.Typer(

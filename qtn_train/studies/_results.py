@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._files import write_atomically
-from ..braket.cost import count
-from ..errors import MissingExtra, RunError, must_be, needs_extra
+from ..errors import MissingExtra, RunError, count, must_be, needs_extra
 from ._format import Study, parse_study
 from ._tasks import columns
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from ._money import (
         Prices,
         cost_of,
-        count,
         current_prices,
         knows_price,
         set_spending_limit,
@@ -24,7 +23,6 @@ __all__ = [
     "Prices",
     "Suggestion",
     "cost_of",
-    "count",
     "current_prices",
     "estimate",
     "knows_price",
@@ -41,7 +39,6 @@ __getattr__ = lazily(
         "Prices": "_money",
         "Suggestion": "_estimate",
         "cost_of": "_money",
-        "count": "_money",
         "current_prices": "_money",
         "estimate": "_estimate",
         "knows_price": "_money",

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from ...circuits import ANSATZE, Circuit, Lowered
-from ...errors import positive_int
+from ...errors import count, positive_int
 from ...exchange import ImportedCircuit
 from ...exchange._imported import gates_of
 from ...measurements import Measurement
@@ -23,7 +23,7 @@ from ..device._fidelity import executed_gates, expected_fidelity, gate_counts, s
 from ..device._placement import fits
 from ..device._target import Target, check
 from ._cones import ConeFidelities, cone_fidelities
-from ._money import LEAST_SECONDS, Prices, cost_of, count, current_prices, show_usd, split
+from ._money import LEAST_SECONDS, Prices, cost_of, current_prices, show_usd, split
 
 #: Below this a run is warned of.
 LEAST_FIDELITY = 0.1

@@ -420,17 +420,3 @@ def show_usd(usd: Decimal) -> str:
     text = f"{usd.quantize(Decimal('1e-6')):,f}".rstrip("0")
     whole, _, digits = text.partition(".")
     return f"{whole}.{digits:0<2}"
-
-
-def count(number: int, thing: str) -> str:
-    """Return a number and its noun as text, such as "1 task" and "2 tasks".
-
-    Args:
-        number: How many.
-        thing: Its word in the singular.
-
-    Example:
-        >>> count(1, "task"), count(1200, "task")
-        ('1 task', '1,200 tasks')
-    """
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

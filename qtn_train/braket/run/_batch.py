@@ -17,10 +17,10 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from ...errors import JournalError, TaskFailed, TasksPending, must_be
+from ...errors import JournalError, TaskFailed, TasksPending, count, must_be
 from ...measurements._counts import Counts, Program
 from ..cost._estimate import task_seconds
-from ..cost._money import count, show_usd, split
+from ..cost._money import show_usd, split
 from ..device._target import Target
 from ._journal import Journal
 from ._programs import Bound, bind, canonical_hash

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...errors import count
 from ...measurements._counts import Counts
-from ..cost._money import count
 
 ROOT = "results.json"
 

@@ -25,9 +25,9 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, final
 
-from ...errors import JournalError, TaskFailed, TasksPending, must_be
+from ...errors import JournalError, TaskFailed, TasksPending, count, must_be
 from ...measurements._counts import Counts
-from ..cost._money import LEAST_SECONDS, Prices, cost_of, count, show_usd
+from ..cost._money import LEAST_SECONDS, Prices, cost_of, show_usd
 from ..device._target import Target
 from ._journal import Journal
 from ._records import Task, check_budget
