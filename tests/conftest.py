@@ -186,6 +186,24 @@ def torch_threads() -> Iterator[None]:
 
 
 @pytest.fixture
+def quick_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs on one thread, without pictures, timed by one step; threads as before afterwards."""
+    import forked
+    import torch
+
+    from qtn_train import plots
+    from qtn_train.training import _timing
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(_timing, "_STEPS", 1)
+    monkeypatch.setattr(plots, "curves", forked.no_curves)
+    monkeypatch.setattr(plots, "save", forked.save)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:

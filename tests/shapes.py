@@ -1,4 +1,8 @@
-"""The heavy-hexagonal lattice of 127 qubits by a formula."""
+"""The heavy-hexagonal lattice of 127 qubits by a formula, and light cones."""
+
+from dataclasses import replace
+
+from qtn_train.circuits import Circuit
 
 
 def heavy_hexagon_edges() -> list[tuple[int, int]]:
@@ -25,3 +29,16 @@ def heavy_hexagon_edges() -> list[tuple[int, int]]:
             edges += [(rows[row][column], bridge), (bridge, rows[row + 1][column])]
     assert number == 127
     return edges
+
+
+def cone(circuit: Circuit, wanted: set[int]) -> tuple[Circuit, list[int]]:
+    """The gates that reach some qubits, on the qubits that these gates touch, and these qubits."""
+    reached, kept = set(wanted), []
+    for gate in reversed(circuit.gates):
+        if reached & set(gate.qubits):
+            reached |= set(gate.qubits)
+            kept.append(gate)
+    qubits = sorted(reached)
+    place = {qubit: i for i, qubit in enumerate(qubits)}
+    gates = tuple(replace(g, qubits=tuple(place[q] for q in g.qubits)) for g in reversed(kept))
+    return Circuit(len(qubits), gates, circuit.n_angles), qubits

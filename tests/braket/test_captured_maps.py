@@ -1,15 +1,14 @@
 """Circuits on the maps of captured devices: light cones, contracted, against state vectors."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tolerances
 import torch
+from shapes import cone
 
 import qtn_train as qt
-from qtn_train.circuits import Circuit
 from qtn_train.engines import ContractionEngine, StatevectorEngine
 
 CAPTURES = Path(os.environ.get("QTN_TRAIN_DATA", "/nowhere")) / "devices"
@@ -28,19 +27,6 @@ def capture(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"{name} is not in the folder devices of QTN_TRAIN_DATA")
     return path
-
-
-def cone(circuit: Circuit, wanted: set[int]) -> tuple[Circuit, list[int]]:
-    """The gates that reach some qubits, on the qubits that these gates touch, and these qubits."""
-    reached, kept = set(wanted), []
-    for gate in reversed(circuit.gates):
-        if reached & set(gate.qubits):
-            reached |= set(gate.qubits)
-            kept.append(gate)
-    qubits = sorted(reached)
-    place = {qubit: i for i, qubit in enumerate(qubits)}
-    gates = tuple(replace(g, qubits=tuple(place[q] for q in g.qubits)) for g in reversed(kept))
-    return Circuit(len(qubits), gates, circuit.n_angles), qubits
 
 
 @pytest.mark.parametrize("name", MAPS)

@@ -40,19 +40,12 @@ Cli = Callable[..., Captured]
 
 @pytest.fixture(autouse=True)
 def elsewhere(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
-    """No mirror, no cache of the user, no timing, no picture; threads as before afterwards."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(_timing, "_STEPS", 1)
-    monkeypatch.setattr(plots, "curves", forked.no_curves)
-    monkeypatch.setattr(plots, "save", forked.save)
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, quick_runs: None
+) -> None:
+    """No mirror, and no cache of the user."""
     monkeypatch.setattr(data._sets, "MIRRORS", dict.fromkeys(data.MIRRORS, ()))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.delenv("QTN_TRAIN_DATA", raising=False)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

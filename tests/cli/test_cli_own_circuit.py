@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import forked
 import pytest
-import torch
 
-from qtn_train import plots
 from qtn_train.exchange import import_circuit
 from qtn_train.recipes import RunOptions, _own
 from qtn_train.recipes._ansatz import find_ansatz
 from qtn_train.studies import parse_study
 from qtn_train.studies._circuits import make_circuit
 from qtn_train.studies._training import options as options_of_a_point
-from qtn_train.training import _timing, read_checkpoint
+from qtn_train.training import read_checkpoint
 
 QUICK = ("--epochs", "1", "--batch-size", "60")
 LINES = [
@@ -80,15 +77,8 @@ def forget() -> None:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(quick_runs: None) -> None:
     forget()  # of files in other tests' folders
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(_timing, "_STEPS", 1)
-    monkeypatch.setattr(plots, "curves", forked.no_curves)
-    monkeypatch.setattr(plots, "save", forked.save)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import forked
 import numpy as np
 import pytest
 import tolerances
@@ -16,11 +15,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from qtn_train import plots
 from qtn_train.data import Dataset
 from qtn_train.recipes import RunOptions, _own
 from qtn_train.studies import parse_study
-from qtn_train.training import _timing
 
 QUICK = ("--epochs", "2", "--batch-size", "20", "--layers", "1")
 
@@ -94,18 +91,9 @@ def total(n_qubits):
     return {f"Z{i} Z{i + 1}": 1.0 / n_qubits for i in range(n_qubits - 1)}
 """
 
+pytestmark = pytest.mark.usefixtures("quick_runs")
+
 Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    monkeypatch.setattr(_timing, "_STEPS", 1)
-    monkeypatch.setattr(plots, "curves", forked.no_curves)
-    monkeypatch.setattr(plots, "save", forked.save)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
