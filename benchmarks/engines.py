@@ -23,11 +23,12 @@ from typing import Any
 
 import torch
 
-from qtn_train.circuits import Circuit, ansatz
+from qtn_train.circuits import Circuit
 from qtn_train.engines import ContractionEngine, Engine, MPSEngine, StatevectorEngine, choose_engine
 from qtn_train.errors import QtnTrainError
 from qtn_train.measurements import Expectation, Measurement, PauliCorrelators, Probabilities
-from tests.shapes import heavy_hexagon_edges
+
+from .circuits import circuit_of
 
 OUT = Path(__file__).parents[1] / "docs" / "results" / "engines.json"
 ENGINES = ("statevector", "mps", "contraction")
@@ -63,17 +64,7 @@ class Case:
 
     def circuit(self) -> Circuit:
         """Return the circuit."""
-        if self.shape == "heavy-hex":
-            return ansatz.couplings(heavy_hexagon_edges(), self.n_layers)
-        if "x" in self.shape:
-            rows, cols = map(int, self.shape.split("x"))
-            return ansatz.grid(rows, cols, self.n_layers)
-        makers = {
-            "chain": ansatz.u3_cu3_chain,
-            "ring": ansatz.u3_cu3_ring,
-            "cz-chain": ansatz.cz_chain,
-        }
-        return makers[self.shape](self.n_qubits, self.n_layers)
+        return circuit_of(self.shape, self.n_qubits, self.n_layers)
 
     def reads(self) -> tuple[Measurement, int]:
         """Return the measurement, and how many of its values are read."""

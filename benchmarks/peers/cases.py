@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from qtn_train.circuits import Circuit, ansatz
+from qtn_train.circuits import Circuit
+
+from ..circuits import circuit_of
 
 FOLDER = Path(__file__).parent
 
@@ -73,15 +75,7 @@ class Case:
 
     def circuit(self) -> Circuit:
         """Return the circuit."""
-        if "x" in self.shape.replace("cx", ""):
-            rows, cols = map(int, self.shape.split("x"))
-            return ansatz.grid(rows, cols, self.n_layers)
-        makers = {
-            "ring": ansatz.u3_cu3_ring,
-            "chain": ansatz.u3_cu3_chain,
-            "ry-cx-chain": ansatz.ry_cx_chain,
-        }
-        return makers[self.shape](self.n_qubits, self.n_layers)
+        return circuit_of(self.shape, self.n_qubits, self.n_layers)
 
     @property
     def n_values(self) -> int:

@@ -32,7 +32,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.syspath_prepend(str(FAKE.parent))
     yield
-    for name in ("_serve", "peer", "on_qtn_train"):
+    for name in ("_serve", "_torch", "peer", "on_qtn_train"):
         sys.modules.pop(name, None)
 
 

@@ -11,6 +11,7 @@ import quimb as qu
 import quimb.tensor as qtn
 import torch
 from _serve import Array, Case, Passes, serve
+from _torch import passes
 
 PAULIS = {
     letter: torch.tensor(qu.pauli(letter).tolist(), dtype=torch.complex64) for letter in "XYZ"
@@ -54,8 +55,6 @@ def pairs(case: Case) -> Array:
 
 def network(case: Case) -> Passes:
     """Return the passes of an exact network: a tree is searched once, and kept."""
-    angles = torch.from_numpy(case.angles).requires_grad_()
-    cotangent = torch.from_numpy(case.cotangent)
     optimizer = cotengra.ReusableHyperOptimizer(max_time=12)
 
     def values(given: torch.Tensor) -> torch.Tensor:
@@ -74,15 +73,7 @@ def network(case: Case) -> Passes:
         )
         return z.real[None]
 
-    def forward() -> Array:
-        with torch.no_grad():
-            return values(angles).numpy()
-
-    def total() -> Array:
-        (gradient,) = torch.autograd.grad(values(angles) @ cotangent, angles)
-        return gradient.numpy()
-
-    return Passes(forward, total)
+    return passes(case, values)
 
 
 def make(case: Case) -> Passes:

@@ -51,12 +51,11 @@ sys.meta_path.insert(0, StandIns())
 import torch  # noqa: E402
 import torchquantum as tq  # noqa: E402
 import torchquantum.functional as tqf  # noqa: E402
-from _serve import Array, Case, Passes, serve  # noqa: E402
+from _serve import Case, Passes, serve  # noqa: E402
+from _torch import passes  # noqa: E402
 
 
 def make(case: Case) -> Passes:
-    angles = torch.from_numpy(case.angles).requires_grad_()
-    cotangent = torch.from_numpy(case.cotangent)
     calls = [(getattr(tqf, {"cx": "cnot"}.get(g, g)), on, by) for g, on, by in case.gates]
 
     def values(given: torch.Tensor) -> torch.Tensor:
@@ -66,15 +65,7 @@ def make(case: Case) -> Passes:
         state = device.get_states_1d()[0]
         return torch.view_as_real(state).square().sum(-1)
 
-    def forward() -> Array:
-        with torch.no_grad():
-            return values(angles).numpy()
-
-    def total() -> Array:
-        (gradient,) = torch.autograd.grad(values(angles) @ cotangent, angles)
-        return gradient.numpy()
-
-    return Passes(forward, total)
+    return passes(case, values)
 
 
 if __name__ == "__main__":
