@@ -2,6 +2,8 @@
 
     python -m experiments.correlators worth      # the recipe beside controls of equal size
     python -m experiments.correlators folds      # Iris in five folds, exactly and from counts
+    python -m experiments.correlators mnist      # all of MNIST, exactly and from counts
+    python -m experiments.correlators trained    # Iris trained from counts alone
     python -m experiments.correlators shots      # accuracy of trained networks from real counts
     python -m experiments.correlators large      # 10⁶ values, and 10⁵ weights trained for real
 
@@ -19,12 +21,13 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from experiments.correlator_tables import FOLD_SHOTS, MNIST_SHOTS, drawn, summary
 from experiments.iris import folds
 from qtn_train._files import write_atomically
 from qtn_train.circuits import ansatz
@@ -35,6 +38,7 @@ from qtn_train.hybrid import Layout, QuantumTrain
 from qtn_train.mapping import MappingModel, MixingMapping, MLPMapping
 from qtn_train.measurements import PauliCorrelators
 from qtn_train.measurements._correlators import SCALES
+from qtn_train.measurements._estimators import n_circuits
 from qtn_train.recipes import RunOptions, mlp
 from qtn_train.training import FitConfig, evaluate, fit
 
@@ -49,7 +53,9 @@ SHOTS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 #: Probabilities take more, up to some tens for each outcome of 17 qubits.
 MANY_SHOTS = (*SHOTS, 300_000, 1_000_000, 3_000_000)
 DRAWS = 3
-FOLD_SHOTS, FOLD_DRAWS = 1000, 20
+FOLD_DRAWS = 20
+#: Estimators of the gradient from counts, and their epochs: the recipe's without.
+GRADIENTS = {"spsa": None, "parameter-shift": 40}
 #: Mnist-mini with a wide network, and its epochs.
 WIDE, WIDE_EPOCHS = "mnist-mini-mlp", 8
 DATASETS = ("iris", "digits", "mnist-mini", WIDE)
@@ -255,6 +261,58 @@ def tasks_of_folds(args: argparse.Namespace) -> Iterator[Task]:
         yield {"dataset": "iris", "seed": seed}, run
 
 
+def all_of_mnist(seed: int, epochs: int | None) -> Row:
+    """Train the recipe on all of MNIST; return exact accuracy and those of counts."""
+    options = options_of("mnist", seed, epochs)
+    model, data = options.model(), load("mnist")
+    began = time.process_time()
+    options.fit(model, data, progress_bar=False)
+    found = {"train_seconds": round(time.process_time() - began), "exact": accuracy(model, data)}
+    for shots in MNIST_SHOTS:
+        found[f"from_{shots}"] = from_counts(model, data, shots, DRAWS)
+    head = {"n_weights": model.n_weights, "n_trainable": model.n_trainable}
+    head["epochs"] = options.fit_config().epochs
+    return head | {name: round(value, 2) for name, value in found.items()}
+
+
+def tasks_of_mnist(args: argparse.Namespace) -> Iterator[Task]:
+    """Give the seeds."""
+    for seed in args.seeds:
+
+        def run(seed: int = seed) -> Row:
+            return all_of_mnist(seed, args.epochs)
+
+        yield {"dataset": "mnist", "seed": seed}, run
+
+
+def trained_by(gradient: str, seed: int, epochs: int | None) -> Row:
+    """Train Iris from counts alone; return the accuracy at the end and from other counts."""
+    data = load("iris")
+    plain = options_of("iris", seed, epochs or GRADIENTS[gradient])
+    options = plain.but(shots=FOLD_SHOTS, gradient=gradient)
+    model = options.model()
+    config, history = options.fit_config(), options.fit(model, data, progress_bar=False)
+    generator = cast(CircuitGenerator, model.generator)
+    circuits = n_circuits(generator.circuit, gradient, reads=generator.measurement)  # type: ignore[arg-type]
+    steps = config.epochs * math.ceil(len(data.y_train) / config.batch_size)
+    found = {"at_the_end": round(100 * history.test_accuracy, 2)}
+    generator.engine = generator.engine.simulator_for(generator.circuit)
+    found["from_counts"] = round(from_counts(model, data, FOLD_SHOTS, FOLD_DRAWS), 2)
+    circuits_in_all = steps * (circuits.forward + circuits.backward_high)
+    return {"steps": steps, "circuits": circuits_in_all, "lr": config.lr} | found
+
+
+def tasks_of_trained(args: argparse.Namespace) -> Iterator[Task]:
+    """Give the estimators of the gradient, and the seeds."""
+    for gradient in GRADIENTS:
+        for seed in args.seeds:
+
+            def run(gradient: str = gradient, seed: int = seed) -> Row:
+                return trained_by(gradient, seed, args.epochs)
+
+            yield {"dataset": "iris", "weights": gradient, "seed": seed}, run
+
+
 def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
     """Train a network exactly, and return its accuracies from real counts."""
     model, config = recipe_of(dataset, name, seed, epochs)
@@ -264,7 +322,7 @@ def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
     shots = MANY_SHOTS if name == "probabilities" else SHOTS
     curve = {str(each): round(from_counts(model, data, each, DRAWS), 2) for each in shots}
     needed = shots_for(curve, exact - 1)
-    n_circuits = len(generator.measurement.bases(generator.circuit.n_qubits))
+    n_bases = len(generator.measurement.bases(generator.circuit.n_qubits))
     return {
         "n_weights": model.n_weights,
         "n_qubits": generator.circuit.n_qubits,
@@ -273,7 +331,7 @@ def counted(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
         "exact": round(exact, 2),
         "from_counts": curve,
         "shots_for_a_point": needed,
-        "shots_in_all": None if needed is None else n_circuits * needed,
+        "shots_in_all": None if needed is None else n_bases * needed,
     }
 
 
@@ -381,71 +439,26 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]
         "Iris from correlators, five folds",
         "Each seed: five stratified folds, its mean over them; from counts besides over 20 draws.",
     ),
+    "mnist": (
+        tasks_of_mnist,
+        "All of MNIST from correlators",
+        "The default recipe of --measure pauli-2. From counts: the mean of three draws. "
+        "train_seconds: processor time of one thread, with the evaluations after each epoch.",
+    ),
+    "trained": (
+        tasks_of_trained,
+        "Iris from correlators, trained from counts alone",
+        f"3 × {FOLD_SHOTS:,} shots at each evaluation; the recipe's options, parameter shift with "
+        f"{GRADIENTS['parameter-shift']} epochs of one step. mean: accuracy as training ends, of "
+        f"30 test flowers; from_counts: of the same angles from {FOLD_DRAWS} other draws; worst: "
+        "of the seeds.",
+    ),
     "large": (
         tasks_of_large,
         "Large networks from correlators",
         "Wall-clock seconds on a busy machine, one thread; the peak is that of the process.",
     ),
 }
-
-
-def spread(found: list[float]) -> Row:
-    """Return the mean and, of several, the standard deviation."""
-    deviation = {"deviation": round(stdev(found), 2)} if len(found) > 1 else {}
-    return {"mean": round(mean(found), 2), **deviation}
-
-
-def summary(part: str, runs: list[Row]) -> list[Row]:
-    """Return mean and spread over the seeds of each case; single runs as they are."""
-    if part == "large":
-        return runs
-    if part == "folds":
-        told = {"exact": "exactly", "from_counts": f"from 3 × {FOLD_SHOTS:,} shots"}
-        return [
-            {"weights": text} | spread([run[key] for run in runs]) for key, text in told.items()
-        ]
-    value = "test_accuracy" if part == "worth" else "exact"
-    rows = []
-    for dataset, name in dict.fromkeys((run["dataset"], run["weights"]) for run in runs):
-        same = [run for run in runs if (run["dataset"], run["weights"]) == (dataset, name)]
-        found = [run[value] for run in same]
-        row = {"dataset": dataset, "weights": name, "seeds": len(same)}
-        row |= {key: same[0][key] for key in ("n_weights", "n_trainable")}
-        row |= spread(found)
-        if part == "shots":
-            needed = [run["shots_for_a_point"] for run in same]
-            known = [shots for shots in needed if shots is not None]
-            is_known = len(known) == len(needed)
-            row["shots"] = round(mean(known)) if is_known else None
-            in_all = [run["shots_in_all"] for run in same]
-            row["shots_in_all"] = round(mean(in_all)) if is_known else None
-        else:
-            row["epochs"] = same[0]["epochs"]
-        rows.append(row)
-    return rows
-
-
-def points(runs: list[Row]) -> list[Row]:
-    """Return the points of the figure: the accuracy that is lost against shots."""
-    return [
-        {
-            "case": f"{run['n_weights']:,} weights, {run['weights']}",
-            "shots": int(shots),
-            "lost": round(run["exact"] - accuracy, 2),
-        }
-        for run in runs
-        if run["weights"] in ("pauli-2", "probabilities")
-        for shots, accuracy in run["from_counts"].items()
-    ]
-
-
-def laws(rows: list[Row]) -> list[Row]:
-    """Return the shots that the two ways to read weights need, by the number of weights."""
-    return [
-        {key: row[key] for key in ("weights", "n_weights", "shots_in_all")}
-        for row in rows
-        if row["weights"] in ("pauli-2", "probabilities") and row["shots_in_all"] is not None
-    ]
 
 
 def write(part: str, runs: list[Row], seconds: float, folder: Path) -> None:
@@ -460,25 +473,7 @@ def write(part: str, runs: list[Row], seconds: float, folder: Path) -> None:
         "runs": runs,
     }
     if part == "shots":
-        result["points"] = points(runs)
-        result["laws"] = laws(result["rows"])
-        of_laws = {
-            "rows": "laws",
-            "x": "n_weights",
-            "y": "shots_in_all",
-            "by": "weights",
-            "log": "y",
-            "labels": ["weights", "shots for at most one point lost"],
-        }
-        of_points = {
-            "rows": "points",
-            "x": "shots",
-            "y": "lost",
-            "by": "case",
-            "log": "x",
-            "labels": ["shots of each circuit", "accuracy lost (points)"],
-        }
-        result["figure"] = [of_laws] * bool(result["laws"]) + [of_points]
+        result |= drawn(runs, result["rows"])
     text = json.dumps(result, indent=1, ensure_ascii=False)
     write_atomically(folder / f"correlators-{part}.json", f"{text}\n".encode())
 

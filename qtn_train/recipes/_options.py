@@ -473,7 +473,8 @@ class RunOptions:
     def fit_config(self) -> FitConfig:
         """Return the training options."""
         defaults = self._defaults
-        config = (defaults.counted if self.counted else defaults.fit).but(seed=self._seed)
+        gradient = (self.gradient or "parameter-shift") if self.counted else None
+        config = defaults.fit_by(gradient).but(seed=self._seed)
         if self.lr is not None and config.lr_mapping is not None:
             config = config.but(lr_mapping=config.lr_mapping * self.lr / config.lr)
         names = ("epochs", "batch_size", "lr", "lr_mapping")

@@ -7,7 +7,7 @@ import pytest
 import tolerances
 import torch
 
-from experiments import correlators
+from experiments import correlator_tables, correlators
 from qtn_train.engines import StatevectorEngine
 from qtn_train.measurements import PauliCorrelators
 
@@ -94,7 +94,7 @@ def test_the_figure_of_laws_leaves_out_variants_and_what_was_not_reached() -> No
         {"weights": "pauli-2, 2 layers", "n_weights": 131, "shots_in_all": 900},
         {"weights": "probabilities", "n_weights": 131, "shots_in_all": None},
     ]
-    assert correlators.laws(rows) == rows[:1]
+    assert correlator_tables.laws(rows) == rows[:1]
 
 
 def test_folds_are_read_exactly_and_from_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +103,26 @@ def test_folds_are_read_exactly_and_from_counts(monkeypatch: pytest.MonkeyPatch)
     assert row["n_trainable"] == 130
     assert 30 < row["exact"] <= 100
     assert 20 < row["from_counts"] <= 100
-    exactly, counted = correlators.summary("folds", [row, row | {"exact": row["exact"] - 1}])
+    exactly, counted = correlator_tables.summary("folds", [row, row | {"exact": row["exact"] - 1}])
     assert exactly == {
         "weights": "exactly",
         "mean": row["exact"] - 0.5,
         "deviation": 0.71,
     }
     assert counted["deviation"] == 0
+
+
+def test_training_from_counts_tells_its_circuits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correlators, "FOLD_SHOTS", 50)
+    monkeypatch.setattr(correlators, "FOLD_DRAWS", 1)
+    row = correlators.trained_by("spsa", 0, 2)
+    assert (row["steps"], row["circuits"]) == (2, 2 * (3 + 6))
+    assert 0 < row["at_the_end"] <= 100
+    other = row | {"at_the_end": row["at_the_end"] - 1}
+    runs = [
+        {"dataset": "iris", "weights": "spsa", "seed": s} | r for s, r in ((0, row), (1, other))
+    ]
+    (told,) = correlator_tables.summary("trained", runs)
+    assert told["worst"] == other["at_the_end"]
+    assert (told["circuits"], told["seeds"], told["deviation"]) == (18, 2, 0.71)
+    assert 0 < told["from_counts"] <= 100

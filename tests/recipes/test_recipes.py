@@ -283,10 +283,21 @@ def test_correlators_choose_qubits_circuit_and_mapping() -> None:
     assert (options.reach, options.weights_per_outcome, options.training_shots) == (11, 3, 10_000)
     assert options.n_values == 3102
     assert options.circuit().n_angles <= 1500
+    full = RunOptions("mnist", measurement_name="pauli-2").complete()
+    assert (full.n_qubits, full.n_layers, full.reach) == (166, 4, 7)
+    assert full.circuit().n_angles == 1494
     as_they_are = RunOptions("mnist-mini", measurement_name="pauli-2", mapping_name="identity")
     assert (as_they_are.complete().n_qubits, as_they_are.complete().reach) == (68, None)
     small = RunOptions("iris", measurement_name="pauli-2", epochs=1)
     assert small.but(shots=50).shots_per_evaluation == 150
+    steps = {
+        gradient: RunOptions("iris", measurement_name="pauli-2", shots=50, gradient=gradient)
+        for gradient in ("parameter-shift", "random-shift", "spsa")
+    }
+    found = {name: (run.fit_config().epochs, run.fit_config().lr) for name, run in steps.items()}
+    assert found["parameter-shift"] == found["random-shift"] == (100, 0.06)
+    assert found["spsa"] == (1200, 0.02)
+    assert steps["spsa"].but(epochs=7, lr=0.5).fit_config().epochs == 7
     model = small.model()
     assert model.generator.n_values == 3 * 44
     assert model.generator.measurement == small.measurement()
