@@ -214,16 +214,17 @@ def contraction_estimate(
         return None
     itemsize = 8 if dtype == "complex64" else 16
     networks = [*_networks(circuit, request)]
-    times = request.share * max(1.0, request.n_strings / max(1, len(request.strings)))
-    least = times * sum(least_seconds(len(each.inputs)) for each in networks)
+    times, gradient = max(1.0, request.n_strings / max(1, len(request.strings))), request.gradient
+    least = times * sum(least_seconds(len(each.inputs), gradient) for each in networks)
     if most_seconds is not None and _WORTH * least > most_seconds:
         return None
     shapes = [shape_of(each.inputs, each.output) for each in networks]
-    looks = {shape: estimate(shape, itemsize) for shape in dict.fromkeys(shapes)}
+    looks = {shape: estimate(shape, itemsize, gradient) for shape in dict.fromkeys(shapes)}
     seconds = times * sum(looks[shape].seconds for shape in shapes)
     if most_seconds is None:
         return Estimate(seconds, max((look.bytes for look in looks.values()), default=0.0))
-    return None if seconds > _NEAR * most_seconds else _along_trees(shapes, itemsize, times)
+    far = seconds > _NEAR * most_seconds
+    return None if far else _along_trees(shapes, itemsize, gradient, times)
 
 
 def _networks(circuit: Circuit, request: Request) -> Iterator[Network]:
@@ -235,11 +236,13 @@ def _networks(circuit: Circuit, request: Request) -> Iterator[Network]:
         yield network.expectation(string)
 
 
-def _along_trees(shapes: list[Shape], itemsize: int, times: float) -> Estimate | None:
+def _along_trees(
+    shapes: list[Shape], itemsize: int, gradient: bool, times: float
+) -> Estimate | None:
     seconds = memory = 0.0
     for shape in shapes:
         try:
-            cost = find_plan(shape, "auto", memory_bytes() // 2, itemsize).cost
+            cost = find_plan(shape, "auto", memory_bytes() // 2, itemsize, gradient).cost
         except UnsupportedByEngine:
             return None
         seconds += times * cost.seconds

@@ -47,7 +47,7 @@ def applied(function: type[BatchFirst], *args: Any) -> Any:
         What it returns.
     """
     tensors = [arg for arg in args if isinstance(arg, Tensor)]
-    if torch.is_grad_enabled() or _in_forward_mode() or any(map(is_transformed, tensors)):
+    if torch.is_grad_enabled() or in_forward_mode() or any(map(is_transformed, tensors)):
         return function.apply(*args)  # type: ignore[no-untyped-call]
     return function.forward(*args)
 
@@ -126,7 +126,7 @@ def entered(angles: Float[Tensor, "*batch n_angles"], engine: Entered) -> Tensor
         UnsupportedByEngine: ``vmap`` over an engine that is not batched, or forward mode inside of
             forward mode.
     """
-    if not is_transformed(angles) and not _in_forward_mode():
+    if not is_transformed(angles) and not in_forward_mode():
         _check(angles)
         return angles
     made: Tensor = _Enter.apply(angles, engine)  # type: ignore[no-untyped-call]
@@ -138,7 +138,8 @@ def _check(angles: Tensor) -> None:
         raise ValueError(must_be("angles", "finite", "NaN or infinity"))
 
 
-def _in_forward_mode() -> bool:
+def in_forward_mode() -> bool:
+    """Return whether torch's forward mode is at work."""
     return bool(forward_ad._current_level >= 0)
 
 

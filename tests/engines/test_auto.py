@@ -113,3 +113,19 @@ def test_what_is_read_decides() -> None:
     some = _auto.request_of(3, 2, Expectation(["Z0", {"X1": 1.0, "Y2": 2.0}, "Z2"]))
     assert some.strings == (((0, "Z"),), ((1, "X"),), ((2, "Y"),))
     assert _auto.request_of(3, 5) == _auto.Request(n_outcomes=5)
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+def test_a_contraction_that_is_sliced_is_estimated_as_its_engine_does(
+    monkeypatch: pytest.MonkeyPatch, gradient: bool
+) -> None:
+    limit, circuit = 2**13 if not gradient else 2**15, ansatz.grid(3, 4, 8)
+    monkeypatch.setattr(_auto, "memory_bytes", lambda: 2 * limit)
+    request = _auto.Request(n_outcomes=4, gradient=gradient)
+    found = _auto.contraction_estimate(circuit, request, most_seconds=1e9)
+    angles = torch.zeros(circuit.n_angles, requires_grad=gradient)
+    cost = ContractionEngine(memory_limit=limit).prepare(circuit, angles).cost(0, 4)
+    assert found == _auto.Estimate(*cost)
+    whole = _auto.contraction_estimate(circuit, request)
+    assert whole is not None
+    assert cost.seconds > 1.5 * whole.seconds

@@ -11,6 +11,8 @@ from ._trees import Plan
 
 #: A NumPy array or a torch tensor.
 Array = Any
+#: Contracts the slice of a number.
+Slice = Callable[[Sequence[Array], int], Array]
 
 
 def contract(plan: Plan, arrays: Sequence[Array]) -> Array:
@@ -26,22 +28,31 @@ def contract(plan: Plan, arrays: Sequence[Array]) -> Array:
     tree = plan.tree
     if plan.n_slices == 1:
         return tree.contract_core(arrays)
-    total = None
-    for number in range(plan.n_slices):
-        one = add_slice(arrays[0], arrays, lambda each, i=number: tree.contract_slice(each, i))
-        total = one if total is None else total + one
-    return total
+    return add_slices(arrays[0], arrays, plan.n_slices, tree.contract_slice)
 
 
-@compose(name="qtn_train.add_slice")  # type: ignore[untyped-decorator]
-def add_slice(
-    like: Array, arrays: Sequence[Array], one: Callable[[Sequence[Array]], Array]
-) -> Array:
-    """Return the contraction of one slice; its intermediate tensors are not stored.
+@compose(name="qtn_train.add_slices")  # type: ignore[untyped-decorator]
+def add_slices(like: Array, arrays: Sequence[Array], n_slices: int, one: Slice) -> Array:
+    """Return the sum of a contraction's slices; their intermediate tensors are not stored.
 
     Args:
         like: One of the arrays: it says of which library they are.
         arrays: All arrays.
-        one: Contracts the slice.
+        n_slices: How many slices there are.
+        one: Contracts a slice, by its number.
     """
-    return one(arrays)
+    return total(arrays, n_slices, one)
+
+
+def total(arrays: Sequence[Array], n_slices: int, one: Slice) -> Array:
+    """Return the sum of a contraction's slices.
+
+    Args:
+        arrays: All arrays.
+        n_slices: How many slices there are.
+        one: Contracts a slice, by its number.
+    """
+    found = one(arrays, 0)
+    for number in range(1, n_slices):
+        found = found + one(arrays, number)
+    return found

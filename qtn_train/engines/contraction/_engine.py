@@ -33,8 +33,9 @@ class ContractionEngine(Engine):
     Args:
         optimize: How long to search for a tree: ``"quick"``, ``"auto"`` or ``"thorough"``, 1, 8 or
             64 rounds of trials. The search ends early where no tree would be better.
-        memory_limit: Bytes that one contraction may take, forward and backward; half of the
-            machine's memory by default. Larger ones are sliced, at the price of time.
+        memory_limit: Bytes that one contraction may take, with its backward pass where the angles
+            ask for a gradient; half of the machine's memory by default. Larger ones are sliced,
+            at the price of time; second derivatives store all slices.
         time_limit: Seconds that one contraction may take, as estimated; longer ones are refused
             before they begin.
         dtype: ``"complex64"`` for speed, ``"complex128"`` for checks.

@@ -97,7 +97,7 @@ class ContractionState(State):
             stop: One past the last outcome number; all by default.
 
         Returns:
-            Seconds and bytes, forward and backward, as estimated.
+            Seconds and bytes, as estimated, with a backward pass where the angles ask for one.
 
         Raises:
             UnsupportedByEngine: It does not fit ``memory_limit``.
@@ -110,7 +110,8 @@ class ContractionState(State):
     def _plan(self, network: Network) -> Plan:
         shape = shape_of(network.inputs, network.output)
         itemsize = self._values.element_size()
-        plan = find_plan(shape, self._optimize, self._memory_limit, itemsize)
+        gradient = torch.is_grad_enabled() and self._values.requires_grad
+        plan = find_plan(shape, self._optimize, self._memory_limit, itemsize, gradient)
         if plan.cost.seconds > self._time_limit:
             expected = f"a request that takes at most {as_time(self._time_limit)}"
             actual = f"one of about {as_time(plan.cost.seconds)} and {as_size(plan.cost.bytes)}"

@@ -38,6 +38,8 @@ _SECONDS = 3e-3
 _SECONDS_PER_PRODUCT = 7e-5
 _SECONDS_PER_MULTIPLICATION = 1.5e-9
 _SECONDS_PER_NUMBER = 2.7e-8
+# A forward pass alone takes about this share.
+_FORWARD = 0.35
 # A search that took longer than this is written to disk, and shows a bar where tensors are many.
 _WORTH_KEEPING = 1.0
 _MANY = 150
@@ -46,7 +48,7 @@ _IN_MEMORY = 256
 
 
 class Cost(NamedTuple):
-    """The cost of one contraction, forward and backward: seconds and bytes.
+    """The cost of one contraction, all slices together: seconds and bytes.
 
     Attributes:
         seconds: Time; only good for a comparison.
@@ -88,14 +90,15 @@ def shape_of(inputs: Sequence[Sequence[int]], output: Sequence[int]) -> Shape:
     return named, "".join(letters[index] for index in output)
 
 
-def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int) -> Plan:
+def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int, gradient: bool) -> Plan:
     """Return a tree for a network, from memory, from disk, or by a search.
 
     Args:
         shape: The network's shape, all indices of dimension 2.
         optimize: How long to search.
-        limit: Bytes that one contraction may take, forward and backward.
+        limit: Bytes that one contraction may take.
         itemsize: Bytes of a number.
+        gradient: Whether a backward pass follows.
 
     Returns:
         The tree, sliced where the limit asks for it.
@@ -103,7 +106,7 @@ def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int) -> Pl
     Raises:
         UnsupportedByEngine: The result, or what is in between, does not fit the limit.
     """
-    key = (shape, optimize, limit, itemsize)
+    key = (shape, optimize, limit, itemsize, gradient)
     if key in _memory:
         _memory.move_to_end(key)
         return _memory[key]
@@ -114,21 +117,22 @@ def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int) -> Pl
         tree = _search(shape, optimize)
         if time.process_time() - began > _WORTH_KEEPING:
             _write(path, tree)
-    plan = _sliced(tree, limit, itemsize)
+    plan = _sliced(tree, limit, itemsize, gradient)
     _memory[key] = plan
     while len(_memory) > _IN_MEMORY:
         _memory.popitem(last=False)
     return plan
 
 
-def estimate(shape: Shape, itemsize: int) -> Cost:
+def estimate(shape: Shape, itemsize: int, gradient: bool) -> Cost:
     """Return the cost of a contraction along the tree of one round of trials, unsliced."""
-    return _cost(_trial(shape, _TRIALS, 1), itemsize)
+    return _cost(_trial(shape, _TRIALS, 1), itemsize, gradient)
 
 
-def least_seconds(n_tensors: int) -> float:
+def least_seconds(n_tensors: int, gradient: bool) -> float:
     """Return the seconds that a contraction of so many tensors takes at least."""
-    return _SECONDS + max(n_tensors - 1, 1) * _SECONDS_PER_PRODUCT
+    both = _SECONDS + max(n_tensors - 1, 1) * _SECONDS_PER_PRODUCT
+    return both if gradient else _FORWARD * both
 
 
 def _sizes(shape: Shape) -> dict[str, int]:
@@ -188,18 +192,18 @@ def _work(tree: Any) -> float:
     return float(seconds + tree.total_write() * _SECONDS_PER_NUMBER)
 
 
-def _sliced(tree: Any, limit: int, itemsize: int) -> Plan:
+def _sliced(tree: Any, limit: int, itemsize: int, gradient: bool) -> Plan:
     """Slice a tree until a contraction fits the limit."""
-    sliced = tree
-    n_cut = math.ceil(math.log2(_bytes(tree, itemsize) / limit)) - 1  # each index halves at most
-    while _bytes(sliced, itemsize) > limit:
+    sliced, needed = tree, _bytes(tree, itemsize, gradient)
+    n_cut = math.ceil(math.log2(needed / limit)) - 1  # each index halves at most
+    while needed > limit:
         n_cut += 1
         cut = _cut(tree, 2**n_cut) if n_cut <= _MOST_SLICES else None
         if cut is None:
-            raise UnsupportedByEngine(_does_not_fit(tree, sliced, limit, itemsize))
-        sliced = cut
-    n_slices = int(sliced.nslices)
-    return Plan(sliced, n_slices, _cost(sliced, itemsize))
+            whole = _cost(tree, itemsize, gradient)
+            raise UnsupportedByEngine(_does_not_fit(whole, needed, limit))
+        sliced, needed = cut, _bytes(cut, itemsize, gradient)
+    return Plan(sliced, int(sliced.nslices), _cost(sliced, itemsize, gradient))
 
 
 def _cut(tree: Any, n_slices: int) -> Any | None:
@@ -211,26 +215,33 @@ def _cut(tree: Any, n_slices: int) -> Any | None:
             return None
 
 
-def _bytes(tree: Any, itemsize: int) -> float:
-    """Return the bytes at the peak: all intermediate tensors and their gradients."""
+def _bytes(tree: Any, itemsize: int, gradient: bool) -> float:
+    """Return the bytes at the peak of a slice, and of the sum of all.
+
+    With a gradient all intermediate tensors and their gradients are alive; without, those that wait
+    for their product, and transposed copies of what is multiplied.
+    """
     result = 2 ** len(tree.output)
-    return float(itemsize * (2 * tree.total_write() / tree.nslices + 2 * result))
+    alive = tree.total_write() / tree.nslices if gradient else tree.peak_size()
+    return float(itemsize * 2 * (alive + result))
 
 
-def _cost(tree: Any, itemsize: int) -> Cost:
+def _cost(tree: Any, itemsize: int, gradient: bool) -> Cost:
     n_products = max(len(tree.inputs) - 1, 1) * tree.nslices
-    seconds = _SECONDS + n_products * _SECONDS_PER_PRODUCT + _work(tree) * itemsize / 8
-    return Cost(seconds, _bytes(tree, itemsize))
+    both = _SECONDS + n_products * _SECONDS_PER_PRODUCT + _work(tree) * itemsize / 8
+    forward = _FORWARD * both
+    # The backward pass contracts each slice again.
+    again = forward if tree.nslices > 1 else 0.0
+    return Cost(both + again if gradient else forward, _bytes(tree, itemsize, gradient))
 
 
-def _does_not_fit(tree: Any, sliced: Any, limit: int, itemsize: int) -> str:
-    cost = _cost(tree, itemsize)
+def _does_not_fit(whole: Cost, needed: float, limit: int) -> str:
     return must_be(
         "memory_limit",
-        f"at least {as_size(_bytes(sliced, itemsize))} for this request",
+        f"at least {as_size(needed)} for this request",
         as_size(limit),
-        f"Without a limit the contraction takes about {as_size(cost.bytes)} and "
-        f"{as_time(cost.seconds)}. Raise the limit, ask for less at once, or take "
+        f"Without a limit the contraction takes about {as_size(whole.bytes)} and "
+        f"{as_time(whole.seconds)}. Raise the limit, ask for less at once, or take "
         "MPSEngine(max_bond=...).",
     )
 

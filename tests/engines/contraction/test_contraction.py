@@ -1,6 +1,7 @@
 """Circuits of any shape: values, light cones, trees that are kept, slices, refusals."""
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import ContractionEngine, MPSEngine, StatevectorEngine
 from qtn_train.engines._slots import gate_matrices
-from qtn_train.engines.contraction import _state, _trees
+from qtn_train.engines.contraction import ContractionState, _state, _trees
 from qtn_train.engines.contraction._contract import contract
 from qtn_train.engines.contraction._network import circuit_network, constants
 from qtn_train.errors import UnsupportedByEngine
@@ -135,7 +136,9 @@ def test_numpy_arrays_are_contracted_by_the_same_lines_without_torch():
     with NoTorch():
         network = circuit_network(circuit)
         block = network.amplitudes(6, ())
-        plan = _trees.find_plan(_trees.shape_of(block.inputs, block.output), "quick", 2**30, 16)
+        plan = _trees.find_plan(
+            _trees.shape_of(block.inputs, block.output), "quick", 2**30, 16, False
+        )
         arrays, fixed = network.arrays(values), constants(values)
         found = contract(
             plan, [fixed[t] if isinstance(t, str) else arrays[t] for t in block.tensors]
@@ -192,7 +195,7 @@ def test_each_setting_makes_as_many_rounds_as_it_says(monkeypatch):
 def test_a_quick_search_is_enough_for_a_grid():
     """One greedy trial alone finds a tree of 31 s here, the search one of 0.02 s."""
     block = circuit_network(ansatz.grid(4, 4, 6)).amplitudes(16, ())
-    plan = _trees.find_plan(_trees.shape_of(block.inputs, block.output), "quick", 2**40, 8)
+    plan = _trees.find_plan(_trees.shape_of(block.inputs, block.output), "quick", 2**40, 8, gradient=True)
     assert plan.cost.seconds < 0.5
 
 
@@ -241,6 +244,141 @@ def test_slices_keep_the_memory_and_the_result():
     assert torch.allclose(*grads, rtol=0, atol=tolerances.SLICED * float(grads[1].abs().max()))
     with torch.no_grad():
         assert torch.allclose(sliced.probs(0, 16), expected, atol=0, rtol=tolerances.SLICED)
+
+
+GRID = ansatz.grid(3, 4, 8)
+
+
+def sliced_state(angles: Tensor, limit: int, **options) -> ContractionState:
+    """Prepare a grid; a gradient of its blocks of 4 probabilities is sliced at 2**15 bytes."""
+    engine = ContractionEngine(optimize="quick", memory_limit=limit, **options)
+    return engine.prepare(GRID, angles)
+
+
+def plan_of(state: ContractionState) -> _trees.Plan:
+    return state._plan(state._block(0, 2))
+
+
+def test_a_forward_pass_alone_is_sliced_less():
+    """Nothing is kept for a backward pass."""
+    angles = random_angles(GRID)
+    free = angles.clone().requires_grad_()
+    assert plan_of(sliced_state(angles, 2**14)).n_slices == 1
+    assert plan_of(sliced_state(free, 2**14)).n_slices == 8
+    with torch.no_grad():
+        assert plan_of(sliced_state(free, 2**14)).n_slices == 1
+
+
+@pytest.mark.parametrize(("limit", "with_gradient"), [(2**13, False), (2**15, True)])
+def test_the_estimate_counts_each_slice_as_often_as_it_is_contracted(
+    limit, with_gradient, monkeypatch
+):
+    state = sliced_state(random_angles(GRID).requires_grad_(with_gradient), limit)
+    plan, numbers = plan_of(state), []
+    one = plan.tree.contract_slice
+    monkeypatch.setattr(
+        plan.tree, "contract_slice", lambda arrays, i: numbers.append(i) or one(arrays, i)
+    )
+    value = state.probs(0, 4)[3]
+    if with_gradient:
+        value.backward()
+    assert plan.n_slices > 1
+    assert sorted(numbers) == sorted([*range(plan.n_slices)] * (1 + with_gradient))
+    # Each product made counts; one with a gradient as a forward pass, and both passes.
+    for name in ("_SECONDS", "_SECONDS_PER_MULTIPLICATION", "_SECONDS_PER_NUMBER"):
+        monkeypatch.setattr(_trees, name, 0.0)
+    monkeypatch.setattr(_trees, "_SECONDS_PER_PRODUCT", 1.0)
+    each = 1 + _trees._FORWARD if with_gradient else _trees._FORWARD
+    seconds = _trees._cost(plan.tree, 8, with_gradient).seconds
+    assert seconds == pytest.approx(each * plan.n_slices * (len(plan.tree.inputs) - 1))
+
+
+class Bytes(TorchDispatchMode):
+    """Counts the bytes of the tensors that are alive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = 0
+        self.sizes: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, tuple | list) else [made]:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in self.sizes:
+                self.sizes[storage.data_ptr()] = storage.nbytes()
+                weakref.finalize(storage, self.sizes.pop, storage.data_ptr(), None)
+        self.most = max(self.most, sum(self.sizes.values()))
+        return made
+
+
+@pytest.mark.parametrize(
+    ("limit", "with_gradient"), [(2**13, False), (2**14, True), (2**40, False), (2**40, True)]
+)
+def test_the_estimate_of_bytes_is_that_of_the_tensors_alive(limit, with_gradient):
+    state = sliced_state(random_angles(GRID).requires_grad_(with_gradient), limit)
+    plan, block = plan_of(state), state._block(0, 2)
+    assert (plan.n_slices > 1) == (limit < 2**40)
+    arrays = state._arrays  # they are the state's own, whatever is read of it
+    with Bytes() as found:
+        value = state._contracted(block).abs().square().sum()
+        if with_gradient:
+            torch.autograd.grad(value, arrays)
+    assert plan.cost.bytes <= limit
+    assert plan.cost.bytes / 3 <= found.most <= 3 * plan.cost.bytes
+
+
+def test_a_gradient_is_refused_where_a_forward_pass_alone_is_not():
+    angles = random_angles(GRID).requires_grad_()
+    with torch.no_grad():
+        least = sliced_state(angles, 2**14).cost(0, 4).seconds
+    assert sliced_state(angles, 2**14).cost(0, 4).seconds > 4 * least
+    short = sliced_state(angles, 2**14, time_limit=2 * least)
+    with pytest.raises(UnsupportedByEngine, match=r"takes at most .* s; got one of about .* MiB"):
+        short.probs(0, 4)
+    with torch.no_grad():
+        exact = StatevectorEngine().prepare(GRID, angles).probs(0, 4)
+        assert torch.allclose(short.probs(0, 4), exact, rtol=0, atol=tolerances.SINGLE)
+
+
+def test_slices_leave_no_nodes_in_the_graph():
+    """65,536 slices of 554 tensors each took gigabytes at a limit of 1 MiB."""
+    angles = random_angles(GRID).requires_grad_()
+    counts = []
+    for limit in (2**15, 2**14):
+        found, waiting = set(), [sliced_state(angles, limit).probs(0, 4).grad_fn]
+        while waiting:
+            node = waiting.pop()
+            if node is not None and node not in found:
+                found.add(node)
+                waiting += [each for each, _ in node.next_functions]
+        counts.append(len(found))
+    assert counts[0] == counts[1]
+
+
+def test_slices_have_second_derivatives_and_transforms():
+    angles = random_angles(GRID).requires_grad_()
+    plain = angles.detach()
+    whole, sliced = (
+        ContractionEngine(optimize="quick", dtype="complex128", memory_limit=limit)
+        for limit in (None, 2**16)
+    )
+    assert plan_of(sliced.prepare(GRID, angles)).n_slices == 2
+
+    def value(engine: ContractionEngine, at: Tensor) -> Tensor:
+        return engine.prepare(GRID, at).probs(0, 4)[2]
+
+    found = []
+    for engine in (whole, sliced):
+        (slope,) = torch.autograd.grad(value(engine, angles), angles, create_graph=True)
+        second = gradient(slope[::7].sum(), angles)
+        by_func = torch.func.grad(lambda at, e=engine: value(e, at))(plain)
+        _, along = torch.func.jvp(
+            lambda at, e=engine: value(e, at), (plain,), (torch.ones_like(plain),)
+        )
+        found.append(torch.cat((slope.detach(), second, by_func, along[None])))
+    size = float(found[0].abs().max())
+    assert torch.allclose(*found, rtol=0, atol=tolerances.SLICED * size)
 
 
 def test_a_request_over_the_limit_is_refused_before_it_begins(monkeypatch):
