@@ -195,7 +195,8 @@ def test_each_setting_makes_as_many_rounds_as_it_says(monkeypatch):
 def test_a_quick_search_is_enough_for_a_grid():
     """One greedy trial alone finds a tree of 31 s here, the search one of 0.02 s."""
     block = circuit_network(ansatz.grid(4, 4, 6)).amplitudes(16, ())
-    plan = _trees.find_plan(_trees.shape_of(block.inputs, block.output), "quick", 2**40, 8, gradient=True)
+    shape = _trees.shape_of(block.inputs, block.output)
+    plan = _trees.find_plan(shape, "quick", 2**40, 8, gradient=True)
     assert plan.cost.seconds < 0.5
 
 
