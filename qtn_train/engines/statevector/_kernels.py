@@ -11,7 +11,7 @@ is a pair of 2 × 2 matrices, one for each value of its control; it mixes two ro
 neighboring rows. Everything here works on bare arrays: what they mean is decided in ``_tiles``.
 """
 
-# mypy: allow-untyped-defs
+# mypy: allow-untyped-defs, allow-untyped-calls
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from ._sizes import PADDING
+from ._sizes import PADDING, SQUARE
 
 # Sums may be taken in any order; NaN and infinity keep their meaning.
 _FAST = {"contract", "reassoc"}
@@ -51,6 +54,7 @@ def _parallel(function: Callable[..., Any]) -> Callable[..., Any]:
 # Whether a called function is compiled beside its caller or loaded from the disk decides which of
 # two codes runs, whose sums differ in the last bit: so there is none.
 inlined: Callable[..., Any] = numba.njit(forceinline=True, **_OPTIONS)
+_generated: Callable[..., Any] = intrinsic
 
 
 @inlined
@@ -210,9 +214,51 @@ def _undo(re, im, gre, gim, n_rows, step, pair, out, tile, each, sums):
             _mix(gre, gim, a, b, n, pair[c])
 
 
+@_generated
+def _transpose(typing, source, target, at, places, to, places_to):
+    """Copy a square of numbers, its rows at ``at`` + ``places``, transposed (Eklundh 1972)."""
+
+    def generate(context, builder, signature, arguments):
+        n, alignment = 2**SQUARE, source.dtype.bitwidth // 8
+        row = ir.VectorType(context.get_data_type(source.dtype), n)
+
+        def data(argument):
+            kind = context.make_array(signature.args[argument])
+            return kind(context, builder, arguments[argument]).data
+
+        def rows(array, start, offsets):
+            for number in range(n):
+                place = builder.gep(data(offsets), [ir.Constant(ir.IntType(64), number)])
+                first = builder.add(arguments[start], builder.load(place))
+                yield builder.bitcast(builder.gep(data(array), [first]), row.as_pointer())
+
+        values = [builder.load(pointer, align=alignment) for pointer in rows(0, 2, 3)]
+        for bit in (2**k for k in range(SQUARE)):
+            for i in (i for i in range(n) if not i & bit):
+                pair = values[i], values[i | bit]
+                for number, from_bit in ((i, 0), (i | bit, bit)):
+                    lanes = [(j & ~bit) | from_bit | (n if j & bit else 0) for j in range(n)]
+                    chosen = ir.Constant(ir.VectorType(ir.IntType(32), n), lanes)
+                    values[number] = builder.shuffle_vector(*pair, chosen)
+        for pointer, value in zip(rows(1, 4, 5), values, strict=True):
+            builder.store(value, pointer, align=alignment)
+        return context.get_dummy_value()
+
+    return types.void(source, target, at, places, to, places_to), generate
+
+
 @inlined
-def _move(source, target, far, near, far_to, near_to, run):
-    """Copy runs of numbers from the places ``far`` + ``near`` to ``far_to`` + ``near_to``."""
+def _move(source, target, move, back):
+    """Copy a tile's numbers between state and tile; ``back`` is 1 for tile to state."""
+    _, far, near, run, square = move
+    far, far_to, near, near_to = far[back], far[1 - back], near[back], near[1 - back]
+    if square.shape[1] > 0:
+        for i in range(len(far)):
+            start, start_to = far[i], far_to[i]
+            for j in range(len(near)):
+                at, to = np.uint64(start + near[j]), np.uint64(start_to + near_to[j])
+                _transpose(source, target, at, square[back], to, square[1 - back])
+        return
     if run == 1:
         for i in range(len(far)):
             start, start_to = far[i], far_to[i]
@@ -255,19 +301,20 @@ def _planes(n_planes, n_rows, n_columns, like):
 
 
 @compiled
-def sweep(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, first, last):
+def sweep(old, new, move, steps, matrices, n_rows, imaginary, first, last):
     """Apply a sweep's gates to the tiles first … last−1.
 
     Args:
         old: The state before, real (2, 2**n), in the order of the last sweep; (1, 2**n) where all
             matrices are real.
         new: Where the state goes, in the order of this one.
-        bases: Where each tile begins in ``old``.
-        far: Places relative to that of the values of the tile's qubits that are more significant
-            in ``old``; second line: places in the tile. The loops run through ``old`` in order.
-        near: The same for its other qubits.
-        run: So many numbers from each of these places on lie side by side in state and tile: 1, or
-            a multiple of 64 bytes.
+        move: How the numbers of a tile come from ``old``, in five parts. Where each tile begins in
+            ``old``. *far*: places relative to that of the values of the tile's qubits that are
+            more significant in ``old``; second line: places in the tile; the loops run through
+            ``old`` in order. *near*: the same for its other qubits. *run*: so many numbers from
+            each of these places on lie side by side in state and tile: 1, or a multiple of 64
+            bytes. *square*: unsigned, places in state and tile of the rows of a square that is
+            transposed on the way; two empty lines where there is none.
         steps: One line for each gate: bit of the row that it acts on; mask of the row and mask of
             the tile's number that hold the control; log2 of the run of columns with equal control
             (−1: the control is no column); number of the matrix pair.
@@ -278,13 +325,13 @@ def sweep(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, f
         first: First tile.
         last: One past the last tile.
     """
-    n_planes, n_columns = len(old), far.shape[1] * near.shape[1] * run // n_rows
+    n_planes, n_columns = len(old), new.shape[1] // len(move[0]) // n_rows
     flat = _planes(n_planes, n_rows, n_columns, old)
     re, im = flat[0], None if imaginary is None else flat[1]
     each = np.empty((matrices.shape[2], n_columns), old.dtype)
     for tile in range(first, last):
         for p in range(n_planes):
-            _move(old[p, bases[tile] :], flat[p], far[0], near[0], far[1], near[1], run)
+            _move(old[p, move[0][tile] :], flat[p], move, 0)
         for s in range(len(steps)):
             _apply(re, im, n_rows, steps[s], matrices[steps[s, 4]], tile, each)
         for p in range(n_planes):
@@ -292,18 +339,13 @@ def sweep(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, f
 
 
 @compiled
-def sweep_back(
-    old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, first, last, grads
-):
+def sweep_back(old, new, move, steps, matrices, n_rows, imaginary, first, last, grads):
     """Undo a sweep on state and cotangent together, and add up the gradients of its matrices.
 
     Args:
         old: Where state and cotangent before the sweep go, real (4, 2**n), or (2, 2**n).
         new: State and cotangent after it.
-        bases: As in :func:`sweep`.
-        far: As in :func:`sweep`.
-        near: As in :func:`sweep`.
-        run: As in :func:`sweep`.
+        move: As in :func:`sweep`.
         steps: As in :func:`sweep`; taken from the last to the first.
         matrices: The inverse matrices.
         n_rows: Rows of a tile.
@@ -312,7 +354,7 @@ def sweep_back(
         last: One past the last tile.
         grads: float64 (n, 2, 4): to these the gradients are added, as :func:`_add_tangent` says.
     """
-    n_planes, n_columns = len(old), far.shape[1] * near.shape[1] * run // n_rows
+    n_planes, n_columns = len(old), new.shape[1] // len(move[0]) // n_rows
     flat = _planes(n_planes, n_rows, n_columns, old)
     re, gre = flat[0], flat[n_planes // 2]
     im = None if imaginary is None else flat[1]
@@ -326,33 +368,28 @@ def sweep_back(
             pair, out = matrices[steps[s, 4]], grads[steps[s, 4]]
             _undo(re, im, gre, gim, n_rows, steps[s], pair, out, tile, each, sums)
         for p in range(n_planes):
-            _move(flat[p], old[p, bases[tile] :], far[1], near[1], far[0], near[0], run)
+            _move(flat[p], old[p, move[0][tile] :], move, 1)
 
 
 @_parallel
-def sweep_parallel(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, n_threads):
+def sweep_parallel(old, new, move, steps, matrices, n_rows, imaginary, n_threads):
     """Share the tiles of :func:`sweep` out to threads."""
-    n = len(bases)
+    n = len(move[0])
     for i in numba.prange(n_threads):
         first, last = n * i // n_threads, n * (i + 1) // n_threads
-        sweep(old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, first, last)
+        sweep(old, new, move, steps, matrices, n_rows, imaginary, first, last)
 
 
 @_parallel
-def sweep_back_parallel(
-    old, new, bases, far, near, run, steps, matrices, n_rows, imaginary, n_threads, grads
-):
+def sweep_back_parallel(old, new, move, steps, matrices, n_rows, imaginary, n_threads, grads):
     """Share the tiles of :func:`sweep_back` out to threads, each with gradients of its own."""
-    n = len(bases)
+    n = len(move[0])
     for i in numba.prange(n_threads):
         first, last = n * i // n_threads, n * (i + 1) // n_threads
         sweep_back(
             old,
             new,
-            bases,
-            far,
-            near,
-            run,
+            move,
             steps,
             matrices,
             n_rows,

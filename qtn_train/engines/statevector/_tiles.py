@@ -29,7 +29,7 @@ from ...circuits import Circuit
 from .._slots import GateMatrices, gate_matrices
 from ._evolve import Plan
 from ._fusion import Group, block_slots, copies_of, group_gates, is_real
-from ._sizes import PADDING
+from ._sizes import PADDING, SQUARE
 from ._steps import Walk
 
 # A tile is 2**14 numbers; state and cotangent, 256 KB in complex64, stay in the second-level cache.
@@ -54,6 +54,9 @@ class Sweep:
             relative to ``bases``, and in the tile.
         near: The same for the others.
         run: So many numbers from each such place on lie side by side in state and tile.
+        square: Places of the rows of a square that is transposed on the way: in the state those of
+            the lowest qubits of the tile, in the tile those of the lowest of the state. Two empty
+            lines where both have a qubit in common.
         steps: One line for each gate: row bit, row mask, tile mask, column shift, matrix number.
         n_rows: Rows of a tile.
     """
@@ -62,6 +65,7 @@ class Sweep:
     far: Integers
     near: Integers
     run: int
+    square: NDArray[np.uint64]
     steps: Integers
     n_rows: int
 
@@ -187,8 +191,8 @@ def _run(
     from . import _kernels
 
     imaginary = None if matrices.shape[2] == 4 else 1
-    places = (old, new, one.bases, one.far, one.near, one.run)
-    tables = (*places, one.steps, matrices, one.n_rows, imaginary)
+    move = (one.bases, one.far, one.near, one.run, one.square)
+    tables = (old, new, move, one.steps, matrices, one.n_rows, imaginary)
     n_threads = _n_threads(n_threads, len(one.bases))
     if n_threads > 1:
         with _THREADS:
@@ -319,7 +323,7 @@ def _layout(
     n_tile = max(0, len(rest) - COLUMNS)
     lowest = rest[n_tile:]
     if len(kept) < _LINE:  # nothing is copied in long runs: those needed last come lowest
-        lowest.sort(key=lambda q: (q not in outside, next_use[q]))
+        lowest.sort(key=lambda q: (q not in outside, q not in old[-SQUARE:], next_use[q]))
     return (*rest[:n_tile], *rows, *lowest)
 
 
@@ -352,15 +356,19 @@ def _sweep(
     def places(qubits: Sequence[int]) -> Integers:
         return np.stack([_sums([strides[q] for q in qubits]) for strides in (in_state, in_tile)])
 
-    by_source = sorted(new[n_tile:], key=old.index)
     stays = n_columns >= _LINE and new[-_LINE:] == old[-_LINE:]
-    n_run = _LINE if stays else 0
-    split = len(by_source) - n_run
+    below, below_to = old[-SQUARE:], new[-SQUARE:]
+    turns = n_columns >= SQUARE and not stays
+    turns = turns and not set(below) & set(below_to) and set(below) <= set(new[n_tile:])
+    together = set(new[-_LINE:]) if stays else {*below, *below_to} if turns else set[int]()
+    others = sorted((q for q in new[n_tile:] if q not in together), key=old.index)
+    square = (places(below_to)[0], places(below)[1]) if turns else np.empty((2, 0))
     return Sweep(
         bases=_sums([in_state[q] for q in new[:n_tile]]),
-        far=places(by_source[: split // 2]),
-        near=places(by_source[split // 2 : split]),
-        run=2**n_run,
+        far=places(others[: len(others) // 2]),
+        near=places(others[len(others) // 2 :]),
+        run=2**_LINE if stays else 1,
+        square=np.array(square, dtype=np.uint64),
         steps=np.array(steps, dtype=np.int64).reshape(-1, 5),
         n_rows=2**n_rows,
     )
