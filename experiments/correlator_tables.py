@@ -38,7 +38,10 @@ def summary(part: str, runs: list[Row]) -> list[Row]:
         told = ("steps", "circuits") if part == "trained" else ("n_weights", "n_trainable")
         row |= {key: same[0][key] for key in told} | spread(found)
         if part == "trained":
-            row |= {"worst": min(found), "from_counts": mean(run["from_counts"] for run in same)}
+            row |= {
+                "worst": min(found),
+                "from_counts": round(mean(run["from_counts"] for run in same), 2),
+            }
         elif part == "shots":
             needed = [run["shots_for_a_point"] for run in same]
             known = [shots for shots in needed if shots is not None]

@@ -141,7 +141,7 @@ def _shallow(
     counted = fit.but(epochs=counted_epochs, batch_size=counted_batch)
     # SPSA sees one direction in a step: of 130 numbers a step tells a hundredth, so that many small
     # ones are needed, each of six circuits in place of twice the angles.
-    spsa = counted.but(epochs=12 * counted_epochs, lr=round(fit.lr / 3, 3))
+    spsa = counted.but(epochs=30 * counted_epochs, lr=round(fit.lr / 3, 3))
     return Defaults(
         "cz-chain",
         n_layers,

@@ -296,7 +296,7 @@ def test_correlators_choose_qubits_circuit_and_mapping() -> None:
     }
     found = {name: (run.fit_config().epochs, run.fit_config().lr) for name, run in steps.items()}
     assert found["parameter-shift"] == found["random-shift"] == (100, 0.06)
-    assert found["spsa"] == (1200, 0.02)
+    assert found["spsa"] == (3000, 0.02)
     assert steps["spsa"].but(epochs=7, lr=0.5).fit_config().epochs == 7
     model = small.model()
     assert model.generator.n_values == 3 * 44
