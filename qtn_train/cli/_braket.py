@@ -347,13 +347,13 @@ def collect(
         session = _session(path, account)
         if session is not None:
             collect_tasks(path, session=session, say=lambda line: None)
-        if path == RunFolder(directory).journal:
+        if path.resolve() == RunFolder(directory).journal.resolve():
             results.append(standing(path))
             continue
         words: list[str | Path] = ["qtn-train", "braket", "submit", directory]
-        own = path == RunFolder(directory).submission
+        own = path.resolve() == RunFolder(directory).submission.resolve()
         again = {"resume": True, "journal": None if own else path}
-        with telling(words, again, account, path):
+        with telling(words, again, account, path, collected=True):
             if _uncreated(path):
                 raise TasksPending(must_be("tasks", "created", "some that are not"))
             data, model, options = _run.stored(directory, data_dir, _run.recorded(path))

@@ -30,7 +30,7 @@ from ._run import Run, say
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from ..braket.cost import Estimate
+    from ..braket.cost import Estimate, Prices
     from ..braket.device import Target
     from ..data import Dataset
     from ..engines import BraketEngine
@@ -197,13 +197,14 @@ def open_engine(
     check(target, gates_of(circuit), counting["shots"], options.placement)
     priced = {name: counting[name] for name in PRICED}
     terms = Terms.of(target, **account.terms())
+    prices = Prices.reserved(str(target.arn)) if terms.reservation_arn else None
     told = estimate(
         circuit,
         target,
         n_outcomes=options.n_weights,
         steps=steps,
         evaluations=1,
-        prices=Prices.reserved(str(target.arn)) if terms.reservation_arn else None,
+        prices=prices,
         **priced,
         **options.on_device(),
         reads=options.measurement(),
@@ -219,7 +220,7 @@ def open_engine(
             cap = _check_money(target, journal, budget, terms.reservation_arn is not None)
         if _may_pay(paid, steps, account.resend):
             if account.resend:
-                _tell_again(journal, target)
+                _tell_again(journal, target, prices)
             _agree(told, paid, cap, account.yes)
     else:
         for text in told.warnings:
@@ -271,7 +272,7 @@ def _agree(told: Estimate, paid: Mapping[str, Any] | None, budget: Decimal, yes:
         say(f"warning: a budget of ${show_usd(budget)} {ends}")
 
 
-def _tell_again(journal: Path, target: Target) -> None:
+def _tell_again(journal: Path, target: Target, prices: Prices | None) -> None:
     """Show which circuits --resend pays again, and their price in USD."""
     from ..braket.run import price_again, without_counts
 
@@ -279,7 +280,7 @@ def _tell_again(journal: Path, target: Target) -> None:
     for task, why in found:
         reason = next(iter(why.values()))
         say(f"to be paid again   {count(len(why), 'circuit')} of task {task.name} ({reason})")
-    say(f"paying again       ${show_usd(price_again(journal, target))}")
+    say(f"paying again       ${show_usd(price_again(journal, target, prices))}")
 
 
 def show_spending(paid: Mapping[str, Any]) -> str:
@@ -292,16 +293,29 @@ def show_spending(paid: Mapping[str, Any]) -> str:
 
 @contextmanager
 def telling(
-    words: Sequence[str | Path], options: dict[str, Any], account: Account, journal: Path
+    words: Sequence[str | Path],
+    options: dict[str, Any],
+    account: Account,
+    journal: Path,
+    *,
+    collected: bool = False,
 ) -> Iterator[None]:
-    """Let an error that ends a run on a device name the command that goes on, at no cost."""
+    """Let an error that ends a run on a device name the command that goes on, at no cost.
+
+    Args:
+        words: As for :func:`going_on`.
+        options: As for :func:`going_on`.
+        account: As for :func:`going_on`.
+        journal: As for :func:`going_on`.
+        collected: As for :func:`going_on`.
+    """
     try:
         yield
     except BudgetError as error:
         command = command_line(words, options | account.again(error.needed))
         raise BudgetError(Event(f"{error} Go on with: {command}")) from error
     except (TaskFailed, TasksPending) as error:
-        command = going_on(words, options, account, journal)
+        command = going_on(words, options, account, journal, collected=collected)
         kind = TaskFailed if isinstance(error, TaskFailed) else TasksPending
         raise kind(Event(f"{error} Go on with: {command}")) from error
     except KeyboardInterrupt as error:
@@ -310,7 +324,12 @@ def telling(
 
 
 def going_on(
-    words: Sequence[str | Path], options: dict[str, Any], account: Account, journal: Path
+    words: Sequence[str | Path],
+    options: dict[str, Any],
+    account: Account,
+    journal: Path,
+    *,
+    collected: bool = False,
 ) -> str:
     """Return the command that brings a run further without paying for anything.
 
@@ -319,14 +338,16 @@ def going_on(
         options: Its options.
         account: Whose tasks they are.
         journal: The run's journal.
+        collected: Whether the tasks that were sent have been looked for already.
     """
     from ..braket.run import read_journal, without_counts
 
     tasks = read_journal(journal)[1] if journal.exists() else []
-    if any(task.state in ("sent", "created") for task in tasks):
+    to_collect = ("created",) if collected else ("sent", "created")
+    if any(task.state in to_collect for task in tasks):
         collect = ["qtn-train", "braket", "collect", options.get("out") or words[-1]]
         named = {"journal": options.get("journal")}
         return command_line(collect, named | Account(account.profile, account.region).again())
-    if tasks and not any(t.state == "planned" for t in tasks) and without_counts(journal):
+    if tasks and not any(t.state in ("planned", "sent") for t in tasks) and without_counts(journal):
         options = options | {"resume": False, "resend": True}
     return command_line(words, options | account.again())

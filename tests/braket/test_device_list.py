@@ -158,6 +158,20 @@ def test_windows_of_the_captured_devices() -> None:
     assert availability(windows, at("2026-11-28T12:00")) == "from Monday 22:00 UTC"
 
 
+def test_a_window_that_passes_midnight() -> None:
+    night = {"executionDay": "Sunday", "windowStartHour": "22:00", "windowEndHour": "02:00"}
+    windows = read_windows({"executionWindows": [night]})
+    assert availability(windows, at("2026-11-22T23:00")) == "now, until Monday 02:00 UTC"
+    assert availability(windows, at("2026-11-23T01:00")) == "now, until Monday 02:00 UTC"
+    assert availability(windows, at("2026-11-23T03:00")) == "from Sunday 22:00 UTC"
+    whole = [
+        night | {"executionDay": "Everyday", "windowStartHour": "00:00", "windowEndHour": "00:00"}
+    ]
+    assert availability(read_windows({"executionWindows": whole}), at("2026-11-23T01:00")) == (
+        "now, at any time"
+    )
+
+
 def captured_path(device: str) -> Path:
     captured(device)
     return CAPTURES / EACH[device]

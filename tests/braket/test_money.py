@@ -19,6 +19,7 @@ from qtn_train.braket.cost._money import (
     cost_of,
     current_prices,
     set_spending_limit,
+    show_usd,
     split,
 )
 from qtn_train.braket.device._devices import Target, resolve
@@ -161,6 +162,10 @@ def damaged() -> Iterator[tuple[str, str, str]]:
     yield "a column", text.replace('"PricePerUnit"', '"Price"'), "got no .'PricePerUnit'."
     yield "no rows", "\n".join(lines[:6]), "must be one with prices of tasks and shots; got none"
     half = "\n".join(lines[: shot + 1])[:-60]
+    endless = f'"{"a" * 140_000}'  # a quotation mark that does not end: longer than csv takes
+    yield "a quotation mark", "\n".join([*lines, endless]), "must be a CSV file; got field larger"
+    endless_header = "\n".join([*lines[:5], endless])
+    yield "a header", endless_header, "must be a CSV file; got field larger"
     yield "cut off", half, f"must be one with whole lines; got a broken line {shot + 1}"
     for wrong in ("", "free", "NaN", "-0.00145", "Infinity"):
         changed = text.replace('"0.00145"', f'"{wrong}"')
@@ -262,8 +267,10 @@ def test_spending_limits_that_are_refused(
     ):
         set_spending_limit(resolve("SV1"), Decimal(1))
     garnet = resolve("Garnet")
-    with pytest.raises(ValueError, match=r"^`usd` must be at least 0\.01; got 0\.001"):
-        set_spending_limit(garnet, Decimal("0.001"))
+    for wrong in ("0.001", "0", "-1", "NaN", "Infinity", "1e30"):
+        match = rf"^`usd` must be from 0\.01 to 1,000,000,000; got {wrong.replace('1e30', '1E')}"
+        with pytest.raises(ValueError, match=match):
+            set_spending_limit(garnet, Decimal(wrong))
     client = garnet.device.aws_session.braket_client
     monkeypatch.setattr(garnet.device.aws_session, "braket_client", object())
     with pytest.raises(QtnTrainError, match=r"^`botocore` must be one with spending limits"):
@@ -273,3 +280,8 @@ def test_spending_limits_that_are_refused(
     with pytest.raises(QtnTrainError, match=r"^`spending limit` must be accepted; got ") as error:
         set_spending_limit(unknown, Decimal(1))
     assert "\n" not in str(error.value)
+
+
+def test_amounts_of_any_size_are_shown() -> None:
+    shown = {"1e30": f"{10**30:,}.00", "0": "0.00", "0.0000005": "0.00", "-1.5": "-1.50"}
+    assert {text: show_usd(Decimal(text)) for text in shown} == shown

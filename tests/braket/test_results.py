@@ -50,6 +50,10 @@ def test_probabilities_are_counts_divided_by_the_shots() -> None:
         ({"measurements": None}, "it holds no counts"),
         ({"measurements": BITS, "measuredQubits": [4, 5]}, "it measured the qubits [4, 5], not"),
         ({"measurements": BITS, "measuredQubits": None}, "it measured the qubits [], not [4, 7]"),
+        ({"measurements": [[0, 1], [0, 2]]}, "it holds bits that are neither 0 nor 1"),
+        ({"measurements": [[0, 1], [0.7, 256]]}, "it holds bits that are neither 0 nor 1"),
+        ({"measurementProbabilities": {"02": 1.0}}, "it holds bits that are neither 0 nor 1"),
+        ({"measurementProbabilities": {"01": -1.0}}, "it holds no counts"),
     ],
 )
 def test_results_without_counts(entry: dict[str, Any], reason: str) -> None:
@@ -64,6 +68,11 @@ def test_executables_stand_where_their_inputs_stood() -> None:
         {"inputsIndex": 2, "measurements": BITS, "measuredQubits": [0, 1]},
         {"inputsIndex": 0, "failureMetadata": failure},
     ]
+    for wrong in (-1, 3, "1", None):  # no place among the three
+        assert (
+            "cannot be read"
+            in read_counts(several([entries[0] | {"inputsIndex": wrong}], 3), 3, (0, 1))[0]
+        )
     found = read_counts(several(entries, 3), 3, (0, 1))
     assert [type(one) for one in found] == [Failure, Unread, Counts]
     assert [shown(one) for one in found] == [
@@ -150,3 +159,21 @@ def test_seconds_of_a_simulator() -> None:
     metadata = {"simulatorMetadata": {"executionDuration": 3456}}
     assert str(seconds_of(single(additionalMetadata=metadata))) == "3.456"
     assert seconds_of(single()) == 0
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        [1],
+        {"simulatorMetadata": [1]},
+        *[
+            {"simulatorMetadata": {"executionDuration": milliseconds}}
+            for milliseconds in (None, "long", -5, float("inf"), float("nan"))
+        ],
+    ],
+)
+def test_seconds_that_cannot_be_read(metadata: Any) -> None:
+    found = seconds_of(single(additionalMetadata=metadata))
+    assert isinstance(found, Unread)
+    assert found.startswith(f"{ROOT} cannot be read")

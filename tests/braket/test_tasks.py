@@ -29,6 +29,7 @@ from qtn_train.braket.run._batch import Batch
 from qtn_train.braket.run._journal import Journal
 from qtn_train.braket.run._manage import cancel, collect, look
 from qtn_train.braket.run._reading import read_journal
+from qtn_train.braket.run._standing import price_again
 from qtn_train.braket.run._tasks import TaskService
 from qtn_train.circuits import ansatz
 from qtn_train.engines.counting._braket import BraketEngine
@@ -416,6 +417,29 @@ def test_results_of_a_failed_program_set_that_come_late(
     assert [row["executables"] for row in service.ledger()] == [6, 6, 1]
 
 
+@pytest.mark.parametrize("root", [None, '{"a": 1}', '{"programResults": [], "taskMetadata": 3}'])
+def test_what_a_failed_program_set_gave_stays(
+    service: Any, start: Start, expected: Any, monkeypatch: pytest.MonkeyPatch, root: str | None
+) -> None:
+    """Its files are read again, as some lack counts; what is read then takes nothing away."""
+    quiet = expected()
+    service.fault("aborted", value=[1, 4])
+    read = TaskService._read
+
+    def damaged(own: Any, answer: Any, names: Any) -> dict[str, str]:
+        files = dict.fromkeys(read(own, answer, names), root)
+        return {name: text for name, text in files.items() if text is not None}
+
+    with pytest.raises(TaskFailed, match="got 2 of 6 circuits without"):
+        run(start())
+    with monkeypatch.context() as patch:
+        patch.setattr(TaskService, "_read", damaged)
+        with pytest.raises(TaskFailed, match="got 2 of 6 circuits without"):
+            run(start())
+    assert run(start(resend_failed=True)) == quiet
+    assert [row["executables"] for row in service.ledger()] == [6, 6, 2]
+
+
 @pytest.mark.parametrize("kind", ["missing", "late", "cut"])
 def test_results_that_are_late(service: Any, start: Start, expected: Any, kind: str) -> None:
     quiet = expected()
@@ -461,6 +485,36 @@ def test_results_that_are_not_here_are_waited_for_and_never_bought_again(
         assert look(path, aws_session(service.arn(device))) == []
     assert run(start(device)) == quiet
     assert len(service.ledger()) == 2 * n_tasks
+
+
+@pytest.mark.parametrize("milliseconds", ["null", "-1", "Infinity"])
+def test_a_time_that_cannot_be_read_is_not_charged(
+    service: Any, start: Start, milliseconds: str
+) -> None:
+    """Counts are there, but nobody knows what they cost: the journal waits for that, too."""
+    root = (
+        '{"taskMetadata": {"shots": 1}, "measurements": [[0, 0]], "measuredQubits": [0, 1], '
+        f'"additionalMetadata": {{"simulatorMetadata": {{"executionDuration": {milliseconds}}}}}}}'
+    )
+    service.fault("root", value=[root, None])
+    with pytest.raises(TasksPending, match=r"whole result; got results\.json cannot be read"):
+        run(start("SV1"), rows=1)
+    service.clear()
+    engine = start("SV1")
+    run(engine, rows=1)
+    assert engine.spent_usd == service.spent() == Decimal("0.00375")
+
+
+def test_the_price_of_paying_again_is_that_of_the_dearest(service: Any, start: Start) -> None:
+    """As the engine takes it: on a device that bills by time, no less than the longest task."""
+    service.options(simulator_ms=250_000)
+    service.fault("failed", times=2)  # the first is measured, so a third one tells the time
+    with pytest.raises(TaskFailed):
+        run(start("SV1"))
+    path = start("SV1").journal.path  # type: ignore[union-attr]
+    target = resolve("SV1")
+    assert price_again(path, target) == 2 * Decimal("0.3125")
+    assert price_again(path, target, Prices.builtin()) == 2 * Decimal("0.3125")
 
 
 def test_a_timeout_leaves_tasks_pending(service: Any, start: Start, expected: Any) -> None:
@@ -833,6 +887,36 @@ def test_cancel_finds_what_was_made_unheard(service: Any, start: Start) -> None:
     engine.close()
     (row,) = service.ledger()
     assert cancel(engine.journal.path) == [row["arn"]]  # type: ignore[union-attr]
+
+
+def test_cancel_looks_until_the_list_holds_what_was_sent(service: Any, start: Start) -> None:
+    """A run that was killed does not know whether its last task exists: it may cost money."""
+    service.options(search_lag=2)
+    service.fault("queued", value=None)
+    service.fault("create-drop-after", times=None)
+    engine = start(poll_seconds=0.001)
+    with pytest.raises(TasksPending):
+        run(engine)
+    engine.close()
+    path = engine.journal.path  # type: ignore[union-attr]
+    service.clear()
+    service.fault("search-tasks-denied", times=None)
+    match = r"`tasks` must be known to the journal; got 1 that may exist, and no right to search"
+    with pytest.raises(TasksPending, match=match):
+        cancel(path)
+    service.clear()
+    (row,) = service.ledger()
+    assert cancel(path, poll_seconds=0.001) == [row["arn"]]
+
+
+def test_cancel_ends_where_nothing_was_made(service: Any, start: Start) -> None:
+    service.fault("create-drop", times=None)
+    engine = start(poll_seconds=0.001)
+    with pytest.raises(TasksPending):
+        run(engine)
+    engine.close()
+    assert cancel(engine.journal.path, timeout_seconds=0.0) == []  # type: ignore[union-attr]
+    assert service.ledger() == []
 
 
 def test_collect_needs_a_journal_of_the_service(tmp_path: Path) -> None:

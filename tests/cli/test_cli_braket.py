@@ -280,6 +280,28 @@ def test_what_was_not_created_is_not_collected(
     assert spent(service)[0] == 1
 
 
+def test_what_was_sent_and_never_made(
+    service: Any, cli: Cli, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Collecting looks for it; then there is nothing left to look for, and the run goes on."""
+    send = Journal.send
+
+    def send_and_stop(*given: Any) -> None:
+        send(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "send", send_and_stop)
+        line = failed(cli(*submit(base, "--yes")), 1)
+    assert line.endswith("Go on with: qtn-train braket collect base")
+    line = failed(cli("braket", "collect", base), 1)
+    assert line.endswith("Go on with: qtn-train braket submit base --resume")
+    here = str(Path("base/submission.sqlite").absolute())  # the same journal
+    assert failed(cli("braket", "collect", base, "--journal", here), 1) == line
+    assert done(cli("braket", "submit", base, "--resume", "--yes", "--json"))["tasks"] == 1
+    assert spent(service)[0] == 1
+
+
 def _interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
 

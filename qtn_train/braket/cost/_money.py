@@ -37,6 +37,9 @@ _COLUMNS = (
     "PricePerUnit", "Currency", "Unit",
 )  # fmt: skip
 
+#: More than this is a slip of the keyboard.
+_MOST_USD = 10**9
+
 _LIST = "Amazon's price list"
 _RESERVED = "a reservation, whose time is another bill"
 
@@ -114,7 +117,10 @@ class Prices:
             DataError: It is damaged: no date, a column or a field is missing, or a price is not an
                 amount of USD. What has two prices is left out, and its price is not known.
         """
-        date, rows = _date(text), _rows(text)
+        try:
+            date, rows = _date(text), list(_rows(text))
+        except csv.Error as error:  # such as a quotation mark that never ends
+            raise DataError(must_be("price list", "a CSV file", str(error))) from error
         tables: dict[str, dict[_Key, Decimal]] = {"task": {}, "shot": {}, "minute": {}}
         twice: set[tuple[str, _Key]] = set()
         for line, row in rows:
@@ -371,14 +377,14 @@ def set_spending_limit(target: Target, usd: Decimal) -> str:
 
     Args:
         target: A QPU.
-        usd: The cap, at least 0.01; fractions of a cent are cut off. It counts what was spent
-            under a limit that exists already, which is changed then.
+        usd: The cap, from 0.01 to a billion; fractions of a cent are cut off. It counts what was
+            spent under a limit that exists already, which is changed then.
 
     Returns:
         The ARN of the limit.
 
     Raises:
-        ValueError: ``target`` is not a QPU, or the amount is below a cent.
+        ValueError: ``target`` is not a QPU, or the amount is below a cent or above a billion.
         QtnTrainError: The installed botocore knows no spending limits, or the service refuses.
     """
     from botocore.exceptions import BotoCoreError, ClientError
@@ -386,9 +392,9 @@ def set_spending_limit(target: Target, usd: Decimal) -> str:
     if target.kind != "qpu":
         hint = "A simulator is capped by budget_usd alone."
         raise ValueError(must_be("device", "a QPU, to set a spending limit", target.name, hint))
+    if not (usd.is_finite() and Decimal("0.01") <= usd <= _MOST_USD):
+        raise ValueError(must_be("usd", f"from 0.01 to {_MOST_USD:,}", usd))
     amount = usd.quantize(Decimal("0.01"), ROUND_DOWN)
-    if amount <= 0:
-        raise ValueError(must_be("usd", "at least 0.01", usd))
     client = target.device.aws_session.braket_client
     if not hasattr(client, "create_spending_limit"):
         hint = "Update it: pip install -U boto3."
@@ -417,6 +423,6 @@ def show_usd(usd: Decimal) -> str:
         >>> show_usd(Decimal("1234.20000")), show_usd(Decimal("0.00375"))
         ('1,234.20', '0.00375')
     """
-    text = f"{usd.quantize(Decimal('1e-6')):,f}".rstrip("0")
+    text = f"{usd:,.6f}".rstrip("0")
     whole, _, digits = text.partition(".")
     return f"{whole}.{digits:0<2}"

@@ -24,7 +24,7 @@ class Window:
     Attributes:
         day: 0 is Monday.
         start: Its begin.
-        end: Its end, on the same day.
+        end: Its end; on the next day where it is not after ``start``.
     """
 
     day: int
@@ -82,7 +82,7 @@ def _spans(windows: Iterable[Window], now: datetime) -> list[tuple[datetime, dat
     """Return the windows of the week before, this week and the next two, as moments."""
     monday = datetime.combine(now.date() - timedelta(days=now.weekday()), time(), now.tzinfo)
     return sorted(
-        (_at(day, one.start), _at(day, one.end))
+        (_at(day, one.start), _at(day + timedelta(days=one.end <= one.start), one.end))
         for week in range(-1, 3)
         for one in windows
         for day in (monday + timedelta(days=7 * week + one.day),)

@@ -62,13 +62,14 @@ def cancel(
     """Ask the service to cancel all of a run's tasks that are not at an end.
 
     A run that is alive creates no further ones from here on, and is waited for until it has heard
-    of those that it was just creating.
+    of those that it was just creating. What a run that has ended sent a moment ago is looked for
+    until the service's list of tasks, which comes later, must hold it.
 
     Args:
         path: The journal; it may be in use.
         session: A Braket ``AwsSession``; one from the environment by default.
-        poll_seconds: First pause between two looks at what the run is creating.
-        timeout_seconds: How long to wait for it.
+        poll_seconds: Pause between two looks at what the run is creating, or has sent.
+        timeout_seconds: How long to wait for it; how old a task is that the list must hold.
 
     Returns:
         Their ARNs.
@@ -86,12 +87,20 @@ def cancel(
             new = [task for task in journal.open_tasks() if task.arn not in asked]
             asked += service.cancel(new)
             unheard = [task for task in journal.open_tasks() if task.state == "sent"]
-            if not unheard or not in_use(journal.path):
+            if not unheard:
                 return asked
-            if time.monotonic() > deadline:
+            alive = in_use(journal.path)
+            if alive and time.monotonic() > deadline:
                 actual = f"{len(unheard)} that another process is creating"
                 hint = "End that process, and cancel again."
                 raise TasksPending(must_be("tasks", "known to the journal", actual, hint))
+            if not (alive or service.may_search):
+                actual = f"{len(unheard)} that may exist, and no right to search tasks"
+                hint = "Get the right braket:SearchQuantumTasks, and cancel again."
+                raise TasksPending(must_be("tasks", "known to the journal", actual, hint))
+            latest = max(task.sent_at or 0.0 for task in unheard)
+            if not alive and time.time() > latest + timeout_seconds:
+                return asked
             time.sleep(poll_seconds)
 
 

@@ -86,10 +86,16 @@ def _names(values: Any) -> list[str]:
     return [value for value in listed if isinstance(value, str)]
 
 
-def seconds_of(files: Mapping[str, str]) -> Decimal:
-    """Return the seconds that an Amazon simulator took for a result, for which it charges."""
-    metadata = json.loads(files[ROOT])["additionalMetadata"].get("simulatorMetadata") or {}
-    return Decimal(metadata.get("executionDuration", 0)) / 1000
+def seconds_of(files: Mapping[str, str]) -> Decimal | Unread:
+    """Return the seconds that an Amazon simulator charges for, or why they cannot be read."""
+    try:
+        metadata = json.loads(files[ROOT])["additionalMetadata"].get("simulatorMetadata") or {}
+        milliseconds = Decimal(metadata.get("executionDuration", 0))
+        if not (milliseconds.is_finite() and milliseconds >= 0):
+            raise ValueError(f"executionDuration {milliseconds}")
+    except _DAMAGE as error:
+        return _unreadable(ROOT, error)
+    return milliseconds / 1000
 
 
 def read_counts(files: Mapping[str, str], n_members: int, labels: Sequence[int]) -> list[Found]:
@@ -176,8 +182,8 @@ def _program(
             continue
         try:
             entry = json.loads(files[path]) if isinstance(member, str) else member
-            index = entry["inputsIndex"]
-            found[range(size)[index]] = _executable(entry, shots, labels)
+            index = range(size).index(entry["inputsIndex"])
+            found[index] = _executable(entry, shots, labels)
         except _DAMAGE as error:
             found[place] = _unreadable(path, error)
     return found
@@ -187,24 +193,26 @@ def _executable(entry: Any, shots: int, labels: Sequence[int]) -> Found:
     failure = _failure(entry.get("failureMetadata"))
     if failure:
         return failure
-    rows = np.array(entry.get("measurements") or [], dtype=np.int64)
+    rows = np.array(entry.get("measurements") or [], dtype=np.float64)
     weights = np.ones(len(rows), dtype=np.int64)
     if not len(rows):
         shares: dict[str, float] = entry.get("measurementProbabilities") or {}
-        rows = np.array([[int(bit) for bit in bits] for bits in shares], dtype=np.int64)
+        rows = np.array([[int(bit) for bit in bits] for bits in shares], dtype=np.float64)
         weights = np.array([round(share * shots) for share in shares.values()], dtype=np.int64)
     return _counts(rows, weights, entry.get("measuredQubits") or [], labels)
 
 
 def _counts(
-    rows: NDArray[np.int64],
+    rows: NDArray[np.float64],
     weights: NDArray[np.int64],
     measured: Sequence[int],
     labels: Sequence[int],
 ) -> Counts | Unread:
     """Count outcomes: one row of bits each, whose columns are the measured labels."""
-    if not weights.any():
+    if not (weights > 0).any():
         return Unread("it holds no counts")
+    if not ((rows == 0) | (rows == 1)).all():
+        return Unread("it holds bits that are neither 0 nor 1")
     if not set(labels) <= set(measured):
         return Unread(f"it measured the qubits {list(measured)}, not {list(labels)}")
     rows, weights = rows[weights > 0], weights[weights > 0]

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ..cost._money import cost_of
+from ..cost._money import Prices, cost_of
 from ..device._target import Target
 from ._batch import counted
 from ._reading import read_allowed, read_evaluations, read_journal, read_reservation
@@ -64,20 +64,23 @@ def without_counts(path: str | Path) -> list[tuple[Task, dict[int, str]]]:
     return [one for found in read_evaluations(path, positions) for one in counted(found)[1]]
 
 
-def price_again(path: str | Path, target: Target) -> Decimal:
+def price_again(path: str | Path, target: Target, prices: Prices | None = None) -> Decimal:
     """Return the cost in USD of sending again all executables that lack counts.
 
     Args:
         path: The journal; it may be in use.
-        target: The device.
+        target: The device. Where it bills by time, each task counts as the run's dearest.
+        prices: What tasks cost; the current prices by default.
 
     Raises:
         JournalError: There is no such file, or it is no journal.
         ValueError: A price is not known.
     """
-    shots = read_journal(path)[0]["shots"]
-    parts = [len(why) for _, why in without_counts(path)]
-    return sum((cost_of(target, 1, n * shots) for n in parts), Decimal(0))
+    settings, tasks = read_journal(path)
+    dearest = max((t.usd for t in tasks if target.kind == "simulator"), default=Decimal(0))
+    shots = [len(why) * settings["shots"] for _, why in without_counts(path)]
+    usd = (cost_of(target, 1, one, prices=prices) for one in shots)
+    return sum((max(one, dearest) for one in usd), Decimal(0))
 
 
 def standing(path: str | Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from typing import Any, final
 from ...errors import JournalError, TaskFailed, TasksPending, count, must_be
 from ...measurements._counts import Counts
 from ..cost._money import LEAST_SECONDS, Prices, cost_of, show_usd
+from ..device._devices import check_bucket
 from ..device._target import Target
 from ._journal import Journal
 from ._records import Task, check_budget
@@ -118,6 +119,8 @@ class TaskService:
         self._looked: set[tuple[int, int, int]] = set()
         #: ARN and hash of the run's tasks by token, as the service told; None: it was not asked.
         self._told: dict[str, tuple[str, str]] | None = {} if journal.fresh else None
+        #: Whether the account may search tasks, as far as it is known.
+        self.may_search = True
         #: What the longest task of the run was charged on a device that bills by time.
         self.dearest = journal.dearest() if target.kind == "simulator" else Decimal(0)
         self._tries_for_files = _TRIES_FOR_FILES
@@ -139,19 +142,21 @@ class TaskService:
         """The bucket of the results, and the folder in it.
 
         Raises:
-            ValueError: There is no bucket, and none can be made.
+            ValueError: There is no bucket, and none can be made; or Braket cannot write to it.
         """
         if _RESULTS in os.environ:  # in a hybrid job
             bucket, _, prefix = os.environ[_RESULTS].removeprefix("s3://").partition("/")
             return bucket, prefix
         try:
-            return self._requests.patiently(self._session.default_bucket), self.terms.s3_prefix
+            bucket = str(self._requests.patiently(self._session.default_bucket))
         except (Refused, ValueError) as error:
             if isinstance(error, Refused) and error.code.startswith(_STALE):
                 raise  # no bucket is to blame for credentials that have run out
             hint = "Name one (bucket), or give AwsSession(default_bucket=...)."
             text = must_be("bucket", "one that results can be written to", text_of(error), hint)
             raise ValueError(text) from error
+        check_bucket(bucket)
+        return bucket, self.terms.s3_prefix
 
     def settle(self, tasks: Sequence[Task], *, create: bool = True) -> list[Task]:
         """Bring tasks to an end, creating those that do not exist yet.
@@ -282,6 +287,7 @@ class TaskService:
             except Refused as error:
                 if not error.code.startswith(_DENIED):
                     raise
+                self.may_search = False
                 self._tell(f"{self.target.name}: no right to search tasks; their tokens must do")
                 return found
             for answer in page["quantumTasks"]:
@@ -394,13 +400,12 @@ class TaskService:
                 usd = Decimal(0)
             kept = files if any(isinstance(one, Counts) for one in found) else None
             return self.journal.failed(task, reason, usd, kept, failures)
-        late = next((one for one in found if isinstance(one, Unread)), None)
+        seconds = seconds_of(files) if self.target.kind == "simulator" else None
+        late = next((one for one in (*found, seconds) if isinstance(one, Unread)), None)
         if late is not None:
             place = f"{answer['outputS3Directory']} in the bucket {answer['outputS3Bucket']}"
             return self.journal.missing(task, f"{late} ({place})")
-        seconds = None
-        if self.target.kind == "simulator":
-            seconds = seconds_of(files)
+        if isinstance(seconds, Decimal):
             if usd:  # nothing else is known of a task under a reservation
                 usd = self.cost(1, 0, seconds)
             with self._mutex:
@@ -415,7 +420,9 @@ class TaskService:
             # The service keeps what a program set counted before it failed, and nothing else.
             tries = 0 if len(task.members) == 1 else tries
             tries = min(tries, 1) if answer["status"] == "CANCELLED" else tries
-        files: dict[str, str] = {}
+        files = dict(
+            task.result or {}
+        )  # what a failed program set gave before stays, come what may
         found: list[Found] = [Unread("nothing was read")] * len(task.members)
         pause = self.poll_seconds
         for left in reversed(range(tries)):

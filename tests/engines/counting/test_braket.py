@@ -432,9 +432,12 @@ def test_a_bucket_that_is_not_there(service: Any, start: Start) -> None:
     from qtn_train.errors import TaskFailed
     from tests.braket.sessions import boto
 
-    session = AwsSession(boto("eu-north-1"), default_bucket="nowhere")
-    engine = start(session=session)
-    with pytest.raises(TaskFailed, match="S3 bucket nowhere does not exist"):
+    there = boto("eu-north-1")
+    engine = start(session=AwsSession(there, default_bucket="mine"))
+    with pytest.raises(ValueError, match=r"`bucket` must be one whose name .*; got 'mine'"):
+        engine.prepare(CIRCUIT, ANGLES)
+    engine = start(session=AwsSession(there, default_bucket="amazon-braket-nowhere"))
+    with pytest.raises(TaskFailed, match="S3 bucket amazon-braket-nowhere does not exist"):
         engine.prepare(CIRCUIT, ANGLES)
     assert engine.spent_usd == 0
 
