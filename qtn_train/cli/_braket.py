@@ -98,7 +98,9 @@ def estimate(
     **options: Any,
 ) -> None:
     """Estimate what a run on a device would cost, and whether the run can work. Costs nothing."""
-    if not offline:
+    if offline:
+        _check_unasked(profile=profile, region=region)
+    else:
         Account(profile, region).check_credentials(options["device"])
     from ..braket.cost import Prices, suggest
     from ..braket.cost import estimate as estimated
@@ -147,6 +149,13 @@ def estimate(
         print(f"shots needed       {needed.shots:,} a circuit: {accuracies}, without noise")
     for one in fitting:
         print(f"fits               {command_line([], one.options)}")
+
+
+def _check_unasked(**account: str | None) -> None:
+    """Refuse options of an account where no account is asked."""
+    for name, given in account.items():
+        if given is not None:
+            raise ValueError(must_be(name, "left out with --offline", repr(given)))
 
 
 def _listed(device: str | None) -> tuple[Target, str]:

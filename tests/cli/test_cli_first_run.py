@@ -323,6 +323,14 @@ def test_a_device_that_is_newer_than_the_sdk(service: Any, cli: Cli, tmp_path: P
         (("estimate", "--offline", "--device", "Granite", *TEN), "`--device` must be one of the"),
         (("estimate", "--offline", "--device", "Garnet", "--shots", "0"), "`--shots` must be"),
         (("estimate", "--offline", "--device", "IBEX-Q1", "--shots", "100"), "whose price is in"),
+        (
+            ("estimate", "--offline", "--profile", "me", *TEN),
+            "`--profile` must be left out with --",
+        ),
+        (
+            ("estimate", "--offline", "--region", "a", *TEN),
+            "`--region` must be left out with --off",
+        ),
         (("estimate", "--offline", *TEN), "`--device` must be given for the engine braket"),
     ],
 )
