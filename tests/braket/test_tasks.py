@@ -57,7 +57,7 @@ def start(service: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "journal": tmp_path / "journal.sqlite",
             "budget_usd": 1000,
             "poll_seconds": 0.002,
-            "timeout_seconds": 30.0,
+            "timeout_seconds": 600.0,
             "say": lambda line: None,
         }
         arn = service.arn(device)
@@ -438,6 +438,25 @@ def test_what_a_failed_program_set_gave_stays(
             run(start())
     assert run(start(resend_failed=True)) == quiet
     assert [row["executables"] for row in service.ledger()] == [6, 6, 2]
+
+
+def test_what_comes_one_by_one_of_a_failed_program_set_adds_up(
+    service: Any, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.fault("aborted", value=[1, 4])
+    read = TaskService._read
+    for lost, left in ((5, 3), (0, 2)):
+
+        def without(own: Any, answer: Any, names: Any, lost: int = lost) -> dict[str, str]:
+            files = read(own, answer, names)
+            return {k: v for k, v in files.items() if not k.endswith(f"executables/{lost}.json")}
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TaskService, "_read", without)
+            with pytest.raises(TaskFailed, match=f"got {left} of 6 circuits without"):
+                run(start(poll_seconds=0.0005))
+    run(start(resend_failed=True))
+    assert [row["executables"] for row in service.ledger()] == [6, 2]
 
 
 @pytest.mark.parametrize("kind", ["missing", "late", "cut"])
@@ -835,7 +854,7 @@ def test_cancel(service: Any, start: Start, monkeypatch: pytest.MonkeyPatch) -> 
         db.execute("UPDATE tasks SET state = 'created', result = NULL WHERE state = 'done'")
     db.close()
     assert sorted(cancel(path)) == sorted(row["arn"] for row in service.ledger())
-    states = Counter(task.state for task in collect(path, timeout_seconds=10))
+    states = Counter(task.state for task in collect(path, timeout_seconds=600))
     assert states == {"failed": 5, "done": 1}
     assert [row["status"] for row in service.ledger()].count("CANCELLED") == 5
     with pytest.raises(TaskFailed, match="CANCELLED"):
@@ -906,7 +925,7 @@ def test_cancel_looks_until_the_list_holds_what_was_sent(service: Any, start: St
         cancel(path)
     service.clear()
     (row,) = service.ledger()
-    assert cancel(path, poll_seconds=0.001) == [row["arn"]]
+    assert cancel(path, poll_seconds=0.001, timeout_seconds=600.0) == [row["arn"]]
 
 
 def test_cancel_ends_where_nothing_was_made(service: Any, start: Start) -> None:

@@ -433,7 +433,7 @@ class TaskService:
             if self._stop.wait(pause):
                 break
             pause = min(2 * pause, max(LONGEST_PAUSE, self.poll_seconds))
-        return files, found
+        return _with_earlier(task, files, found)
 
     def _read(self, answer: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
         """Return the texts of a task's result files by name, without the missing ones."""
@@ -513,6 +513,24 @@ def _unread(task: Task) -> bool:
         return False
     found = read_counts(task.result or {}, len(task.members), task.labels)
     return any(isinstance(one, Unread) for one in found)
+
+
+def _with_earlier(
+    task: Task, files: dict[str, str], found: list[Found]
+) -> tuple[dict[str, str], list[Found]]:
+    """Return a result's files and counts, and what a failed program set gave before and lacks now.
+
+    Args:
+        task: The task, with the result that the journal holds.
+        files: What was read now.
+        found: The counts in it.
+    """
+    earlier, n_members = task.result or {}, len(task.members)
+    joined = [earlier | files, files | earlier] if earlier else []
+    read = [(one, read_counts(one, n_members, task.labels)) for one in joined]
+    return max(
+        [(files, found), *read], key=lambda pair: sum(isinstance(one, Counts) for one in pair[1])
+    )
 
 
 def _uncreated(task: Task) -> bool:
