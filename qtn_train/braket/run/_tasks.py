@@ -402,10 +402,10 @@ class TaskService:
             return self.journal.failed(task, reason, usd, kept, failures)
         seconds = seconds_of(files) if self.target.kind == "simulator" else None
         late = next((one for one in (*found, seconds) if isinstance(one, Unread)), None)
-        if late is not None:
+        if late is not None or isinstance(seconds, Unread):
             place = f"{answer['outputS3Directory']} in the bucket {answer['outputS3Bucket']}"
             return self.journal.missing(task, f"{late} ({place})")
-        if isinstance(seconds, Decimal):
+        if seconds is not None:
             if usd:  # nothing else is known of a task under a reservation
                 usd = self.cost(1, 0, seconds)
             with self._mutex:
