@@ -200,6 +200,7 @@ def stored(dataset: str, runs: list[dict[str, Any]], facts: Any) -> dict[str, An
         **facts,
         "columns": columns,
         "figure": {
+            "ours": "circuit",
             "rows": "runs",
             "x": "n_trainable",
             "y": "test_error",

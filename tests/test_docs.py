@@ -118,6 +118,10 @@ def test_there_are_results() -> None:
 
 def test_cells_of_a_table() -> None:
     values = [None, True, 12345, 0.123456, "a<b"]
+    row = {"case": "iris", "mean": 98.0, "deviation": 1.83}
+    assert results.cells(row, row) == ["iris", "98.0", "1.8"]
+    assert results.cells(row | {"mean": 97.4, "deviation": 0.8}, row) == ["iris", "97.40", "0.80"]
+    assert results.cells(row | {"deviation": 0.0}, ["mean"]) == ["98"]
     assert [results.cell(value) for value in values] == ["–", "yes", "12,345", "0.1235", "a<b"]
     rows = [{"a": 1, "b": "<"}, {"a": 2}]
     assert "<td>&lt;</td>" in results.table({"rows": rows})

@@ -18,12 +18,14 @@ import torch
 from torch import nn
 
 import qtn_train as qt
-from qtn_train import errors
+from qtn_train import errors, plots
 from qtn_train.cli._app import main
+from qtn_train.engines import NoisyEngine
 from qtn_train.generators import control
 from qtn_train.mapping import MLPMapping, TensorTrainMapping
 from qtn_train.recipes import RunOptions
 from qtn_train.studies import load_study, parse_study
+from qtn_train.training import EarlyStopping
 
 NET = nn.Linear(4, 3)
 CIRCUIT = qt.ansatz.ry_cx_chain(4, 2)
@@ -82,6 +84,7 @@ PYTHON: dict[str, tuple[Callable[[], object], str]] = {
     "a dict as layout": (lambda: model(layout={"gain": 2}), "`layout`.*Layout"),
     "a seed of words": (lambda: model(seed="zero"), "`seed`"),
     "a seed with a fraction": (lambda: model(seed=0.5), "`seed`"),
+    "a number as pattern": (lambda: model(generated=3), "`generated` must be a name pattern"),
     "a pattern that matches nothing": (lambda: model(generated="conv*"), "`generated`"),
     "a generator and a circuit": (
         lambda: model(generator=model().generator), "`generator`",
@@ -100,6 +103,12 @@ PYTHON: dict[str, tuple[Callable[[], object], str]] = {
         lambda: qt.Circuit.builder(1).add("unitary", 0, matrix=[[1, 1], [0, 1]]), "`matrix`",
     ),
     "text that is no program": (lambda: qt.import_circuit("h 0; cx 0 1;"), "`line 1`"),
+    "a file that is not there": (
+        lambda: qt.import_circuit("mine.qasm"), "`mine.qasm` must be a file with a program",
+    ),
+    "a model as circuit": (
+        lambda: qt.export_circuit(model()), "`circuit` must be a Circuit; got Quan.*generator.circ",
+    ),
     "a number as program": (lambda: qt.import_circuit(3), "`source`"),
     "no such target": (lambda: qt.export_circuit(CIRCUIT, to="qasm"), "`to`"),
     "too few angles to export": (lambda: qt.export_circuit(CIRCUIT, [0.1]), "`angles`"),
@@ -124,6 +133,11 @@ PYTHON: dict[str, tuple[Callable[[], object], str]] = {
     "no shots": (lambda: counted(shots=0), "`shots`"),
     "half a shot": (lambda: counted(shots=0.5), "`shots`"),
     "no such gradient": (lambda: counted(gradient="adjoint"), "`gradient`"),
+    "a class to count": (
+        lambda: qt.SampledEngine(qt.StatevectorEngine, 10), "`engine` .*Build it: StatevectorEng",
+    ),
+    "a name to count": (lambda: qt.SampledEngine("mps", 10), "`engine` .*qt.StatevectorEngine"),
+    "noise around a name": (lambda: NoisyEngine("mps", 10), "`engine` must be a simulator"),
     "shots of shots": (lambda: qt.SampledEngine(counted(), 10), "`engine`"),
     "a string too short": (lambda: state().expectation("ZZ"), "`terms`"),
     "a letter that is no Pauli": (lambda: state().expectation("ZZIA"), "`terms`"),
@@ -132,11 +146,30 @@ PYTHON: dict[str, tuple[Callable[[], object], str]] = {
     "outcomes backwards": (lambda: state().probs(3, 1), "`st"),
     "a negative number of shots": (lambda: state().sample_bits(-1, seed=0), "`shots`"),
     "a correlator of order 0": (lambda: qt.PauliCorrelators(0), "`order`"),
+    "an outcome's number": (lambda: state().amplitude(3), "`bits` must be 4 bits.*; got 3"),
+    "an outcome too short": (lambda: state().amplitude("01"), "`bits` must be 4 bits"),
+    "an order in words": (lambda: state().entropy(1, order="two"), "`order` must be a positive"),
+    "a bond at the end": (lambda: state().schmidt_values(4), "`bond` must be from 1 to 3"),
+    "a qubit twice": (lambda: state().density_matrix((0, 0)), "`qubits` must be different"),
+    "a circuit to overlap": (lambda: state().overlap(CIRCUIT), "`other` must be a State"),
+    "a comma between letters": (lambda: state().expectation("Z0, Z1"), "`terms` must be such as"),
+    "a number's matrix": (lambda: state().expectation({0: "Z"}), "`terms` must be such as"),
+    "pairs outside": (lambda: qt.hamiltonian.ising(4, pairs=[(0, 9)]), "`pairs` must be of two"),
     "no such basis": (lambda: qt.PauliCorrelators(2, "xw"), "`bases`"),
     "no such feature": (lambda: qt.Probabilities("log"), "`feature`"),
     "no terms": (lambda: qt.Expectation({}), "`terms`"),
     # Training and data
     "no such data set": (lambda: qt.load_dataset("cifar"), "`name`|`dataset`"),
+    "a data set in capitals": (lambda: qt.load_dataset("Iris"), "`name` .*Did you mean iris?"),
+    "a file by load_dataset": (lambda: qt.load_dataset("a.csv"), "`name` .*from_csv"),
+    "a frame as csv": (lambda: qt.Dataset.from_csv({}), "`path` must be a path.*from_arrays"),
+    "a number as folder": (lambda: qt.Dataset.from_images(3), "`folder` must be a path; got int"),
+    "no labels": (lambda: qt.Dataset.from_arrays(X, None), "`y` must be labels, one a sample"),
+    "a rate in words": (lambda: qt.FitConfig(lr="0.1"), "`lr` must be a number; got '0.1'"),
+    "a number as run": (lambda: fit((X, Y), folder=3), "`folder` must be a path; got 3"),
+    "a callback's class": (lambda: fit((X, Y), callbacks=[EarlyStopping]), "`callbacks` .*Build"),
+    "no such metric": (lambda: fit((X, Y), metrics=["f1"]), "`metrics` must be a list of func"),
+    "a history to draw": (lambda: plots.curves(qt.History()), "`epochs` .*got History. Give its"),
     "no data": (lambda: fit(None), "`train`"),
     "data by name": (lambda: fit("iris"), "`train`"),
     "inputs without targets": (lambda: fit(X), "`train`"),
@@ -179,8 +212,8 @@ def is_in_style(error: BaseException) -> bool:
     )
 
 
-def test_there_are_eighty() -> None:
-    assert len(PYTHON) >= 80
+def test_there_are_a_hundred() -> None:
+    assert len(PYTHON) >= 100
 
 
 @pytest.mark.parametrize("name", PYTHON)
@@ -203,12 +236,15 @@ SHELL: dict[str, str] = {
     "train iris digits": ".*unexpected extra argument",
     "train iris --epoch 3": "No such option: --epoch.*--epochs",
     "train iris --epochs": ".*requires an argument",
-    "train iris --epochs ten": ".*'--epochs'.*integer",
+    "train iris --epochs ten": "`--epochs` must be an integer; got 'ten'.",
+    "train iris --qubits=ten": "`--qubits` must be an integer; got 'ten'.",
+    "train iris --Max_Bond abc --engine mps": "`--max-bond` must be an integer; got 'abc'.",
+    "braket estimate --shots many": "`--shots` must be an integer; got 'many'.",
     "train iris --epochs 0": "`--epochs` must be",
     "train iris --lr 0": "`--lr` must be",
-    "train iris --lr 0,1": ".*'--lr'.*number",
+    "train iris --lr 0,1": "`--lr` must be a number; got '0,1'.",
     "train iris --batch-size -1": "`--batch-size` must be",
-    "train iris --layers 2.5": ".*'--layers'.*integer",
+    "train iris --layers 2.5": "`--layers` must be an integer; got '2.5'.",
     "train iris --qubits 3": "`--qubits` must be at least 8; got 3. 131 weights need 8 qubits.",
     "train iris --qubits 99999": "`--qubits` must be",
     "train iris --ansatz ring": "`--ansatz` must be one of",
@@ -245,7 +281,20 @@ SHELL: dict[str, str] = {
     "study show nope": "`nope",
     "braket estimate --shots 10": "`--device` must be given",
     "braket status nope": "`nope` must be a folder that holds a journal; got none. Submit it fi",
-    "info --josn": "No such option: --josn.*--json",
+    "info --josn": "No such option: --josn. Did you mean --json?",
+    "--verison": "No such option: --verison. Did you mean --version?",
+    "train iris --optimizer adam": "No such option: --optimizer. See --help.",
+    "train iris --yes": "`--engine` must be braket with --yes",
+    "train iris --native": "`--engine` must be 'braket' with native",
+    "train iris --target net:Net": "`--target` must be file.py:Class",
+    "train . --epochs 1": "`--target` must be given with data of your own",
+    "info --estimate nope.csv": "`dataset` must be one of .*nope.csv, which is not there",
+    "braket estimate --offline --device Nope --shots 9": "`--device` must be one of the list of",
+    "braket estimate --offline --device Garnet": "`--shots` must be given",
+    "braket devices --region mars": "`--region` must be given with --refresh",
+    "braket limit": "`--usd` must be an amount of USD",
+    "study show": "Missing argument 'directory'. See --help.",
+    "circuit show": "Missing argument 'FILE'. See --help.",
 }
 
 

@@ -169,11 +169,25 @@ def test_standardized_columns_say_how(tmp_path: Path) -> None:
     assert not data.x_train[:, 1].any()
 
 
+@pytest.mark.parametrize(("mark", "point"), [(";", ","), (";", "."), ("\t", ","), (",", ".")])
+def test_tables_as_spreadsheets_of_many_countries_write_them(
+    mark: str, point: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.csv"
+    rows = [["length", "width", "kind"]]
+    rows += [[f"{n}{point}5", f"-{n}", '"a, b"' if n % 2 else "c"] for n in range(10)]
+    path.write_text("".join(mark.join(row) + "\n" for row in rows))
+    data = Dataset.from_csv(path)
+    assert data.classes == ("a, b", "c")
+    lengths = torch.cat([data.x_train, data.x_test])[:, 0]
+    assert sorted(lengths.tolist()) == [n + 0.5 for n in range(10)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"a table of at least two columns, separated by commas; got 0 columns\."),
-        ("a;b\n1;2\n", r"separated by commas; got 1 columns\."),
+        ("", r"a table of at least two columns, .* semicolons or tabs; got an empty file\."),
+        ("a|b\n1|2\n", r"separated by commas, semicolons or tabs; got one\."),
         ("a,b\n", r"a table of at least two samples; got a header alone\."),
         ("a,b,c\n1,2,x\n3,x\n", r"rows of 3 values; got 2 in row 3\."),
         ("a,b,c\n1,2,x\n3,red,y\n", r"got 'red' in row 3, column 'b'\. Replace text by numbers"),
@@ -195,6 +209,9 @@ def test_messages_of_files(tmp_path: Path) -> None:
         Dataset.from_csv(tmp_path / "no.csv")
     with pytest.raises(DataError, match=r"must be a file; got a folder\."):
         Dataset.from_csv(tmp_path)
+    np.savez(tmp_path / "own.npz", tokens=X, labels=X)
+    with pytest.raises(DataError, match=r"; got tokens, labels\. Name them when you write it"):
+        Dataset.from_npz(tmp_path / "own.npz")
     (tmp_path / "own.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
     with pytest.raises(DataError, match="must be comma-separated text; got 'utf-8' codec"):
         Dataset.from_csv(tmp_path / "own.csv")
@@ -255,7 +272,8 @@ def test_folders_of_images(tmp_path: Path) -> None:
     assert (data.classes, data.x_train.shape[1:]) == (("dark", "light"), (1, 4, 5))
     assert torch.equal(data.x_train.mean((1, 2, 3)), 2.0 * data.y_train - 1)
     draw(tmp_path / "dark" / "large.png", 0, (20, 20))
-    assert Dataset.from_images(tmp_path, size=(8, 6)).x_train.shape[1:] == (3, 8, 6)
+    assert Dataset.from_images(tmp_path, size=(8, 6)).x_train.shape[1:] == (1, 8, 6)
+    assert Dataset.from_images(tmp_path, gray=False).x_train.shape[1:] == (3, 4, 5)
 
 
 def test_folders_of_images_that_are_split(tmp_path: Path) -> None:
@@ -265,6 +283,29 @@ def test_folders_of_images_that_are_split(tmp_path: Path) -> None:
             draw(tmp_path / part / "b" / f"{n}.png", 200, (9, 9))
     data = Dataset.from_images(tmp_path)
     assert (len(data.x_train), len(data.x_test), data.classes) == (8, 4, ("a", "b"))
+
+
+def test_one_image_with_colors_makes_all_three_channels(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for part in ("train", "test"):
+        draw(tmp_path / part / "a" / "0.png", 10)
+    Image.new("RGB", (5, 4), (255, 0, 0)).save(tmp_path / "test" / "a" / "1.png")
+    data = Dataset.from_images(tmp_path)
+    assert data.x_test.shape == (2, 3, 4, 5)
+    assert data.x_test[1, :, 0, 0].tolist() == [1, -1, -1]
+
+
+def test_images_of_16_bits_are_not_cut_at_255(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for n, value in enumerate((0, 257 * 51, 257 * 204, 65535)):
+        path = tmp_path / "a" / f"{n}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((4, 5), value, dtype=np.uint16)).save(path)
+    data = Dataset.from_images(tmp_path)
+    found = sorted(torch.cat([data.x_train, data.x_test])[:, 0, 0, 0].tolist())
+    assert found == pytest.approx([-1, -0.6, 0.6, 1])
 
 
 def test_messages_of_folders(tmp_path: Path) -> None:

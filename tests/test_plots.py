@@ -152,6 +152,14 @@ def test_weights_by_name_and_as_one_row() -> None:
     assert axes_of(plots.weights([1.0], [1.0]))
 
 
+def test_one_line_stands_out_from_grey_ones() -> None:
+    rows = [{"x": x, "y": x, "who": who} for x in (1, 2) for who in ("a", "ours", "b")]
+    (axes,) = axes_of(plots.lines(rows, "x", "y", by="who", ours="ours"))
+    drawn = [bars.lines[0] for bars in axes.containers]
+    assert [line.get_color() for line in drawn] == ["0.6", plots.COLORS[0], "0.6"]
+    assert len({line.get_marker() for line in drawn}) == 3
+
+
 def test_cost_draws_medians_by_line() -> None:
     rows = [
         {"n_qubits": n, "chi": c, "s": n * c * f} for n in (4, 2) for c in (1, 3) for f in (1, 2, 9)

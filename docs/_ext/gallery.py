@@ -51,7 +51,7 @@ def read(path: Path) -> list[tuple[str, bytes]]:
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] == "markdown":
             headings = re.findall(r"^#+ +(.+)$", "".join(cell["source"]), flags=re.MULTILINE)
-            heading = headings[-1] if headings else heading
+            heading = re.sub(r"^\d+\. ", "", headings[-1]) if headings else heading
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 content = base64.b64decode("".join(output["data"]["image/png"]))

@@ -14,7 +14,9 @@ The directive ``{results}`` shows all files, each in a section of its own; ``{re
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -106,7 +108,7 @@ def table(result: dict[str, Any]) -> str:
     names = result.get("columns") or {name: name for row in rows for name in row}
     head = "".join(f"<th>{escape(title)}</th>" for title in names.values())
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell(row.get(name)))}</td>" for name in names) + "</tr>"
+        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in cells(row, names)) + "</tr>"
         for row in rows
     )
     height = " style='max-height:24em'" if len(rows) > MANY_ROWS else ""
@@ -114,6 +116,18 @@ def table(result: dict[str, Any]) -> str:
         f"<div class='table-wrapper docutils container'{height}><table class='docutils'>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def cells(row: dict[str, Any], names: Iterable[str]) -> list[str]:
+    """Return a row as people write it: a mean with the digits that its deviation allows."""
+    texts = {name: cell(row.get(name)) for name in names}
+    deviation = row.get("deviation")
+    if isinstance(row.get("mean"), float) and isinstance(deviation, float) and deviation > 0:
+        # Two digits of the deviation, and no more than are stored.
+        digits = min(max(0, 1 - math.floor(math.log10(deviation))), 2)
+        for name in {"mean", "deviation"} & texts.keys():
+            texts[name] = f"{row[name]:.{digits}f}"
+    return list(texts.values())
 
 
 def cell(value: Any) -> str:

@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import typer
@@ -23,6 +24,7 @@ from ..errors import (
     QtnTrainError,
     TaskFailed,
     TasksPending,
+    must_be,
 )
 from ._help import normalized
 
@@ -54,19 +56,29 @@ def end(error: BaseException, command: Any, words: Iterable[str]) -> NoReturn:
         command: The root of the command line, a click group.
         words: The words that the user typed.
     """
-    text, status = explain(error)
+    typed = list(words)
+    text, status = explain(error, typed)
     if isinstance(text, Message):
-        text = text.about(_option_names(command, words).get(text.name, text.name))
+        text = text.about(_option_names(command, typed).get(text.name, text.name))
     tell("qtn-train: " + " ".join(str(text).split()))
     sys.exit(status)
 
 
-def explain(error: BaseException) -> tuple[str, int]:
-    """Return the line that explains an error, and the exit status."""
+def explain(error: BaseException, words: Sequence[str] = ()) -> tuple[str, int]:
+    """Return the line that explains an error, and the exit status.
+
+    Args:
+        error: What was raised.
+        words: The words that the user typed.
+    """
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted", 1
     if isinstance(error, _ClickException):
-        told = error.format_message().rstrip(".")
+        number = _no_number(error, words)
+        if number is not None:
+            return number, 2
+        told = re.sub(r" \(Possible options: (.+)\)", r". Did you mean \1?", error.format_message())
+        told = told.rstrip(".")
         return f"{told}{'' if told.endswith('?') else '.'} See --help.", 2
     text = error.args[0] if error.args and isinstance(error.args[0], str) else str(error)
     if isinstance(error, NonFiniteLoss):
@@ -80,6 +92,20 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, OSError):
         return f"{error}. {DEBUG_HINT}", 1
     return f"fault of the program ({type(error).__name__}: {error}). {DEBUG_HINT}", 1
+
+
+def _no_number(error: Any, words: Sequence[str]) -> Message | None:
+    """Return the message of an option's word that is no number, in place of the parser's own."""
+    found = re.search(r"valid (integer|float|number)", error.format_message())
+    options = getattr(getattr(error, "param", None), "opts", [])
+    if found is None:
+        return None
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        name, _, value = word.partition("=")
+        if normalized(name) in options:
+            expected = "an integer" if found[1] == "integer" else "a number"
+            return must_be(normalized(name), expected, repr(value or after))
+    return None
 
 
 def _option_names(command: Any, words: Iterable[str]) -> dict[str, str]:

@@ -79,7 +79,8 @@ class RunFolder:
         from ..training import read_checkpoint
 
         if not os.path.exists(self.checkpoint):
-            beside = _runs_in(self.path if self.path.is_dir() else self.path.parent)
+            place = self.path if self.path.is_dir() else self.path.parent
+            beside = _runs_in(place) or _runs_in(place / "runs")
             hint = f"Runs there: {', '.join(beside)}." if beside else ""
             expected = "a checkpoint file"
             raise FileNotFoundError(must_be(str(self.checkpoint), expected, "nothing there", hint))

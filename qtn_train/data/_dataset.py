@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError, must_be
 from ._check import check_inputs, check_labels, check_numbers, described
-from ._own import from_arrays, from_csv, from_images, from_npz
+from ._own import checked_path, from_arrays, from_csv, from_images, from_npz
 
 
 @final
@@ -80,6 +80,7 @@ class Dataset:
         seed: int = 0,
         name: str = "data",
         classes: Sequence[str] | None = None,
+        regression: bool | None = None,
     ) -> Dataset:
         """Build a data set from arrays, tensors, pandas frames or lists.
 
@@ -92,6 +93,8 @@ class Dataset:
             seed: Seed of the draw.
             name: What it is called.
             classes: Names of the classes, in sorted order of their labels.
+            regression: Whether ``y`` are values to come close to, whole numbers too; by default
+                where they are not all text or whole numbers.
 
         Raises:
             DataError: A part is empty, holds text or gaps, or has another length.
@@ -102,7 +105,10 @@ class Dataset:
             >>> data.x_train.shape, data.x_test.shape, data.classes
             (torch.Size([8, 2]), torch.Size([2, 2]), ('no', 'yes'))
         """
-        return cls(**from_arrays(x, y, test=test, seed=seed, name=name, classes=classes))
+        parts = from_arrays(
+            x, y, test=test, seed=seed, name=name, classes=classes, regression=regression
+        )
+        return cls(**parts)
 
     @classmethod
     def from_csv(
@@ -118,7 +124,8 @@ class Dataset:
         """Read a table of numbers, one sample a row, whose first row may name the columns.
 
         Args:
-            path: A file of comma-separated values.
+            path: A file of values separated by commas, or by semicolons or tabs (its first line
+                tells), where a number may then have a decimal comma.
             label: Name of the column to learn; the last one by default.
             test: The fraction to hold out, drawn by the seed.
             seed: Seed of the draw.
@@ -134,25 +141,32 @@ class Dataset:
         Source:
             RFC 4180 for the format.
         """
-        parts = from_csv(
-            Path(path), label, test, seed, regression=regression, standardize=standardize
-        )
+        file = checked_path("path", path)
+        parts = from_csv(file, label, test, seed, regression=regression, standardize=standardize)
         return cls(**parts)
 
     @classmethod
-    def from_npz(cls, path: str | Path, *, test: float = 0.2, seed: int = 0) -> Dataset:
+    def from_npz(
+        cls,
+        path: str | Path,
+        *,
+        test: float = 0.2,
+        seed: int = 0,
+        regression: bool | None = None,
+    ) -> Dataset:
         """Read NumPy's file of arrays ``x`` and ``y``, or ``x_train``, ``y_train`` and so on.
 
         Args:
             path: The file. Nothing in it is unpickled.
             test: The fraction to hold out, drawn by the seed, where the file has no test set.
             seed: Seed of the draw.
+            regression: As in :meth:`from_arrays`.
 
         Raises:
             FileNotFoundError: There is no such file.
             DataError: It is damaged, or lacks one of the arrays.
         """
-        return cls(**from_npz(Path(path), test, seed))
+        return cls(**from_npz(checked_path("path", path), test, seed, regression))
 
     @classmethod
     def from_images(
@@ -160,7 +174,7 @@ class Dataset:
         folder: str | Path,
         *,
         size: tuple[int, int] | None = None,
-        gray: bool = False,
+        gray: bool | None = None,
         test: float = 0.2,
         seed: int = 0,
     ) -> Dataset:
@@ -169,14 +183,15 @@ class Dataset:
         Args:
             folder: Holds ``CLASS/image.png``, or ``train/CLASS/…`` and ``test/CLASS/…``.
             size: Height and width in pixels to bring all images to; by default that of the first.
-            gray: Whether to read one channel in place of three.
+            gray: Whether to read one channel in place of three; by default where none has
+                colors.
             test: The fraction to hold out, drawn by the seed, where there is no ``test`` folder.
             seed: Seed of the draw.
 
         Returns:
-            Images of shape (channels, height, width), pixels in [-1, 1].
+            Images of shape (channels, height, width), pixels in [-1, 1]; of 16 bits the upper 8.
 
         Raises:
             DataError: No image is there, or one is damaged.
         """
-        return cls(**from_images(Path(folder), size, gray, test, seed))
+        return cls(**from_images(checked_path("folder", folder), size, gray, test, seed))

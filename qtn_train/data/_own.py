@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +16,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._random import permutation
-from ..errors import DataError, must_be
+from ..errors import DataError, Message, must_be
 from ._check import described
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+#: Pillow's names of images without colors.
+_GRAY_MODES = ("1", "L", "LA")
+#: Those with 16 bits a pixel, which are gray.
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 _Array = NDArray[Any]
 
 #: Arguments of a data set by name.
 Parts = dict[str, Any]
+
+
+def checked_path(name: str, path: object) -> Path:
+    """Return a path that was given as one.
+
+    Args:
+        name: Of the argument.
+        path: What was given.
+
+    Raises:
+        TypeError: It is no path.
+    """
+    if isinstance(path, str | os.PathLike):
+        return Path(path)
+    hint = "What is in memory goes into qt.Dataset.from_arrays(x, y)."
+    raise TypeError(must_be(name, "a path", type(path).__name__, hint))
 
 
 def inputs(name: str, x: Any) -> Tensor:
@@ -64,6 +85,8 @@ def labels(
         DataError: They are neither numbers nor text, or one is not known.
     """
     array = y.detach().cpu().numpy() if isinstance(y, Tensor) else _array(y)
+    if array.ndim == 0:
+        raise DataError(must_be(name, "labels, one a sample", repr(y)))
     if array.dtype.kind == "f":
         return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), None
     if array.dtype.kind == "O":
@@ -80,6 +103,12 @@ def labels(
     return torch.from_numpy(places[numbers].reshape(array.shape)), names
 
 
+def _amounts(name: str, y: Any) -> Tensor:
+    """Return targets as real numbers, whole ones too."""
+    numbers = y.detach() if isinstance(y, Tensor) else torch.from_numpy(_numbers(name, y))
+    return numbers.to(torch.float32)
+
+
 def from_arrays(
     x: Any,
     y: Any,
@@ -88,15 +117,18 @@ def from_arrays(
     seed: int,
     name: str,
     classes: Sequence[str] | None = None,
+    regression: bool | None = None,
 ) -> Parts:
     """Bring arrays into one form; see :meth:`Dataset.from_arrays`."""
     x_all = inputs("x", x)
-    y_all, known = labels("y", y)
+    y_all, known = (_amounts("y", y), None) if regression else labels("y", y)
     if len(x_all) != len(y_all):
         raise DataError(must_be("y", f"{len(x_all)} labels, one a sample", len(y_all)))
     if isinstance(test, tuple | list):
         x_test = inputs("x_test", test[0])
-        y_test, _ = labels("y_test", test[1], known)
+        y_test, _ = (
+            (_amounts("y_test", test[1]), None) if regression else labels("y_test", test[1], known)
+        )
         x_train, y_train = x_all, y_all
     else:
         train, held = held_out(len(x_all), test, seed)
@@ -174,7 +206,10 @@ def _table(path: Path) -> tuple[list[list[str]], list[str], int]:
     """Return rows, names of the columns, and the number of the first row."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(value.strip() for value in row)]
+            first = file.readline()
+            mark = next((mark for mark in "\t;" if mark in first), ",")
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=mark) if any(map(str.strip, row))]
     except FileNotFoundError as error:
         raise FileNotFoundError(_missing(path)) from error
     except IsADirectoryError as error:
@@ -182,8 +217,10 @@ def _table(path: Path) -> tuple[list[list[str]], list[str], int]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(must_be(str(path), "comma-separated text", f"{error}")) from error
     if not rows or len(rows[0]) < 2:
-        expected = "a table of at least two columns, separated by commas"
-        raise DataError(must_be(str(path), expected, f"{len(rows[0]) if rows else 0} columns"))
+        expected = "a table of at least two columns, separated by commas, semicolons or tabs"
+        raise DataError(must_be(str(path), expected, "one" if rows else "an empty file"))
+    if mark != ",":
+        rows = [[_with_point(value) for value in row] for row in rows]
     # A first row without a single number, above the label or beside it, names the columns.
     is_header = not any(_is_number(value) for value in rows[0])
     names = [value.strip() for value in rows[0]] if is_header else []
@@ -191,6 +228,12 @@ def _table(path: Path) -> tuple[list[list[str]], list[str], int]:
     if not rows:
         raise DataError(must_be(str(path), "a table of at least two samples", "a header alone"))
     return rows, names or [f"column {n + 1}" for n in range(len(rows[0]))], 1 + is_header
+
+
+def _with_point(value: str) -> str:
+    """Return a number with a decimal comma as one with a point, and anything else as it is."""
+    point = value.replace(",", ".")
+    return point if _is_number(point) else value
 
 
 def _label_column(path: Path, names: list[str], label: str | None) -> int:
@@ -248,7 +291,7 @@ def _missing(path: Path) -> str:
     return must_be(str(path), "a file", "nothing there", hint)
 
 
-def from_npz(path: Path, test: float, seed: int) -> Parts:
+def from_npz(path: Path, test: float, seed: int, regression: bool | None) -> Parts:
     """Read NumPy's file of arrays; see :meth:`Dataset.from_npz`."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -264,27 +307,33 @@ def from_npz(path: Path, test: float, seed: int) -> Parts:
     for x, y, x_test, y_test in sets:
         if x in arrays and y in arrays and (x_test is None or x_test in arrays):
             held = test if x_test is None or y_test is None else (arrays[x_test], arrays[y_test])
-            return from_arrays(arrays[x], arrays[y], test=held, seed=seed, name=path.stem)
+            return from_arrays(
+                arrays[x], arrays[y], test=held, seed=seed, name=path.stem, regression=regression
+            )
     expected = "a file of the arrays x and y, or x_train, y_train, x_test and y_test"
-    raise DataError(must_be(str(path), expected, _listed(arrays) or "none"))
+    hint = "Name them when you write it: np.savez(path, x=…, y=…)."
+    raise DataError(must_be(str(path), expected, _listed(arrays) or "none", hint))
 
 
 def from_images(
-    folder: Path, size: tuple[int, int] | None, gray: bool, test: float, seed: int
+    folder: Path, size: tuple[int, int] | None, gray: bool | None, test: float, seed: int
 ) -> Parts:
     """Read a folder of images; see :meth:`Dataset.from_images`."""
     if not folder.is_dir():
         raise DataError(must_be("folder", "an existing folder", repr(str(folder))))
     is_split = (folder / "train").is_dir() and (folder / "test").is_dir()
-    x, y = _images(folder / "train" if is_split else folder, size, gray)
+    files = _image_files(folder / "train" if is_split else folder)
+    held_files = _image_files(folder / "test") if is_split else []
+    if gray is None:
+        gray = not any(_has_colors(path) for path, _ in files + held_files)
+    x, y = _images(files, size, gray)
     shape = (x.shape[2], x.shape[3])
-    held = _images(folder / "test", size or shape, gray) if is_split else test
+    held = _images(held_files, size or shape, gray) if is_split else test
     return from_arrays(x, y, test=held, seed=seed, name=folder.name)
 
 
-def _images(folder: Path, size: tuple[int, int] | None, gray: bool) -> tuple[_Array, list[str]]:
-    from PIL import Image, UnidentifiedImageError
-
+def _image_files(folder: Path) -> list[tuple[Path, str]]:
+    """Return the images below a folder, each with the name of its class."""
     found = [
         (path, part.name)
         for part in sorted(folder.iterdir())
@@ -295,19 +344,51 @@ def _images(folder: Path, size: tuple[int, int] | None, gray: bool) -> tuple[_Ar
     if not found:
         expected = "a folder with one folder of images for each class"
         raise DataError(must_be("folder", expected, repr(str(folder))))
+    return found
+
+
+def _has_colors(path: Path) -> bool:
+    """Return whether a file is an image of more than shades of gray, as its header says."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return image.mode not in (*_GRAY_MODES, *_DEEP_MODES)
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise DataError(_no_image(path)) from error
+
+
+def _images(
+    found: list[tuple[Path, str]], size: tuple[int, int] | None, gray: bool
+) -> tuple[_Array, list[str]]:
+    from PIL import Image, UnidentifiedImageError
+
     images = []
     for path, _ in found:
         try:
             with Image.open(path) as image:
-                pixels = image.convert("L" if gray else "RGB")
+                pixels = _upper_byte(image) if image.mode in _DEEP_MODES else image
+                pixels = pixels.convert("L" if gray else "RGB")
         except (OSError, UnidentifiedImageError, ValueError) as error:
-            raise DataError(must_be(str(path), "an image", "a damaged or foreign file")) from error
+            raise DataError(_no_image(path)) from error
         size = size or (pixels.height, pixels.width)
         if (pixels.height, pixels.width) != tuple(size):
             pixels = pixels.resize((size[1], size[0]))
         array = np.asarray(pixels, dtype=np.float32)
         images.append(array[None] if gray else array.transpose(2, 0, 1))
     return np.stack(images) / 127.5 - 1, [label for _, label in found]
+
+
+def _upper_byte(image: Any) -> Any:
+    """Return an image of 16 bits with 8; Pillow's own conversion cuts all above 255."""
+    from PIL import Image
+
+    deep = np.asarray(image).astype(np.int64)
+    return Image.fromarray(np.clip(deep // 257, 0, 255).astype(np.uint8))
+
+
+def _no_image(path: Path) -> Message:
+    return must_be(str(path), "an image", "a damaged or foreign file")
 
 
 # --- conversions ----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import DataError, must_be
+from ..errors import DataError, did_you_mean, must_be
 from ._dataset import Dataset
 
 #: The names that :func:`load` takes.
@@ -138,7 +138,9 @@ def load(name: str, *, data_dir: str | Path | None = None) -> Dataset:
         (torch.Size([1437, 64]), torch.Size([360, 64]))
     """
     if name not in DATASETS:
-        raise ValueError(must_be("name", f"one of {', '.join(DATASETS)}", repr(name)))
+        own = "Data of your own: qt.Dataset.from_csv(path), from_images(folder), …"
+        hint = did_you_mean(name, DATASETS) or own
+        raise ValueError(must_be("name", f"one of {', '.join(DATASETS)}", repr(name), hint))
     folder = None if data_dir is None else Path(data_dir).expanduser()
     if folder is not None and not folder.is_dir():
         raise DataError(must_be("data_dir", "an existing folder", repr(str(data_dir))))

@@ -78,8 +78,11 @@ def entropy(shares: Float[Tensor, "... values"], order: float) -> float:
         order: 1 for von Neumann's and Shannon's, another positive number for Rényi's.
 
     Raises:
-        ValueError: The order is not positive.
+        TypeError: The order is not a number.
+        ValueError: It is not positive.
     """
+    if not isinstance(order, int | float):
+        raise TypeError(must_be("order", "a positive number", repr(order)))
     if not order > 0:
         raise ValueError(must_be("order", "a positive number", order))
     shares = shares.detach().double().clamp(min=0.0)

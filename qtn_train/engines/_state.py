@@ -140,7 +140,9 @@ class State(ABC):
             >>> round(state.amplitude("1" * 100).real.item(), 4)
             0.7071
         """
-        text = bits if isinstance(bits, str) else "".join(str(int(bit)) for bit in bits)
+        text = bits if isinstance(bits, str) else ""
+        if isinstance(bits, list | tuple) or getattr(bits, "ndim", 0) == 1:
+            text = "".join(str(int(bit)) for bit in bits)
         if len(text) != self.n_qubits or set(text) - {"0", "1"}:
             expected = f"{self.n_qubits} bits, 0 or 1, one a qubit"
             raise ValueError(must_be("bits", expected, repr(bits)[:80]))

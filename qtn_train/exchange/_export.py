@@ -86,6 +86,9 @@ def export_circuit(
     """
     if to not in _FORMATS:
         raise ValueError(must_be("to", f"one of {', '.join(_FORMATS)}", repr(to)))
+    if not isinstance(circuit, Circuit | ImportedCircuit):
+        hint = "Take its circuit: model.generator.circuit." if hasattr(circuit, "generator") else ""
+        raise TypeError(must_be("circuit", "a Circuit", type(circuit).__name__, hint))
     program = circuit if isinstance(circuit, ImportedCircuit) else None
     circuit = circuit.circuit if isinstance(circuit, ImportedCircuit) else circuit
     names = _names(circuit.n_angles) if program is None else program.inputs

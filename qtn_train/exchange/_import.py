@@ -70,6 +70,7 @@ def source_text(source: Any) -> str:
     Raises:
         TypeError: ``source`` is none of these.
         ValueError: The file is too large, or not in UTF-8.
+        FileNotFoundError: There is no such file.
         OSError: The path cannot be read.
     """
     if isinstance(source, os.PathLike) or (isinstance(source, str) and is_path(source)):
@@ -77,7 +78,11 @@ def source_text(source: Any) -> str:
         if path.is_file() and path.stat().st_size > MAX_TEXT:
             expected = f"a file of at most {MAX_TEXT} bytes"
             raise ValueError(must_be("source", expected, path.stat().st_size))
-        content: Any = path.read_bytes()
+        try:
+            content: Any = path.read_bytes()
+        except FileNotFoundError as error:
+            expected = "a file with a program in OpenQASM"
+            raise FileNotFoundError(must_be(str(source), expected, "nothing there")) from error
     else:
         content = source.read() if hasattr(source, "read") else source
     if isinstance(content, bytes):

@@ -127,6 +127,8 @@ class QuantumTrain(nn.Module):
             raise TypeError(must_be("layout", "a Layout", type(layout).__name__, hint))
         self.seed = checked_seed(seed)
         self.layout = layout
+        if not isinstance(generated, str | Sequence):
+            raise TypeError(must_be("generated", "a name pattern, or several", repr(generated)))
         self.generated = (generated,) if isinstance(generated, str) else tuple(generated)
         self._tensors = describe(target, self.generated, layout)
         self.target = own_copy(target)

@@ -47,6 +47,8 @@ STYLE: dict[str, Any] = {
 }
 
 _DPI = 120
+#: Lines beside the one that stands out.
+_OTHERS = {"color": "0.6", "zorder": 1}
 # More points than this on one line of sorted numbers cannot be told apart.
 _MOST_POINTS = 2000
 #: What the keys of a training history are called on an axis, and the factor to that unit.
@@ -324,6 +326,7 @@ def lines(
     labels: Sequence[str] = ("", ""),
     log: str = "",
     title: str = "",
+    ours: str | None = None,
 ) -> Figure:
     """Draw measurements as lines: the median of each point, with the range of its repeats.
 
@@ -336,6 +339,8 @@ def lines(
         labels: Names and units of the two axes; ``x`` and ``y`` by default.
         log: The axes that are logarithmic: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
         title: A line above the panel.
+        ours: Name of the line that stands out in color; the other ones are grey, told apart by
+            marker and dashes. By default each has a color.
 
     Returns:
         The figure.
@@ -356,6 +361,8 @@ def lines(
         middle = np.array([np.median(points[size]) for size in sizes])
         ends = np.array([[min(points[s]) for s in sizes], [max(points[s]) for s in sizes]])
         style = line_style(number)
+        if ours is not None:
+            style |= {"color": COLORS[0], "lw": 2, "zorder": 3} if name == ours else _OTHERS
         label = name if isinstance(name, str) else f"{by} {name}"
         axes.errorbar(sizes, middle, np.abs(ends - middle), label=label, capsize=2, **style)
     axes.set(xlabel=labels[0] or x, ylabel=labels[1] or y)
@@ -447,6 +454,9 @@ _Some = TypeVar("_Some", Sequence[Any], Mapping[str, Any])
 
 
 def some(name: str, values: _Some) -> _Some:
+    if not hasattr(values, "__len__"):
+        hint = "Give its entries: history.epochs." if hasattr(values, "epochs") else ""
+        raise TypeError(must_be(name, "a list", type(values).__name__, hint))
     if len(values) == 0:
         raise ValueError(must_be(name, "at least one", "none"))
     return values

@@ -412,7 +412,7 @@ class RunOptions:
             data_dir: A folder to look in first, for the full image sets.
         """
         if is_own_data(self.dataset):
-            return load_own(self.dataset, self.label)
+            return load_own(self.dataset, self.label, self.loss == "mse" or None)
         return load(self.dataset, data_dir=data_dir)
 
     def circuit(self) -> Circuit | ImportedCircuit:

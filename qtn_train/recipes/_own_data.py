@@ -74,12 +74,14 @@ def is_table(dataset: str) -> bool:
     return is_own_data(dataset) and Path(_own.shown(dataset)).suffix.lower() == ".csv"
 
 
-def load_own(dataset: str, label: str | None) -> Dataset:
+def load_own(dataset: str, label: str | None, regression: bool | None = None) -> Dataset:
     """Load data of the user's own; columns of a table are standardized.
 
     Args:
         dataset: What :func:`data_with_hash` returns.
         label: Name of a table's column to learn; the last one by default.
+        regression: Whether labels are values to come close to, whole numbers too; by default where
+            they are not all text or whole numbers.
 
     Raises:
         ValueError: It has changed, or there is no such column.
@@ -101,8 +103,8 @@ def load_own(dataset: str, label: str | None) -> Dataset:
     if path.is_dir():
         return Dataset.from_images(path)
     if path.suffix.lower() == ".npz":
-        return Dataset.from_npz(path)
-    return Dataset.from_csv(path, label=label, standardize=True)
+        return Dataset.from_npz(path, regression=regression)
+    return Dataset.from_csv(path, label=label, standardize=True, regression=regression)
 
 
 def _hash(path: Path) -> str:

@@ -47,9 +47,9 @@ class FitConfig:
             positive_int("patience", self.patience)
         for name in ("lr", "lr_mapping", "clip_norm"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value is not None and not (_is_finite(name, value) and value > 0):
                 raise ValueError(must_be(name, "a positive number", value))
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+        if not (_is_finite("weight_decay", self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(must_be("weight_decay", "a number of at least 0", self.weight_decay))
         if self.schedule not in ("one-cycle", "plateau", "constant"):
             expected = "'one-cycle', 'plateau' or 'constant'"
@@ -122,3 +122,9 @@ class History:
         accuracies = [100 * entry["test_accuracy"] for entry in self.epochs]
         caption = f"test accuracy by epoch, {min(accuracies):.2f} to {max(accuracies):.2f} %"
         return html.table("History", rows, html.line(accuracies, caption))
+
+
+def _is_finite(name: str, value: object) -> bool:
+    if not isinstance(value, int | float):
+        raise TypeError(must_be(name, "a number", repr(value)))
+    return math.isfinite(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 import time
@@ -28,6 +29,7 @@ from ._objective import (
     LossFunction,
     Metric,
     Objective,
+    check_amounts,
     check_suits,
     metrics_of,
     objective_of,
@@ -116,6 +118,9 @@ def fit(
     config, called = _checked(model, config, epochs), callbacks_of(callbacks)
     data = splits_of(train, test, config.seed)
     goal = objective_of(loss, data.train[1])
+    check_amounts(train, goal)
+    if not isinstance(folder, str | os.PathLike | None):
+        raise TypeError(must_be("folder", "a path", repr(folder)))
     place = None if folder is None else Path(folder)
     loop = _Loop(model, data, goal, metrics_of(metrics), config, place, run or {})
     check_suits(model, loop.x, loop.y, data.n_classes, goal)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..data import Dataset
 from ..errors import Event, event, must_be
 from ..hybrid import QuantumTrain
 from ..hybrid._tensors import copied
@@ -168,6 +169,24 @@ def metrics_of(metrics: Sequence[str | Metric] | Mapping[str, Metric]) -> dict[s
 # --- does the network suit the data? --------------------------------------------------------------
 
 
+def check_amounts(data: object, goal: Objective) -> None:
+    """Refuse to come close to the numbers of classes, which only count labels in sorted order.
+
+    Args:
+        data: What :func:`qtn_train.fit` was given.
+        goal: The objective.
+
+    Raises:
+        ValueError: A :class:`Dataset` of three or more classes is to be met by the mean square.
+    """
+    if not isinstance(data, Dataset) or goal.name != "mse" or data.n_classes < 3:
+        return
+    if data.classes != tuple(map(str, range(data.n_classes))):
+        actual = f"the classes {', '.join(data.classes[:3])}, …"
+        hint = "Read whole numbers with `regression=True`, or take the loss 'cross-entropy'."
+        raise ValueError(must_be("train", "real numbers for the loss 'mse'", actual, hint))
+
+
 def check_suits(model: nn.Module, x: Tensor, y: Tensor, n_classes: int, goal: Objective) -> None:
     """Check in words that a network takes the inputs and gives what the loss compares.
 
@@ -199,6 +218,10 @@ def check_suits(model: nn.Module, x: Tensor, y: Tensor, n_classes: int, goal: Ob
             kind = str(x.dtype).removeprefix("torch.")
             actual = f"samples of {kind} and shape {tuple(x.shape[1:])} ({reason})"
             hint = "Bring the data or the target into the other's shape and type."
+            if not x.is_floating_point():
+                hint = "Whole numbers are tokens, for an Embedding; give any other layer real ones."
+            elif any(isinstance(layer, nn.Embedding) for layer in net.modules()):
+                hint = "An Embedding takes whole numbers: give the inputs as int64."
             raise ValueError(must_be("train", expected, actual, hint)) from error
     if goal.function is None:
         complaint = _complaint(out, y[:2], n_classes, goal)
@@ -217,7 +240,10 @@ def _complaint(out: Any, y: Tensor, n_classes: int, goal: Objective) -> Event | 
         if n_scores >= n_classes and out.ndim == y.ndim + 1:
             return None
         hint = f"Let the target's last layer have {n_classes} outputs"
-        hint += ", or take the loss 'bce'." if n_scores == 1 and n_classes == 2 else "."
+        if n_scores == 1:
+            hint += ", or take the loss "
+            hint += "'bce'" if n_classes == 2 else "'mse' where the labels are amounts, not classes"
+        hint += "."
         gives = f"{n_scores} score{'' if n_scores == 1 else 's'}"
         return event(f"The target gives {gives}; the data have {n_classes} classes.", nothing, hint)
     mine, its = out[0].numel(), y[0].numel()

@@ -74,6 +74,8 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            # A recurrent layer holds its weights twice; the scores are compared in any case.
+            warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             yield
     finally:
         logger.setLevel(level)

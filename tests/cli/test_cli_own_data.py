@@ -364,3 +364,19 @@ def test_options_keep_paths_and_hashes(tmp_path: Path, monkeypatch: pytest.Monke
     assert torch.equal(noise[0], noise[1])
     assert not torch.equal(noise[0], noise[2])
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_whole_numbers_are_amounts_under_the_mean_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "helper.py").write_text("WIDTH = 4\n")
+    rows = [f"{n},{n % 4},{1000 * n}" for n in range(20)]
+    (tmp_path / "flats.csv").write_text("\n".join(["size,rooms,price", *rows]))
+    np.savez(tmp_path / "flats.npz", x=np.zeros((20, 2)), y=1000 * np.arange(20))
+    for name in ("flats.csv", "flats.npz"):
+        assert RunOptions(name, target_name="net.py:one").load().n_classes == 20
+        amounts = RunOptions(name, target_name="net.py:one", loss="mse").load()
+        learned = torch.cat([amounts.y_train, amounts.y_test])
+        assert sorted(learned.tolist()) == [1000.0 * n for n in range(20)]

@@ -267,8 +267,28 @@ def test_inputs_that_the_network_does_not_take_are_told_in_words() -> None:
     )
     with pytest.raises(ValueError, match=message):
         run(model(), (torch.zeros(6, 5), [0, 1, 2] * 2))
-    with pytest.raises(ValueError, match=r"got samples of int64 and shape \(4,\) \(.*\)\. Bring"):
+    with pytest.raises(ValueError, match=r"int64 and shape \(4,\) \(.*\)\. Whole numbers are"):
         run(model(), (torch.zeros(6, 4, dtype=torch.int64), [0, 1, 2] * 2))
+    reader = QuantumTrain(nn.Sequential(nn.Embedding(5, 2), nn.Flatten(), nn.Linear(8, 3)), seed=0)
+    with pytest.raises(ValueError, match=r"An Embedding takes whole numbers: give the inputs as"):
+        run(reader, (torch.zeros(6, 4), [0, 1, 2] * 2))
+
+
+def test_the_numbers_of_classes_are_no_amounts() -> None:
+    """A data set numbers whole labels in sorted order: 10, 20 and 40 are the classes 0, 1, 2."""
+    x, y = torch.rand(30, 4, generator=torch.Generator().manual_seed(0)), [10, 20, 40] * 10
+    with pytest.raises(ValueError, match=r"gives 1 score; .* 3 outputs, or take the loss 'mse' wh"):
+        run(model(4, 1), Dataset.from_arrays(x, y))
+    message = r"^`train` must be real numbers for the loss 'mse'; got the classes 10, 20, 40, …"
+    with pytest.raises(ValueError, match=message):
+        run(model(4, 1), Dataset.from_arrays(x, y), loss="mse")
+    amounts = Dataset.from_arrays(x, y, regression=True)
+    assert (amounts.n_classes, amounts.y_train.unique().tolist()) == (0, [10, 20, 40])
+    run(model(4, 1), amounts)
+    other = Dataset.from_arrays(x, y, regression=True, test=(x[:3], [1, 2, 3]))
+    assert other.y_test.tolist() == [1, 2, 3]
+    with pytest.raises(DataError, match=r"^`y` must be an array of numbers; got "):
+        Dataset.from_arrays(x, ["a"] * 30, regression=True)
 
 
 def test_the_check_leaves_the_model_and_the_random_draws_alone(iris: Dataset) -> None:

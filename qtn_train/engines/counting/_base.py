@@ -471,6 +471,28 @@ class CountingEngine(Engine):
         return plan.gradient(means)
 
 
+def exact(engine: object) -> Engine:
+    """Return the engine whose states are counted, checked.
+
+    Args:
+        engine: What was given for it.
+
+    Raises:
+        TypeError: It is not an engine.
+        ValueError: It counts shots itself.
+    """
+    expected = "a simulator without shots"
+    if not isinstance(engine, Engine):
+        if isinstance(engine, type):
+            named, hint = f"the class {engine.__name__}", f"Build it: {engine.__name__}()."
+        else:
+            named, hint = repr(engine), "For example qt.StatevectorEngine()."
+        raise TypeError(must_be("engine", expected, named, hint))
+    if engine.needs_shots:
+        raise ValueError(must_be("engine", expected, repr(engine)))
+    return engine
+
+
 @register_engine
 @final
 class SampledEngine(CountingEngine):
@@ -505,9 +527,7 @@ class SampledEngine(CountingEngine):
         shots: int,
         **options: Unpack[CountingOptions],
     ) -> None:
-        super().__init__(shots, **options, dtype=engine.dtype)
-        if engine.needs_shots:
-            raise ValueError(must_be("engine", "a simulator without shots", repr(engine)))
+        super().__init__(shots, **options, dtype=exact(engine).dtype)
         self.engine = engine
 
     def _config(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ...errors import must_be
 from ...measurements._counts import Counts, Program
 from ...measurements._readout import Readout
 from .._base import Engine, register_engine
-from ._base import CountingEngine, CountingOptions
+from ._base import CountingEngine, CountingOptions, exact
 
 # All probabilities are held at once, and each outcome is drawn: 2**24 take some seconds.
 _MAX_QUBITS = 24
@@ -97,9 +97,7 @@ class NoisyEngine(CountingEngine):
         smoothing: float = 0.0,
         **options: Unpack[CountingOptions],
     ) -> None:
-        super().__init__(shots, **options, dtype=engine.dtype)
-        if engine.needs_shots:
-            raise ValueError(must_be("engine", "a simulator without shots", repr(engine)))
+        super().__init__(shots, **options, dtype=exact(engine).dtype)
         if not 0 <= two_qubit_error <= 1:
             raise ValueError(must_be("two_qubit_error", "in 0 … 1", two_qubit_error))
         if not (np.isfinite(smoothing) and smoothing >= 0):
