@@ -58,6 +58,7 @@ class Measure:
         x: The setting on the horizontal axis of the figure.
         panels: The figure.
         log_x: Whether the horizontal axis is logarithmic.
+        cuts: Whether the truncation error is what is looked for: then it marks nothing.
         check: Refuses settings that do not go together.
     """
 
@@ -69,6 +70,7 @@ class Measure:
     x: str
     panels: tuple[Panel, ...]
     log_x: bool = False
+    cuts: bool = False
     check: Callable[[Row], None] = _check_size
 
 
@@ -123,6 +125,7 @@ TRUNCATION = Measure(
         Panel("infidelity", "infidelity 1 − |⟨exact|cut⟩|²", True),
     ),
     log_x=True,
+    cuts=True,
 )
 
 ENTROPY = Measure(
@@ -214,7 +217,7 @@ GEOMETRY = Measure(
     "n_qubits",
     (
         Panel("processor_s", "forward and backward (s of one core)", True),
-        Panel("truncation_error", "truncation error Σ√w"),
+        Panel("truncation_error", "truncation error Σ√w", True),
     ),
     check=_geometry.check,
 )

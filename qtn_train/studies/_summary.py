@@ -105,9 +105,7 @@ def _point(measure: Measure, rows: DataFrame, varying: list[str]) -> dict[str, A
         if kind is not str and rows[name].notna().any()
     }
     settings = dict(zip(varying, _key(rows.iloc[0], varying), strict=True))
-    # Where the truncation error is what is looked for, it marks nothing.
-    own = any(panel.value == "truncation_error" for panel in measure.panels)
-    marked = "truncation_error" in values and not own
+    marked = "truncation_error" in values and not measure.cuts
     marked = marked and bool((rows["truncation_error"] > MAX_TRUNCATION_ERROR).any())
     return {
         "settings": {name: _plain(value) for name, value in settings.items()},
@@ -182,6 +180,18 @@ def lines(summary: Summary, x: str) -> dict[str, list[dict[str, Any]]]:
         )
         lines.setdefault(label, []).append(point)
     return lines
+
+
+def _looks(summary: Summary, x: str) -> dict[str, int | tuple[int, int]]:
+    """Return each line's look: where two settings tell the lines apart, one takes the color."""
+    named = {
+        label: [str(value) for name, value in points[0]["settings"].items() if name != x]
+        for label, points in lines(summary, x).items()
+    }
+    if any(len(values) != 2 for values in named.values()):
+        return {label: number for number, label in enumerate(named)}
+    first, second = (list(dict.fromkeys(each)) for each in zip(*named.values(), strict=True))
+    return {label: (first.index(a), second.index(b)) for label, (a, b) in named.items()}
 
 
 def _x(point: dict[str, Any], summary: Summary, x: str) -> Any:
@@ -264,7 +274,7 @@ def draw(summary: Summary, measure: Measure, title: str = "") -> Any:
     """
     fits = {(fit["value"], fit["line"]): fit for fit in summary["fits"]}
     name, log_x = axis(summary, measure)
-    panels = []
+    looks, panels = _looks(summary, name), []
     for panel in measure.panels:
         drawn = []
         for label, points in lines(summary, name).items():
@@ -275,6 +285,7 @@ def draw(summary: Summary, measure: Measure, title: str = "") -> Any:
             drawn.append(
                 {
                     "label": label,
+                    "look": looks[label],
                     "x": x,
                     "y": [n[0] for n in numbers],
                     "spread": [n[1] for n in numbers],

@@ -179,3 +179,33 @@ def test_the_standard_error_of_a_variance() -> None:
     )
     assert spread == pytest.approx(math.sqrt(2 / 50), rel=tolerances.of_draws(800))
     assert variance_error(np.array([3.0])) == 0
+
+
+def test_two_settings_take_color_and_dashes_and_what_was_cut_is_hollow(tmp_path: Path) -> None:
+    study = parse_study(
+        'study.measure = "geometry"\n[grid]\nengine = ["mps", "contraction", "statevector"]\n'
+        'geometry = ["chain", "ring", "grid"]\nn_layers = 2\nn_qubits = [9, 16]'
+    )
+    with open_store(tmp_path, study, resume=False) as store:
+        rows = []
+        for task in study.tasks():
+            error = 0.5 if task.settings["engine"] == "mps" else 0.0
+            values = {"processor_s": 0.1, "truncation_error": error, "status": "done"}
+            rows.append(identity(task) | values)
+        store.append(rows)
+    summary, measure = summarize(tmp_path), MEASURES["geometry"]
+    assert sum(point["marked"] for point in summary["points"]) == 6
+    picture = draw(summary, measure)
+    left, right = picture.axes
+    named = [line for line in left.lines if not line.get_label().startswith("_")]
+    assert [line.get_label() for line in named][:2] == ["chain, mps", "ring, mps"]
+    looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in named]
+    assert len(set(looks)) == 9
+    assert len({color for color, _, _ in looks}) == len({dash for _, _, dash in looks}) == 3
+    assert [line.get_markerfacecolor() for line in named].count("white") == 3
+    # The exact engines' errors are 0: nothing of them stands on the logarithmic axis.
+    assert not np.isfinite(right.transData.transform((9, 0.0))[1])
+
+
+def test_what_a_study_of_truncation_cuts_is_not_marked() -> None:
+    assert [name for name, measure in MEASURES.items() if measure.cuts] == ["truncation"]
