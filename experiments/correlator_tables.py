@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from statistics import mean, stdev
+import math
+from statistics import mean, median_high, stdev
 from typing import Any
 
 Row = dict[str, Any]
@@ -16,6 +17,12 @@ def spread(found: list[float]) -> Row:
     """Return the mean and, of several, the standard deviation."""
     deviation = {"deviation": round(stdev(found), 2)} if len(found) > 1 else {}
     return {"mean": round(mean(found), 2), **deviation}
+
+
+def middle(shots: list[int | None]) -> int | None:
+    """Return the median, the larger one of two; None, never reached, is more than any number."""
+    found = median_high([math.inf if each is None else each for each in shots])
+    return None if found == math.inf else int(found)
 
 
 def summary(part: str, runs: list[Row]) -> list[Row]:
@@ -35,20 +42,18 @@ def summary(part: str, runs: list[Row]) -> list[Row]:
         same = [run for run in runs if (run["dataset"], run["weights"]) == (dataset, name)]
         found = [run[value] for run in same]
         row = {"dataset": dataset, "weights": name, "seeds": len(same)}
-        told = ("steps", "circuits") if part == "trained" else ("n_weights", "n_trainable")
-        row |= {key: same[0][key] for key in told} | spread(found)
+        keys = ("steps", "circuits") if part == "trained" else ("n_weights", "n_trainable")
+        row |= {key: same[0][key] for key in keys} | spread(found)
         if part == "trained":
             row |= {
                 "worst": min(found),
                 "from_counts": round(mean(run["from_counts"] for run in same), 2),
             }
         elif part == "shots":
-            needed = [run["shots_for_a_point"] for run in same]
-            known = [shots for shots in needed if shots is not None]
-            is_known = len(known) == len(needed)
-            row["shots"] = round(mean(known)) if is_known else None
-            in_all = [run["shots_in_all"] for run in same]
-            row["shots_in_all"] = round(mean(in_all)) if is_known else None
+            row |= {
+                "shots": middle([run["shots_for_a_point"] for run in same]),
+                "shots_in_all": middle([run["shots_in_all"] for run in same]),
+            }
         else:
             row["epochs"] = same[0]["epochs"]
         rows.append(row)
@@ -86,7 +91,7 @@ def drawn(runs: list[Row], rows: list[Row]) -> Row:
         "x": "n_weights",
         "y": "shots_in_all",
         "by": "weights",
-        "log": "y",
+        "log": "xy",
         "labels": ["weights", "shots for at most one point lost"],
     }
     of_points = {

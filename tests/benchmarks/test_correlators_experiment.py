@@ -97,6 +97,12 @@ def test_the_figure_of_laws_leaves_out_variants_and_what_was_not_reached() -> No
     assert correlator_tables.laws(rows) == rows[:1]
 
 
+def test_shots_of_several_seeds_are_their_median() -> None:
+    assert correlator_tables.middle([1014, None, 3345]) == 3345
+    assert correlator_tables.middle([None, 1014, None]) is None
+    assert correlator_tables.middle([13, 9]) == 13
+
+
 def test_folds_are_read_exactly_and_from_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(correlators, "FOLD_DRAWS", 1)
     row = correlators.folded(0, 2)
