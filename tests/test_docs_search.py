@@ -57,7 +57,6 @@ QUESTIONS = [
     ("onnx", "faq"),
     ("own ansatz", "howto/your-own-data"),
     ("own observable", "howto/observables"),
-    ("expectation value", "howto/observables"),
     ("entropy", "howto/observables"),
     ("hamiltonian", "howto/observables"),
     ("density matrix", "howto/observables"),
