@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from autoray import compose
@@ -31,7 +32,7 @@ def contract(plan: Plan, arrays: Sequence[Array]) -> Array:
     return add_slices(arrays[0], arrays, plan.n_slices, tree.contract_slice)
 
 
-@compose(name="qtn_train.add_slices")  # type: ignore[untyped-decorator]
+@partial(compose, name="qtn_train.add_slices")
 def add_slices(like: Array, arrays: Sequence[Array], n_slices: int, one: Slice) -> Array:
     """Return the sum of a contraction's slices; their intermediate tensors are not stored.
 

@@ -63,7 +63,7 @@ def enable_quimb_gradients(*, svd_gradient: SvdGradient = "exact") -> ExitStack:
     if svd_gradient not in get_args(SvdGradient):
         raise ValueError(must_be("svd_gradient", "'tangent' or 'exact'", repr(svd_gradient)))
     if not all(hasattr(decomp, name) for name in _NAMES):
-        hint = "Install quimb 1.15, say."
+        hint = "Install quimb 1.13 or newer."
         raise QtnTrainError(
             must_be("quimb", f"of a version with {' and '.join(_NAMES)}", "another one", hint)
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import cmath
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -66,7 +66,7 @@ class Svd(NamedTuple):
         return Cut(isometry, rest, self.s[: self.kept], self.weight, lost_rank)
 
 
-@compose(name="qtn_train.orthogonalize")  # type: ignore[untyped-decorator]
+@partial(compose, name="qtn_train.orthogonalize")
 def orthogonalize(matrix: Array) -> tuple[Array, Array]:
     """Factor a matrix exactly into an isometry and the rest.
 
@@ -94,7 +94,7 @@ def orthogonalize(matrix: Array) -> tuple[Array, Array]:
     return isometry, rest
 
 
-@compose(name="qtn_train.cut")  # type: ignore[untyped-decorator]
+@partial(compose, name="qtn_train.cut")
 def cut(
     matrix: Array,
     max_bond: int | None,
@@ -166,7 +166,7 @@ def qr(matrix: Array) -> Sequence[Array]:
     return parts
 
 
-@compose(name="qtn_train.is_finite")  # type: ignore[untyped-decorator]
+@partial(compose, name="qtn_train.is_finite")
 def is_finite(first: Array, *others: Array) -> bool:
     """Return whether no entry is NaN or infinite (sums: much cheaper than a look at each)."""
     total = first.sum()
