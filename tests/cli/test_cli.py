@@ -668,9 +668,9 @@ QUBITS = "must be an integer from 1 to 4,096; got"
             "train iris --engine statevector --qubits 60",
             "at most .*; got 60. .*(mps|product state)",
         ),
-        ("train iris --layers two", "'--layers': .*integer.* See --help."),
-        ("train iris --lr fast", "'--lr': .*number.* See --help."),
-        ("train iris --seed 1.5", "'--seed': .*integer.* See --help."),
+        ("train iris --layers two", "must be an integer; got 'two'"),
+        ("train iris --lr fast", "must be a number; got 'fast'"),
+        ("train iris --seed 1.5", "must be an integer; got '1.5'"),
         ("train iris --shots 0", "`--shots` must be a positive integer; got 0."),
         (
             "train iris --shots -5 --gradient spsa",
