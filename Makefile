@@ -124,10 +124,12 @@ bench: .venv/.core-installed  ## Time one training step at 13, 16 and 19 qubits
 	$(BIN)/python -m benchmarks.step --engine mps --ansatz u3-cu3-chain --n-qubits 20 --layers 8 \
 	    --max-bond 32
 
-# Trusted, so that drawings stored in them are shown before anything is run.
+# Trusted, so that drawings stored in them are shown before anything is run; and no question about
+# Jupyter's news, which its own option does not turn off.
 lab: .venv/.all-installed  ## Open the tutorials in JupyterLab
 	@$(BIN)/jupyter trust $(NOTEBOOKS) > /dev/null
-	$(BIN)/jupyter lab --ServerApp.root_dir=tutorials --LabApp.news_url=None $(if $(filter 0,$(shell id -u)),--allow-root)
+	@$(BIN)/jupyter labextension disable --level=sys_prefix @jupyterlab/apputils-extension:announcements > /dev/null 2>&1
+	$(BIN)/jupyter lab --ServerApp.root_dir=tutorials $(if $(filter 0,$(shell id -u)),--allow-root)
 
 clean:  ## Remove caches and build output; .venv and runs/ stay
 	rm -rf dist build docs/_build docs/api docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
