@@ -69,7 +69,7 @@ def inputs(name: str, x: Any) -> Tensor:
 
 
 def labels(
-    name: str, y: Any, known: Sequence[Any] | None = None
+    name: str, y: Any, known: Sequence[Any] | None = None, *, regression: bool | None = None
 ) -> tuple[Tensor, tuple[Any, ...] | None]:
     """Return the targets: class numbers and the labels that they stand for, or real numbers.
 
@@ -77,6 +77,7 @@ def labels(
         name: What they are, for messages.
         y: A tensor, array, series or list, one a sample.
         known: The labels in order, where another part of the data has said them.
+        regression: Whether whole numbers are values to come close to as well.
 
     Returns:
         int64 and the labels in sorted order; or float32 and None.
@@ -84,6 +85,9 @@ def labels(
     Raises:
         DataError: They are neither numbers nor text, or one is not known.
     """
+    if regression:
+        values = y.detach() if isinstance(y, Tensor) else torch.from_numpy(_numbers(name, y))
+        return values.to(torch.float32), None
     array = y.detach().cpu().numpy() if isinstance(y, Tensor) else _array(y)
     if array.ndim == 0:
         raise DataError(must_be(name, "labels, one a sample", repr(y)))
@@ -103,12 +107,6 @@ def labels(
     return torch.from_numpy(places[numbers].reshape(array.shape)), names
 
 
-def _amounts(name: str, y: Any) -> Tensor:
-    """Return targets as real numbers, whole ones too."""
-    numbers = y.detach() if isinstance(y, Tensor) else torch.from_numpy(_numbers(name, y))
-    return numbers.to(torch.float32)
-
-
 def from_arrays(
     x: Any,
     y: Any,
@@ -121,14 +119,12 @@ def from_arrays(
 ) -> Parts:
     """Bring arrays into one form; see :meth:`Dataset.from_arrays`."""
     x_all = inputs("x", x)
-    y_all, known = (_amounts("y", y), None) if regression else labels("y", y)
+    y_all, known = labels("y", y, regression=regression)
     if len(x_all) != len(y_all):
         raise DataError(must_be("y", f"{len(x_all)} labels, one a sample", len(y_all)))
     if isinstance(test, tuple | list):
         x_test = inputs("x_test", test[0])
-        y_test, _ = (
-            (_amounts("y_test", test[1]), None) if regression else labels("y_test", test[1], known)
-        )
+        y_test, _ = labels("y_test", test[1], known, regression=regression)
         x_train, y_train = x_all, y_all
     else:
         train, held = held_out(len(x_all), test, seed)

@@ -91,11 +91,8 @@ def load_own(dataset: str, label: str | None, regression: bool | None = None) ->
     path = Path(dataset.removesuffix(f"#{told}"))
     if not path.exists():
         actual = f"{path}, which is not there"
-        raise ValueError(
-            must_be(
-                "dataset", "where the run began with it", actual, _own.beside(str(path), _TABLES)
-            )
-        )
+        hint = _own.beside(str(path), _TABLES)
+        raise ValueError(must_be("dataset", "where the run began with it", actual, hint))
     if told is not None and _hash(path) != told:
         hint = "Give the data that the run began with, or begin another run."
         expected = f"{_own.shown(str(path))} as it was"

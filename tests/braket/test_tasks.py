@@ -897,27 +897,29 @@ def test_a_run_that_is_alive_can_be_collected_and_cancelled(service: Any, start:
     assert len(service.ledger()) == 2
 
 
-def test_cancel_finds_what_was_made_unheard(service: Any, start: Start) -> None:
-    service.fault("queued", value=None)
-    service.fault("create-drop-after", times=None)
+def unheard(service: Any, start: Start, fault: str) -> Path:
+    """Return the journal of a run that was ended before it heard of its only task."""
+    service.fault(fault, times=None)
     engine = start(poll_seconds=0.001)
     with pytest.raises(TasksPending):
         run(engine)
     engine.close()
+    assert isinstance(engine.journal, Journal)
+    return engine.journal.path
+
+
+def test_cancel_finds_what_was_made_unheard(service: Any, start: Start) -> None:
+    service.fault("queued", value=None)
+    path = unheard(service, start, "create-drop-after")
     (row,) = service.ledger()
-    assert cancel(engine.journal.path) == [row["arn"]]  # type: ignore[union-attr]
+    assert cancel(path) == [row["arn"]]
 
 
 def test_cancel_looks_until_the_list_holds_what_was_sent(service: Any, start: Start) -> None:
     """A run that was killed does not know whether its last task exists: it may cost money."""
     service.options(search_lag=2)
     service.fault("queued", value=None)
-    service.fault("create-drop-after", times=None)
-    engine = start(poll_seconds=0.001)
-    with pytest.raises(TasksPending):
-        run(engine)
-    engine.close()
-    path = engine.journal.path  # type: ignore[union-attr]
+    path = unheard(service, start, "create-drop-after")
     service.clear()
     service.fault("search-tasks-denied", times=None)
     match = r"`tasks` must be known to the journal; got 1 that may exist, and no right to search"
@@ -929,12 +931,8 @@ def test_cancel_looks_until_the_list_holds_what_was_sent(service: Any, start: St
 
 
 def test_cancel_ends_where_nothing_was_made(service: Any, start: Start) -> None:
-    service.fault("create-drop", times=None)
-    engine = start(poll_seconds=0.001)
-    with pytest.raises(TasksPending):
-        run(engine)
-    engine.close()
-    assert cancel(engine.journal.path, timeout_seconds=0.0) == []  # type: ignore[union-attr]
+    path = unheard(service, start, "create-drop")
+    assert cancel(path, timeout_seconds=0.0) == []
     assert service.ledger() == []
 
 

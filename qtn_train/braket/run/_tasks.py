@@ -420,9 +420,7 @@ class TaskService:
             # The service keeps what a program set counted before it failed, and nothing else.
             tries = 0 if len(task.members) == 1 else tries
             tries = min(tries, 1) if answer["status"] == "CANCELLED" else tries
-        files = dict(
-            task.result or {}
-        )  # what a failed program set gave before stays, come what may
+        files = dict(task.result or {})  # what a failed program set gave before is not read again
         found: list[Found] = [Unread("nothing was read")] * len(task.members)
         pause = self.poll_seconds
         for left in reversed(range(tries)):
