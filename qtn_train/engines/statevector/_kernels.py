@@ -1,4 +1,4 @@
-"""Compiled loops of the state-vector engine: one sweep over a state, forward and backward.
+"""Compiled loops of the state-vector engine: sweeps over a state, forward and backward.
 
 A sweep loads one tile after another into a small scratch array, applies all its gates there, and
 writes it back in a new order of qubits:
@@ -51,15 +51,45 @@ def _parallel(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled(function, parallel=True)
 
 
-# Whether a called function is compiled beside its caller or loaded from the disk decides which of
-# two codes runs, whose sums differ in the last bit: so there is none.
+# A part of its callers' code, see :func:`apart`.
 inlined: Callable[..., Any] = numba.njit(forceinline=True, **_OPTIONS)
 _generated: Callable[..., Any] = intrinsic
+
+
+@_generated
+def wide(typing):
+    """Compile the loops of the function that calls this for the widest registers.
+
+    LLVM takes half of a 512-bit register unless it is asked.
+    """
+
+    def generate(context, builder, signature, arguments):
+        # llvmlite knows no attribute that has a value, and writes what is there.
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@_generated
+def apart(typing):
+    """Keep the function that calls this out of its callers.
+
+    Whether it is compiled beside a caller or loaded from the disk would decide else which of two
+    codes runs, whose sums differ in the last bit.
+    """
+
+    def generate(context, builder, signature, arguments):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @inlined
 def _mix(re, im, x, y, n, m):
     """Replace the n numbers from x and y on by m · (x, y); ``im`` is None if all is real."""
+    wide()
     xr, yr = re[x : x + n], re[y : y + n]
     if im is None:
         a, b, c, d = m[0], m[1], m[2], m[3]
@@ -80,6 +110,7 @@ def _mix(re, im, x, y, n, m):
 @inlined
 def _mix_each(re, im, x, y, m):
     """Replace numbers as :func:`_mix` does, with a matrix for each column: (entries, columns)."""
+    wide()
     n = m.shape[1]
     xr, yr = re[x : x + n], re[y : y + n]
     if im is None:
@@ -101,6 +132,7 @@ def _mix_each(re, im, x, y, m):
 @inlined
 def _add_tangent(re, im, gre, gim, x, y, n, out):
     """Add the anti-Hermitian part of K = (v, w) · (x, y)†: Im K00, Im K11, K01 − conj(K10)."""
+    wide()
     xr, yr, vr, wr = re[x : x + n], re[y : y + n], gre[x : x + n], gre[y : y + n]
     zero = xr[0] * 0
     outer, inner, real, imaginary = zero, zero, zero, zero
@@ -123,6 +155,7 @@ def _add_tangent(re, im, gre, gim, x, y, n, out):
 @inlined
 def _add_tangent_each(re, im, gre, gim, x, y, sums):
     """Add what :func:`_add_tangent` adds, for each column: sums is (4, columns)."""
+    wide()
     n = sums.shape[1]
     xr, yr, vr, wr = re[x : x + n], re[y : y + n], gre[x : x + n], gre[y : y + n]
     outer, inner, real, imaginary = sums[0], sums[1], sums[2], sums[3]
@@ -141,6 +174,7 @@ def _add_tangent_each(re, im, gre, gim, x, y, sums):
 @inlined
 def _spread(pair, shift, each):
     """Fill ``each`` (entries, columns) with the matrix that each column's control selects."""
+    wide()
     for entry in range(each.shape[0]):
         for j in range(each.shape[1]):
             each[entry, j] = pair[(j >> shift) & 1, entry]
@@ -248,31 +282,31 @@ def _transpose(typing, source, target, at, places, to, places_to):
 
 
 @inlined
-def _move(source, target, move, back):
+def _move(source, target, part, back):
     """Copy a tile's numbers between state and tile; ``back`` is 1 for tile to state."""
-    _, far, near, run, square = move
-    far, far_to, near, near_to = far[back], far[1 - back], near[back], near[1 - back]
-    if square.shape[1] > 0:
+    _, far, near, run, square, _ = part
+    if run == 0:
         for i in range(len(far)):
-            start, start_to = far[i], far_to[i]
+            start, start_to = far[i, back], far[i, 1 - back]
             for j in range(len(near)):
-                at, to = np.uint64(start + near[j]), np.uint64(start_to + near_to[j])
+                at, to = np.uint64(start + near[j, back]), np.uint64(start_to + near[j, 1 - back])
                 _transpose(source, target, at, square[back], to, square[1 - back])
         return
     if run == 1:
         for i in range(len(far)):
-            start, start_to = far[i], far_to[i]
+            start, start_to = far[i, back], far[i, 1 - back]
             for j in range(len(near)):
-                target[np.uint64(start_to + near_to[j])] = source[np.uint64(start + near[j])]
+                at, to = np.uint64(start + near[j, back]), np.uint64(start_to + near[j, 1 - back])
+                target[to] = source[at]
         return
     # 16 bytes at a time; the four of a cache line are all read first, to stay in registers.
     wide, wide_to = source.view(np.complex128), target.view(np.complex128)
     shift, one = 8 // source.itemsize, np.uint64(1)
     for i in range(len(far)):
-        start, start_to = far[i], far_to[i]
+        start, start_to = far[i, back], far[i, 1 - back]
         for j in range(len(near)):
-            at = np.uint64((start + near[j]) >> shift)
-            to = np.uint64((start_to + near_to[j]) >> shift)
+            at = np.uint64((start + near[j, back]) >> shift)
+            to = np.uint64((start_to + near[j, 1 - back]) >> shift)
             for k in range(0, run >> shift, 4):
                 p, q = at + np.uint64(k), to + np.uint64(k)
                 a, b, c, d = wide[p], wide[p + one], wide[p + 2 * one], wide[p + 3 * one]
@@ -283,6 +317,7 @@ def _move(source, target, move, back):
 @inlined
 def _rows(state, tile, number, n_rows, n_columns, out):
     """Copy a tile's rows out to one plane of a state, side by side there, or in from it."""
+    wide()
     for r in range(n_rows):
         start, at = (number * n_rows + r) * n_columns, r * (n_columns + PADDING)
         line, row = state[start : start + n_columns], tile[at : at + n_columns]
@@ -300,38 +335,26 @@ def _planes(n_planes, n_rows, n_columns, like):
     return np.zeros((n_planes, n_rows * (n_columns + PADDING) + 4 * PADDING), like.dtype)
 
 
-@compiled
-def sweep(old, new, move, steps, matrices, n_rows, imaginary, first, last):
-    """Apply a sweep's gates to the tiles first … last−1.
+@inlined
+def _part(tables, s):
+    """Return of sweep s: where its tiles begin, how the numbers of a tile move, its gates."""
+    bases, far, near, runs, squares, steps, bounds = tables
+    i, j, k, i_to, j_to, k_to = bounds[s]
+    return bases[s], far[i:i_to], near[j:j_to], runs[s], squares[s], steps[k:k_to]
 
-    Args:
-        old: The state before, real (2, 2**n), in the order of the last sweep; (1, 2**n) where all
-            matrices are real.
-        new: Where the state goes, in the order of this one.
-        move: How the numbers of a tile come from ``old``, in five parts. Where each tile begins in
-            ``old``. *far*: places relative to that of the values of the tile's qubits that are
-            more significant in ``old``; second line: places in the tile; the loops run through
-            ``old`` in order. *near*: the same for its other qubits. *run*: so many numbers from
-            each of these places on lie side by side in state and tile: 1, or a multiple of 64
-            bytes. *square*: unsigned, places in state and tile of the rows of a square that is
-            transposed on the way; two empty lines where there is none.
-        steps: One line for each gate: bit of the row that it acts on; mask of the row and mask of
-            the tile's number that hold the control; log2 of the run of columns with equal control
-            (−1: the control is no column); number of the matrix pair.
-        matrices: (n, 2, 8): for each value of the control, real and imaginary parts of the 2 × 2
-            matrix; (n, 2, 4) where all are real.
-        n_rows: Rows of a tile.
-        imaginary: None where all matrices are real: then code without imaginary parts is compiled.
-        first: First tile.
-        last: One past the last tile.
-    """
-    n_planes, n_columns = len(old), new.shape[1] // len(move[0]) // n_rows
+
+@compiled
+def _sweep(old, new, part, matrices, n_rows, imaginary, first, last):
+    """Apply a sweep's gates to the tiles first … last−1."""
+    apart()
+    bases, steps = part[0], part[5]
+    n_planes, n_columns = len(old), new.shape[1] // len(bases) // n_rows
     flat = _planes(n_planes, n_rows, n_columns, old)
     re, im = flat[0], None if imaginary is None else flat[1]
     each = np.empty((matrices.shape[2], n_columns), old.dtype)
     for tile in range(first, last):
         for p in range(n_planes):
-            _move(old[p, move[0][tile] :], flat[p], move, 0)
+            _move(old[p, bases[tile] :], flat[p], part, 0)
         for s in range(len(steps)):
             _apply(re, im, n_rows, steps[s], matrices[steps[s, 4]], tile, each)
         for p in range(n_planes):
@@ -339,22 +362,11 @@ def sweep(old, new, move, steps, matrices, n_rows, imaginary, first, last):
 
 
 @compiled
-def sweep_back(old, new, move, steps, matrices, n_rows, imaginary, first, last, grads):
-    """Undo a sweep on state and cotangent together, and add up the gradients of its matrices.
-
-    Args:
-        old: Where state and cotangent before the sweep go, real (4, 2**n), or (2, 2**n).
-        new: State and cotangent after it.
-        move: As in :func:`sweep`.
-        steps: As in :func:`sweep`; taken from the last to the first.
-        matrices: The inverse matrices.
-        n_rows: Rows of a tile.
-        imaginary: As in :func:`sweep`.
-        first: First tile.
-        last: One past the last tile.
-        grads: float64 (n, 2, 4): to these the gradients are added, as :func:`_add_tangent` says.
-    """
-    n_planes, n_columns = len(old), new.shape[1] // len(move[0]) // n_rows
+def _sweep_back(old, new, part, matrices, n_rows, imaginary, first, last, grads):
+    """Undo a sweep, and add up the gradients of its matrices."""
+    apart()
+    bases, steps = part[0], part[5]
+    n_planes, n_columns = len(old), new.shape[1] // len(bases) // n_rows
     flat = _planes(n_planes, n_rows, n_columns, old)
     re, gre = flat[0], flat[n_planes // 2]
     im = None if imaginary is None else flat[1]
@@ -368,33 +380,77 @@ def sweep_back(old, new, move, steps, matrices, n_rows, imaginary, first, last, 
             pair, out = matrices[steps[s, 4]], grads[steps[s, 4]]
             _undo(re, im, gre, gim, n_rows, steps[s], pair, out, tile, each, sums)
         for p in range(n_planes):
-            _move(flat[p], old[p, move[0][tile] :], move, 1)
+            _move(flat[p], old[p, bases[tile] :], part, 1)
+
+
+@compiled
+def forward(old, new, tables, matrices, n_rows, imaginary):
+    """Apply all sweeps, from ``old`` to ``new``, back to ``old`` and so on.
+
+    Args:
+        old: The state before, real (2, 2**n); (1, 2**n) where all matrices are real.
+        new: A state of the same shape, of any values.
+        tables: The sweeps, in seven parts. *bases* (sweeps, tiles): where each tile begins in the
+            order of the sweep before. *far* (…, 2): places relative to that of the values of the
+            tile's qubits that are more significant in the old order; second column: places in the
+            tile; the loops run through the old order in order. *near*: the same for its other
+            qubits. *runs* (sweeps,): so many numbers from each of these places on lie side by side
+            in state and tile: 1, or a multiple of 64 bytes; 0: a square is transposed. *squares*
+            (sweeps, 2, 8), unsigned: places in state and tile of the rows of that square. *steps*
+            (…, 5), a line for each gate: bit of the row that it acts on; mask of the row and mask
+            of the tile's number that hold the control; log2 of the run of columns with equal
+            control (−1: the control is no column); number of the matrix pair. *bounds*
+            (sweeps, 6): where the lines of each sweep begin in far, near and steps, and end.
+        matrices: (n, 2, 8): for each value of the control, real and imaginary parts of the 2 × 2
+            matrix; (n, 2, 4) where all are real.
+        n_rows: Rows of a tile.
+        imaginary: None where all matrices are real: then code without imaginary parts is compiled.
+    """
+    for s in range(len(tables[0])):
+        part = _part(tables, s)
+        _sweep(old, new, part, matrices, n_rows, imaginary, 0, tables[0].shape[1])
+        old, new = new, old
+
+
+@compiled
+def back(old, new, tables, matrices, n_rows, imaginary, grads):
+    """Undo all sweeps on state and cotangent together, and add up the gradients of the matrices.
+
+    Args:
+        old: A state of any values.
+        new: State and cotangent after all sweeps, real (4, 2**n), or (2, 2**n).
+        tables: As in :func:`forward`; taken from the last to the first.
+        matrices: The inverse matrices.
+        n_rows: Rows of a tile.
+        imaginary: As in :func:`forward`.
+        grads: float64 (1, n, 2, 4): to these the gradients are added, as :func:`_add_tangent` says.
+    """
+    for s in range(len(tables[0]) - 1, -1, -1):
+        part = _part(tables, s)
+        n = tables[0].shape[1]
+        _sweep_back(old, new, part, matrices, n_rows, imaginary, 0, n, grads[0])
+        old, new = new, old
 
 
 @_parallel
-def sweep_parallel(old, new, move, steps, matrices, n_rows, imaginary, n_threads):
-    """Share the tiles of :func:`sweep` out to threads."""
-    n = len(move[0])
-    for i in numba.prange(n_threads):
-        first, last = n * i // n_threads, n * (i + 1) // n_threads
-        sweep(old, new, move, steps, matrices, n_rows, imaginary, first, last)
+def forward_parallel(old, new, tables, matrices, n_rows, imaginary, n_threads):
+    """Share the tiles of each sweep of :func:`forward` out to threads."""
+    n = tables[0].shape[1]
+    for s in range(len(tables[0])):
+        part = _part(tables, s)
+        for i in numba.prange(n_threads):
+            first, last = n * i // n_threads, n * (i + 1) // n_threads
+            _sweep(old, new, part, matrices, n_rows, imaginary, first, last)
+        old, new = new, old
 
 
 @_parallel
-def sweep_back_parallel(old, new, move, steps, matrices, n_rows, imaginary, n_threads, grads):
-    """Share the tiles of :func:`sweep_back` out to threads, each with gradients of its own."""
-    n = len(move[0])
-    for i in numba.prange(n_threads):
-        first, last = n * i // n_threads, n * (i + 1) // n_threads
-        sweep_back(
-            old,
-            new,
-            move,
-            steps,
-            matrices,
-            n_rows,
-            imaginary,
-            first,
-            last,
-            grads[i],
-        )
+def back_parallel(old, new, tables, matrices, n_rows, imaginary, grads, n_threads):
+    """Share the tiles of each sweep of :func:`back` out to threads, with gradients of their own."""
+    n = tables[0].shape[1]
+    for s in range(len(tables[0]) - 1, -1, -1):
+        part = _part(tables, s)
+        for i in numba.prange(n_threads):
+            first, last = n * i // n_threads, n * (i + 1) // n_threads
+            _sweep_back(old, new, part, matrices, n_rows, imaginary, first, last, grads[i])
+        old, new = new, old

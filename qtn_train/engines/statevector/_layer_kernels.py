@@ -13,7 +13,7 @@ Everything here works on bare arrays: what they mean is decided in ``_layers``.
 
 from __future__ import annotations
 
-from ._kernels import compiled, inlined
+from ._kernels import compiled, inlined, wide
 
 # Bits that are turned after the rotation: runs of 2**LOW numbers fill a vector register.
 LOW = 3
@@ -22,6 +22,7 @@ LOW = 3
 @inlined
 def _turn_two(x, width, a, b):
     """Turn two neighboring bits, the lower one with runs of ``width``; a, b: cos and sin."""
+    wide()
     ca, sa, cb, sb = a[0], a[1], b[0], b[1]
     for start in range(0, len(x), 4 * width):
         p, q = x[start : start + width], x[start + width : start + 2 * width]
@@ -37,6 +38,7 @@ def _turn_two(x, width, a, b):
 @inlined
 def _turn_one(x, width, a):
     """Turn one bit, with runs of ``width``."""
+    wide()
     ca, sa = a[0], a[1]
     for start in range(0, len(x), 2 * width):
         p, q = x[start : start + width], x[start + width : start + 2 * width]
@@ -47,6 +49,7 @@ def _turn_one(x, width, a):
 @inlined
 def _undo_two(x, v, width, a, b):
     """Turn two bits of state and cotangent back; return Σ v†·J·x for each of the two."""
+    wide()
     ca, sa, cb, sb = a[0], a[1], b[0], b[1]
     first = x[0] * 0
     second = first
@@ -74,6 +77,7 @@ def _undo_two(x, v, width, a, b):
 @inlined
 def _undo_one(x, v, width, a):
     """Turn one bit of state and cotangent back; return Σ v†·J·x."""
+    wide()
     ca, sa = a[0], a[1]
     total = x[0] * 0
     for start in range(0, len(x), 2 * width):

@@ -46,19 +46,18 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sweep:
-    """One pass over the state, in the form that ``_kernels.sweep`` takes.
+    """One pass over the state.
 
     Attributes:
         bases: Where each tile begins in the old order.
         far: Places of the tile's qubits that are more significant in the old order: in the state,
-            relative to ``bases``, and in the tile.
+            relative to ``bases``, and in the tile, (…, 2).
         near: The same for the others.
-        run: So many numbers from each such place on lie side by side in state and tile.
-        square: Places of the rows of a square that is transposed on the way: in the state those of
-            the lowest qubits of the tile, in the tile those of the lowest of the state. Two empty
-            lines where both have a qubit in common.
+        run: So many numbers from each such place on lie side by side in state and tile; 0 where a
+            square of numbers is transposed on the way.
+        square: Places of the rows of that square, (2, 8): in the state those of the lowest qubits
+            of the tile, in the tile those of the lowest of the state.
         steps: One line for each gate: row bit, row mask, tile mask, column shift, matrix number.
-        n_rows: Rows of a tile.
     """
 
     bases: Integers
@@ -67,7 +66,6 @@ class Sweep:
     run: int
     square: NDArray[np.uint64]
     steps: Integers
-    n_rows: int
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,7 @@ class TilePlan(Plan):
 
     Attributes:
         n_qubits: Number of qubits.
+        n_rows: Rows of a tile.
         sweeps: The passes.
         gates: Values of all gates.
         slots: ``(depth, n_gates, control, 2, 2)``: the matrices whose product is each gate.
@@ -88,6 +87,7 @@ class TilePlan(Plan):
     is_tangent: ClassVar[bool] = True
 
     n_qubits: int
+    n_rows: int
     sweeps: tuple[Sweep, ...]
     gates: GateMatrices
     slots: Integers
@@ -100,18 +100,31 @@ class TilePlan(Plan):
         """The plan's evolution, one matrix after another."""
         return Walk.over(self.places, self.n_qubits)
 
+    @cached_property
+    def tables(self) -> tuple[NDArray[Any], ...]:
+        """All sweeps in the form that ``_kernels.forward`` takes."""
+
+        def lines(name: str) -> list[Any]:
+            return [getattr(sweep, name) for sweep in self.sweeps]
+
+        joined = [lines("far"), lines("near"), lines("steps")]
+        ends = np.stack([np.cumsum([len(part) for part in parts]) for parts in joined], 1)
+        begins = np.concatenate((np.zeros_like(ends[:1]), ends[:-1]))
+        far, near, steps = map(np.concatenate, joined)
+        bases, runs, squares = np.stack(lines("bases")), np.array(lines("run")), lines("square")
+        bounds = np.concatenate((begins, ends), 1)
+        return bases, far, near, runs, np.stack(squares), steps, bounds
+
     def forward(self, matrices: Tensor) -> Tensor:
         """Return the amplitudes that the gates make of |0…0⟩."""
         pairs = self._numbers(matrices)
 
         def one(number: int, n_threads: int) -> NDArray[Any]:
             planes = (1 if self.is_real else 2, 2**self.n_qubits)
-            old, new = np.zeros(planes, pairs.dtype), np.empty(planes, pairs.dtype)
-            old[0, 0] = 1
-            for sweep in self.sweeps:
-                _run(sweep, old, new, pairs[number], n_threads)
-                old, new = new, old
-            return old
+            states = np.zeros(planes, pairs.dtype), np.empty(planes, pairs.dtype)
+            states[0][0, 0] = 1
+            self._run(*states, pairs[number], n_threads)
+            return states[len(self.sweeps) % 2]
 
         parts = _stacked(each_state(one, len(pairs)))
         if self.is_real:
@@ -131,11 +144,8 @@ class TilePlan(Plan):
 
         def one(number: int, n_threads: int) -> NDArray[Any]:
             new = states[number]
-            old = np.empty_like(new)
             grads = np.zeros((n_threads, *undo.shape[1:3], 4))
-            for sweep in reversed(self.sweeps):
-                _run(sweep, old, new, undo[number], n_threads, grads)
-                old, new = new, old
+            self._run(np.empty_like(new), new, undo[number], n_threads, grads)
             summed: NDArray[Any] = grads.sum(0)
             return summed
 
@@ -144,6 +154,31 @@ class TilePlan(Plan):
         corner = (real + 1j * imaginary) / 2
         tangent = np.stack((1j * first, corner, -corner.conj(), 1j * last), -1)
         return torch.from_numpy(tangent).view(matrices.shape).to(matrices.dtype) @ matrices
+
+    def _run(
+        self,
+        old: NDArray[Any],
+        new: NDArray[Any],
+        matrices: NDArray[Any],
+        n_threads: int,
+        grads: NDArray[Any] | None = None,
+    ) -> None:
+        """Run all sweeps, back where there are ``grads``, on as many threads as they are worth."""
+        from . import _kernels
+
+        imaginary = None if self.is_real else 1
+        given = (old, new, self.tables, matrices, self.n_rows, imaginary)
+        n_threads = _n_threads(n_threads, len(self.sweeps[0].bases))
+        if n_threads > 1:
+            with _THREADS:
+                if grads is None:
+                    _kernels.forward_parallel(*given, n_threads)
+                else:
+                    _kernels.back_parallel(*given, grads, n_threads)
+        elif grads is None:
+            _kernels.forward(*given)
+        else:
+            _kernels.back(*given, grads)
 
     def _numbers(self, matrices: Tensor) -> NDArray[Any]:
         """Return (batch, n, control, 2, 2) matrices as 8 real numbers each; 4 if all are real."""
@@ -177,33 +212,6 @@ def each_state(work: Callable[[int, int], _T], n_states: int) -> list[_T]:
         return [work(number, n_threads) for number in range(n_states)]
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(work, range(n_states), [1] * n_states))
-
-
-def _run(
-    one: Sweep,
-    old: NDArray[Any],
-    new: NDArray[Any],
-    matrices: NDArray[Any],
-    n_threads: int,
-    grads: NDArray[Any] | None = None,
-) -> None:
-    """Run a sweep, back where there are ``grads``, on as many threads as they are worth."""
-    from . import _kernels
-
-    imaginary = None if matrices.shape[2] == 4 else 1
-    move = (one.bases, one.far, one.near, one.run, one.square)
-    tables = (old, new, move, one.steps, matrices, one.n_rows, imaginary)
-    n_threads = _n_threads(n_threads, len(one.bases))
-    if n_threads > 1:
-        with _THREADS:
-            if grads is None:
-                _kernels.sweep_parallel(*tables, n_threads)
-            else:
-                _kernels.sweep_back_parallel(*tables, n_threads, grads)
-    elif grads is None:
-        _kernels.sweep(*tables, 0, len(one.bases))
-    else:
-        _kernels.sweep_back(*tables, 0, len(one.bases), grads[0])
 
 
 # numba's threads take one task at a time, and a forked process has none of its parent's: what
@@ -247,6 +255,7 @@ def tile_plan(circuit: Circuit) -> TilePlan:
     slots = block_slots(circuit, groups, placed, 1, n_qubits > 1)
     return TilePlan(
         n_qubits,
+        2**n_rows,
         tuple(sweeps),
         gate_matrices(circuit),
         slots,
@@ -354,7 +363,7 @@ def _sweep(
         in_tile[qubit] += in_tile[qubit] // 2**n_columns * PADDING
 
     def places(qubits: Sequence[int]) -> Integers:
-        return np.stack([_sums([strides[q] for q in qubits]) for strides in (in_state, in_tile)])
+        return np.stack([_sums([of[q] for q in qubits]) for of in (in_state, in_tile)], 1)
 
     stays = n_columns >= _LINE and new[-_LINE:] == old[-_LINE:]
     below, below_to = old[-SQUARE:], new[-SQUARE:]
@@ -362,15 +371,16 @@ def _sweep(
     turns = turns and not set(below) & set(below_to) and set(below) <= set(new[n_tile:])
     together = set(new[-_LINE:]) if stays else {*below, *below_to} if turns else set[int]()
     others = sorted((q for q in new[n_tile:] if q not in together), key=old.index)
-    square = (places(below_to)[0], places(below)[1]) if turns else np.empty((2, 0))
+    square = np.zeros((2, 2**SQUARE))
+    if turns:
+        square = np.stack((places(below_to)[:, 0], places(below)[:, 1]))
     return Sweep(
         bases=_sums([in_state[q] for q in new[:n_tile]]),
         far=places(others[: len(others) // 2]),
         near=places(others[len(others) // 2 :]),
-        run=2**_LINE if stays else 1,
-        square=np.array(square, dtype=np.uint64),
+        run=2**_LINE if stays else int(not turns),
+        square=square.astype(np.uint64),
         steps=np.array(steps, dtype=np.int64).reshape(-1, 5),
-        n_rows=2**n_rows,
     )
 
 
