@@ -14,7 +14,9 @@ NOTEBOOKS := $(wildcard tutorials/*.ipynb)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+ifndef BESIDE
 .NOTPARALLEL:
+endif
 .PHONY: help demo check test lint types docs tutorials refresh-tutorials faults fuzz neighbours lowest job dist bench lab clean
 
 help:  ## Show this list
@@ -29,8 +31,11 @@ demo: .venv/.core-installed  ## Train a small MNIST network through a 13-qubit c
 check: lint types  ## Run lint, types and the fast tests
 	$(PYTEST) -q -m "not slow" tests
 
-# The tests come last, so that their summary is the last line.
-test: lint types docs tutorials  ## Run every check: lint, types, docs, tutorials, doctests and tests
+# Types and pages take one core each, for as long: they run beside each other. The tests come last,
+# so that their summary is the last line.
+test: lint  ## Run every check: lint, types, docs, tutorials, doctests and tests
+	@$(MAKE) --no-print-directory -j 2 BESIDE=yes types docs
+	@$(MAKE) --no-print-directory tutorials
 	$(PYTEST) --durations=20 --doctest-modules qtn_train tests
 
 lint: .venv/.all-installed  ## Check style, format and the direction of imports

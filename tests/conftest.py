@@ -86,7 +86,7 @@ def _longest_first(items: list[pytest.Item]) -> None:
     """Put the files with most slow tests first: several processes then end at the same time."""
     weights: Counter[Path] = Counter()
     for item in items:
-        weights[item.path] += 20 if item.get_closest_marker("slow") else 1
+        weights[item.path] += 60 if item.get_closest_marker("slow") else 1
     items.sort(key=lambda item: -weights[item.path])  # stable: files and their order stay whole
 
 
