@@ -103,7 +103,7 @@ lowest: .venv-lowest/.installed  ## Run the fast tests at the lowest versions th
 .venv-lowest/.installed: pyproject.toml constraints-lowest.txt
 	@$(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m pip --quiet --disable-pip-version-check install \
-	    -c constraints-lowest.txt -e '.[braket,studies,tutorials,onnx,dev]'
+	    -c constraints-lowest.txt -e '.[all]'
 	@touch $@
 
 # As in the job's container: the folder on the path, and the packages of its file; nothing else.

@@ -157,13 +157,16 @@ def inside_transform() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def plainly(work: Callable[..., _T], *tensors: Tensor, engine: str) -> _T:
+def plainly(
+    work: Callable[..., _T], *tensors: Tensor, engine: str, instead: str = "StatevectorEngine()"
+) -> _T:
     """Return what ``work`` makes of plain tensors, without a derivative, under ``torch.func.grad``.
 
     Args:
         work: Takes ordinary tensors, and may read their values.
         *tensors: At least one, inside of whatever transform.
         engine: What is at work, for messages.
+        instead: What may be taken instead of it, for messages.
 
     Returns:
         What it returned.
@@ -173,7 +176,8 @@ def plainly(work: Callable[..., _T], *tensors: Tensor, engine: str) -> _T:
             in forward mode.
     """
     made: list[_T] = []
-    _Plainly.apply(lambda *plain: made.append(work(*plain)), engine, *tensors)  # type: ignore[no-untyped-call]
+    who = (engine, instead)
+    _Plainly.apply(lambda *plain: made.append(work(*plain)), who, *tensors)  # type: ignore[no-untyped-call]
     return made[0]
 
 
@@ -181,15 +185,16 @@ class _Plainly(torch.autograd.Function):
     """A node whose ``forward`` runs beneath all transforms; its output is of no use."""
 
     @staticmethod
-    def forward(work: Callable[..., None], engine: str, *tensors: Tensor) -> Tensor:
+    @with_signature
+    def forward(work: Callable[..., None], who: tuple[str, str], *tensors: Tensor) -> Tensor:
         if any(map(_HIDDEN, tensors)):
-            raise UnsupportedByEngine(_one_by_one(engine))
+            raise _one_by_one(who)
         work(*(tensor.detach() for tensor in tensors))
         return torch.zeros(())
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.engine, ctx.n = inputs[1], len(inputs)
+        ctx.who, ctx.n = inputs[1], len(inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, ...]:
@@ -197,24 +202,26 @@ class _Plainly(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor | None) -> Any:
+        engine, instead = ctx.who
         raise UnsupportedByEngine(
-            f"Forward mode reached {ctx.engine}. Gradients are right. Take torch.func.grad or "
-            "jacrev, or StatevectorEngine()."
+            f"Forward mode reached {engine}. Gradients are right. Take torch.func.grad or "
+            f"jacrev, or {instead}."
         )
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], work: Any, engine: str, *tensors: Tensor
+        info: Any, in_dims: tuple[Any, ...], work: Any, who: tuple[str, str], *tensors: Tensor
     ) -> tuple[Tensor, None]:
-        if any(dim is not None for dim in in_dims):
-            raise UnsupportedByEngine(_one_by_one(engine))
-        return _Plainly.apply(work, engine, *tensors), None  # type: ignore[no-untyped-call]
+        if any(dim is not None for dim in in_dims[2:]):
+            raise _one_by_one(who)
+        return _Plainly.apply(work, who, *tensors), None  # type: ignore[no-untyped-call]
 
 
-def _one_by_one(engine: str) -> str:
-    return (
+def _one_by_one(who: tuple[str, str]) -> UnsupportedByEngine:
+    engine, instead = who
+    return UnsupportedByEngine(
         f"A batch, of vmap or of is_grads_batched, reached {engine}. One vector at a time is "
-        "right. Take a loop, or StatevectorEngine()."
+        f"right. Take a loop, or {instead}."
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...errors import QtnTrainError, must_be
 from . import _torch
-from ._split import SvdGradient, decompose
+from ._split import SvdGradient
 
 _NAMES = ("svd_truncated", "qr_stabilized")
 # Which weight of the singular values each of quimb's modes looks at: absolute ones, relative ones,
@@ -103,7 +103,7 @@ def _svd(gradient: SvdGradient, before: Callable[..., Any]) -> Callable[..., Any
             return before(x, cutoff, cutoff_mode, max_bond, **options)
         transposed = form in leftward
         matrix = x.mT if transposed else x
-        parts = decompose(matrix.detach(), None, 0.0, False)
+        parts = _torch.constants(matrix)
         parts = parts._replace(kept=_kept(parts.s, cutoff, mode, max_bond))
         if info is not None and "error" in info:
             info["error"] = float(parts.s[parts.kept :].double().square().sum().sqrt())

@@ -22,7 +22,7 @@ from torch.autograd import forward_ad
 
 from ...errors import UnsupportedByEngine
 from .._once import once
-from .._transforms import is_transformed, with_signature
+from .._transforms import is_transformed, plainly, with_signature
 from . import _split
 from ._split import Cut, Svd, SvdGradient, decompose, robust, rounding
 
@@ -52,9 +52,32 @@ def cut(
     drop_zeros: bool = False,
 ) -> Cut:
     """Factor a matrix as :func:`._split.cut` does, with a derivative."""
-    constant: Tensor = _Constant.apply(matrix)  # type: ignore[no-untyped-call]
-    parts = decompose(constant, max_bond, cutoff, drop_zeros)
+    parts = constants(matrix, max_bond, cutoff, drop_zeros)
     return parts.cut(*factors(matrix, parts, gradient))
+
+
+def constants(
+    matrix: Tensor, max_bond: int | None = None, cutoff: float = 0.0, drop_zeros: bool = False
+) -> Svd:
+    """Decompose a matrix as :func:`._split.decompose` does, beneath all transforms of torch.func.
+
+    Values are read there: how many are kept is a number, which no transform can follow.
+
+    Args:
+        matrix: Shape ``(m, n)``, inside of whatever transform.
+        max_bond: As in :func:`cut`.
+        cutoff: As in :func:`cut`.
+        drop_zeros: As in :func:`cut`.
+
+    Returns:
+        The singular vectors and values, without a derivative.
+    """
+    return plainly(
+        lambda plain: decompose(plain, max_bond, cutoff, drop_zeros),
+        matrix,
+        engine="a bond that is cut",
+        instead="a larger max_bond, or StatevectorEngine()",
+    )
 
 
 @_split.is_finite.register("torch")  # type: ignore[untyped-decorator]
@@ -122,19 +145,6 @@ class _Factorization(torch.autograd.Function):
                 "larger max_bond, or StatevectorEngine()."
             )
         return cls.apply(*args), None  # type: ignore[no-untyped-call]
-
-
-class _Constant(_Factorization):
-    """A copy without derivatives (``detach`` would keep the tangents of forward mode)."""
-
-    @staticmethod
-    @with_signature
-    def forward(matrix: Tensor) -> Tensor:
-        return matrix.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.mark_non_differentiable(output)
 
 
 class _QR(_Factorization):
