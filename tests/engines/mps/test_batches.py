@@ -117,7 +117,9 @@ def test_a_batch_is_taken_while_bonds_fit_and_refused_where_one_is_cut() -> None
     fits = MPSEngine(8, dtype="complex128").prepare(circuit, rows)
     close(fits.probs(0, 64), ENGINE.prepare(circuit, rows).probs(0, 64))
     cut = MPSEngine(4)
-    message = r"A batch, of vmap or of is_grads_batched, reached a bond that is cut\. One vector at a"
+    message = (
+        r"A batch, of vmap or of is_grads_batched, reached a bond that is cut\. One vector at a"
+    )
     for prepare in (cut.prepare, lambda c, r: vmap(lambda row: cut.prepare(c, row).probs(0, 1))(r)):
         with pytest.raises(UnsupportedByEngine, match=message):
             prepare(circuit, rows)
