@@ -98,6 +98,10 @@ PYTHON: dict[str, tuple[Callable[[], object], str]] = {
     "words as qubits": (lambda: qt.Circuit.builder("four"), "`n_qubits`"),
     "a qubit too many": (lambda: qt.Circuit.builder(2).h(2), r"`gates\[0\].qubits`"),
     "one qubit twice": (lambda: qt.Circuit.builder(2).cx(1, 1), r"`gates\[0\].qubits`"),
+    "a value as angle": (lambda: qt.Circuit.builder(1).rx(0, 0.5), "`angles`.*got 0.5.*by index"),
+    "a value among indices": (
+        lambda: qt.Circuit.builder(2).crx(0, 1, (0.5,)), r"`gates\[0\]`.*by index",
+    ),
     "no such gate": (lambda: qt.Circuit.builder(2).add("hadamard", 0), r"`gates\[0\].name`"),
     "a matrix that is not unitary": (
         lambda: qt.Circuit.builder(1).add("unitary", 0, matrix=[[1, 1], [0, 1]]), "`matrix`",

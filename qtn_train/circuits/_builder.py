@@ -77,31 +77,31 @@ class GateMethods(ABC):
         """Append the square root of Y on a qubit."""
         return self.add("sy", qubit)
 
-    def rx(self: Builder, qubit: int, *, angles: Indices | None = None) -> Builder:
+    def rx(self: Builder, qubit: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθX/2} on a qubit."""
         return self.add("rx", qubit, angles=angles)
 
-    def ry(self: Builder, qubit: int, *, angles: Indices | None = None) -> Builder:
+    def ry(self: Builder, qubit: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθY/2} on a qubit."""
         return self.add("ry", qubit, angles=angles)
 
-    def rz(self: Builder, qubit: int, *, angles: Indices | None = None) -> Builder:
+    def rz(self: Builder, qubit: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθZ/2} on a qubit."""
         return self.add("rz", qubit, angles=angles)
 
-    def p(self: Builder, qubit: int, *, angles: Indices | None = None) -> Builder:
+    def p(self: Builder, qubit: int, angles: Indices | None = None) -> Builder:
         """Append diag(1, e^{iλ}) on a qubit."""
         return self.add("p", qubit, angles=angles)
 
-    def u1(self: Builder, qubit: int, *, angles: Indices | None = None) -> Builder:
+    def u1(self: Builder, qubit: int, angles: Indices | None = None) -> Builder:
         """Append diag(1, e^{iλ}), as ``p``, on a qubit."""
         return self.add("u1", qubit, angles=angles)
 
-    def u2(self: Builder, qubit: int, *, angles: Indices | None = None) -> Builder:
+    def u2(self: Builder, qubit: int, angles: Indices | None = None) -> Builder:
         """Append U3(π/2, φ, λ) on a qubit."""
         return self.add("u2", qubit, angles=angles)
 
-    def u3(self: Builder, qubit: int, *, angles: Indices | None = None) -> Builder:
+    def u3(self: Builder, qubit: int, angles: Indices | None = None) -> Builder:
         """Append U3(θ, φ, λ) on a qubit."""
         return self.add("u3", qubit, angles=angles)
 
@@ -121,23 +121,23 @@ class GateMethods(ABC):
         """Append H on a target, where a control is 1."""
         return self.add("ch", control, target)
 
-    def cp(self: Builder, control: int, target: int, *, angles: Indices | None = None) -> Builder:
+    def cp(self: Builder, control: int, target: int, angles: Indices | None = None) -> Builder:
         """Append diag(1, e^{iλ}) on a target, where a control is 1."""
         return self.add("cp", control, target, angles=angles)
 
-    def crx(self: Builder, control: int, target: int, *, angles: Indices | None = None) -> Builder:
+    def crx(self: Builder, control: int, target: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθX/2} on a target, where a control is 1."""
         return self.add("crx", control, target, angles=angles)
 
-    def cry(self: Builder, control: int, target: int, *, angles: Indices | None = None) -> Builder:
+    def cry(self: Builder, control: int, target: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθY/2} on a target, where a control is 1."""
         return self.add("cry", control, target, angles=angles)
 
-    def crz(self: Builder, control: int, target: int, *, angles: Indices | None = None) -> Builder:
+    def crz(self: Builder, control: int, target: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθZ/2} on a target, where a control is 1."""
         return self.add("crz", control, target, angles=angles)
 
-    def cu3(self: Builder, control: int, target: int, *, angles: Indices | None = None) -> Builder:
+    def cu3(self: Builder, control: int, target: int, angles: Indices | None = None) -> Builder:
         """Append U3(θ, φ, λ) on a target, where a control is 1."""
         return self.add("cu3", control, target, angles=angles)
 
@@ -149,15 +149,15 @@ class GateMethods(ABC):
         """Append the exchange of two qubits, with a factor i where they differ."""
         return self.add("iswap", first, second)
 
-    def rxx(self: Builder, first: int, second: int, *, angles: Indices | None = None) -> Builder:
+    def rxx(self: Builder, first: int, second: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθ/2·X⊗X} on two qubits."""
         return self.add("rxx", first, second, angles=angles)
 
-    def ryy(self: Builder, first: int, second: int, *, angles: Indices | None = None) -> Builder:
+    def ryy(self: Builder, first: int, second: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθ/2·Y⊗Y} on two qubits."""
         return self.add("ryy", first, second, angles=angles)
 
-    def rzz(self: Builder, first: int, second: int, *, angles: Indices | None = None) -> Builder:
+    def rzz(self: Builder, first: int, second: int, angles: Indices | None = None) -> Builder:
         """Append e^{−iθ/2·Z⊗Z} on two qubits."""
         return self.add("rzz", first, second, angles=angles)
 

@@ -20,7 +20,15 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import must_be, positive_int
 from ._builder import GateMethods
 from ._drawing import draw
-from ._gate import Gate, MatrixLike, as_indices, check_gate, check_integers, unitary_rows
+from ._gate import (
+    VALUES_COME_LATER,
+    Gate,
+    MatrixLike,
+    as_indices,
+    check_gate,
+    check_integers,
+    unitary_rows,
+)
 from ._gates import GATES
 from ._json import JSON_FORMAT, read_json
 from ._lowering import PORTABLE_RULES, Rules, lower_gates
@@ -306,7 +314,7 @@ class CircuitBuilder(GateMethods):
             The builder itself.
 
         Raises:
-            TypeError: A qubit or index is not an integer.
+            TypeError: A qubit or index is not an integer, or ``angles`` is no tuple.
             ValueError: An unknown gate, a wrong number of qubits or angles, an index out of
                 range, or a matrix that is not unitary.
         """
@@ -314,6 +322,9 @@ class CircuitBuilder(GateMethods):
             spec = GATES.get(name)
             count = spec.n_angles if spec else 0
             angles = tuple(range(self._n_angles, self._n_angles + count))
+        elif not isinstance(angles, tuple | list):
+            expected = "indices into the vector of angles, such as (0,)"
+            raise TypeError(must_be("angles", expected, repr(angles), VALUES_COME_LATER))
         rows = None if matrix is None else unitary_rows(matrix)
         gate = Gate(name, as_indices(qubits), as_indices(angles), rows)
         check_integers(gate, len(self._gates))

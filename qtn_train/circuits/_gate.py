@@ -99,6 +99,10 @@ def n_qubits_of(gate: Gate) -> int | None:
     return None if spec is None else spec.n_qubits
 
 
+#: What to do where an angle in radians stands in place of an index.
+VALUES_COME_LATER = "A gate names its angles by index; their values come when the circuit is run."
+
+
 def as_indices(values: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return integers of NumPy and others as Python integers, for JSON; other values stay."""
     return tuple(int(value) if hasattr(value, "__index__") else value for value in values)
@@ -116,7 +120,8 @@ def check_integers(gate: Gate, position: int) -> None:
     """
     if not all(type(index) is int for index in (*gate.qubits, *gate.angles)):
         actual = (gate.qubits, gate.angles)
-        raise TypeError(must_be(f"gates[{position}]", "a gate with integer indices", actual))
+        expected = "a gate with integer indices"
+        raise TypeError(must_be(f"gates[{position}]", expected, actual, VALUES_COME_LATER))
 
 
 def check_gate(gate: Gate, position: int, n_qubits: int, n_angles: int) -> None:

@@ -140,6 +140,8 @@ def estimate(
         result["needed"] = None if needed is None else needed._asdict()
         print(json.dumps(result, sort_keys=True))
         return
+    if directory is None:
+        print(f"priced             {_new(run)}")
     for line in told.lines():
         print(line)
     if target.windows:
@@ -170,6 +172,12 @@ def _listed(device: str | None) -> tuple[Target, str]:
         "is not counted here."
     )
     return listed.target(), "" if listed.joins_all else joined
+
+
+def _new(run: RunOptions) -> str:
+    """Return what a new run is of, for people who named no folder, and perhaps no data set."""
+    n_weights, n_qubits = run.n_weights, run.complete().n_qubits or 0
+    return f"{run.data_name}: {count(n_weights, 'weight')}, {count(n_qubits, 'qubit')}, {run.shape}"
 
 
 def _needed(

@@ -22,7 +22,7 @@ from torch import nn
 from ..circuits import ANSATZE, Circuit
 from ..data import DATASETS, Dataset, load
 from ..engines import Engine
-from ..errors import UnsupportedByEngine, must_be
+from ..errors import UnsupportedByEngine, count, must_be
 from ..exchange import ImportedCircuit
 from ..exchange._imported import gates_of
 from ..generators import CircuitGenerator, qubits_needed, values_needed
@@ -301,7 +301,7 @@ class RunOptions:
         if self.circuit_text is not None:
             return f"a circuit of {free_numbers(self.circuit_text)}"
         ansatz, _, n_layers = self._of_ansatz()
-        return f"{n_layers} layers of {ansatz}"
+        return f"{count(n_layers, 'layer')} of {ansatz}"
 
     @property
     def counted(self) -> bool:

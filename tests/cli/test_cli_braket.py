@@ -326,6 +326,18 @@ def test_a_failed_task_is_paid_again_on_the_users_word(service: Any, cli: Cli, b
     assert spent(service) == (2, Decimal("3.2"))
 
 
+def test_paying_again_under_a_reservation_costs_nothing(service: Any, cli: Cli, base: str) -> None:
+    arn = "arn:aws:braket:eu-north-1:123456789012:reservation/abc"
+    service.fault("failed", value="the fridge is warm")
+    line = failed(cli(*submit(base, "--yes", "--reservation-arn", arn)), 1)
+    assert line.endswith(f"braket submit base --resend --reservation-arn {arn}")
+    result = cli("braket", "submit", base, "--resend", "--reservation-arn", arn)
+    assert "`--yes` must be given" in failed(result, 2)
+    assert "to be paid again   1 circuit of task 0.0 (FAILED: the fridge is warm)" in result[2]
+    assert "paying again       $0.00\n" in result[2]
+    assert spent(service) == (1, Decimal(0))
+
+
 def test_what_is_charged_reserved_and_planned(service: Any, cli: Cli, base: str) -> None:
     service.fault("queued", value=None)
     result = done(cli(*submit(base, "--yes", "--no-wait", "--json")))

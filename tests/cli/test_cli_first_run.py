@@ -218,7 +218,8 @@ def test_an_estimate_offline(no_account: None, cli: Cli) -> None:
     garnet = ("braket", "estimate", "--offline", "--device", "garnet", "--shots", "1000")
     status, out, err = cli(*garnet, "--steps", "1")
     assert (status, err) == (0, "")
-    assert out.startswith("device             Garnet\na gradient step    $94.85")
+    priced = "priced             iris: 131 weights, 8 qubits, 4 layers of ry-cx-chain"
+    assert out.startswith(f"{priced}\ndevice             Garnet\na gradient step    $94.85")
     assert "this package's own list" in out
     assert "by the device's medians" in out
     assert "warning: Amazon's price list was not read" in out
@@ -227,8 +228,12 @@ def test_an_estimate_offline(no_account: None, cli: Cli) -> None:
     told = json.loads(cli(*garnet, "--steps", "1", "--json")[1])
     assert told["step"]["usd_high"] == "94.85000"
     assert told["suggestions"] == []
-    status, out, _ = cli("braket", "estimate", "--offline", "--device", "local:sv", "--shots", "9")
+    other = ("--dataset", "mnist", "--ansatz", "ry-cx-chain", "--layers", "1", "--shots", "9")
+    status, out, _ = cli("braket", "estimate", "--offline", "--device", "local:sv", *other)
     assert status == 0
+    assert out.startswith(
+        "priced             mnist: 6,690 weights, 13 qubits, 1 layer of ry-cx-chain\n"
+    )
 
 
 def test_an_estimate_offline_is_that_of_the_service(service: Any, cli: Cli) -> None:

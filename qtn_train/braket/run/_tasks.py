@@ -420,7 +420,8 @@ class TaskService:
             # The service keeps what a program set counted before it failed, and nothing else.
             tries = 0 if len(task.members) == 1 else tries
             tries = min(tries, 1) if answer["status"] == "CANCELLED" else tries
-        files = dict(task.result or {})  # what a failed program set gave before is not read again
+        # What a failed program set gave before is not read again, and so cannot be lost.
+        files = dict(task.result or {})
         found: list[Found] = [Unread("nothing was read")] * len(task.members)
         pause = self.poll_seconds
         for left in reversed(range(tries)):
@@ -431,7 +432,7 @@ class TaskService:
             if self._stop.wait(pause):
                 break
             pause = min(2 * pause, max(LONGEST_PAUSE, self.poll_seconds))
-        return _with_earlier(task, files, found)
+        return files, found
 
     def _read(self, answer: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
         """Return the texts of a task's result files by name, without the missing ones."""
@@ -511,24 +512,6 @@ def _unread(task: Task) -> bool:
         return False
     found = read_counts(task.result or {}, len(task.members), task.labels)
     return any(isinstance(one, Unread) for one in found)
-
-
-def _with_earlier(
-    task: Task, files: dict[str, str], found: list[Found]
-) -> tuple[dict[str, str], list[Found]]:
-    """Return a result's files and counts, and what a failed program set gave before and lacks now.
-
-    Args:
-        task: The task, with the result that the journal holds.
-        files: What was read now.
-        found: The counts in it.
-    """
-    earlier, n_members = task.result or {}, len(task.members)
-    joined = [earlier | files, files | earlier] if earlier else []
-    read = [(one, read_counts(one, n_members, task.labels)) for one in joined]
-    return max(
-        [(files, found), *read], key=lambda pair: sum(isinstance(one, Counts) for one in pair[1])
-    )
 
 
 def _uncreated(task: Task) -> bool:
