@@ -160,6 +160,28 @@ def test_one_line_stands_out_from_grey_ones() -> None:
     assert len({line.get_marker() for line in drawn}) == 3
 
 
+def test_a_long_legend_stands_below_the_panel() -> None:
+    for count in (6, 7):
+        rows = [{"x": x, "y": x, "who": f"line {k}"} for x in (1, 2) for k in range(count)]
+        picture = plots.lines(rows, "x", "y", by="who")
+        (axes,) = picture.axes
+        legend = picture.legends[0] if picture.legends else axes.get_legend()
+        assert len(legend.get_texts()) == count
+        picture.draw_without_rendering()
+        below = legend.get_window_extent().y1 <= axes.get_window_extent().y0
+        assert below == (count > 6)
+
+
+def test_a_logarithmic_axis_leaves_out_what_is_zero() -> None:
+    rows = [{"x": x, "y": float(x * c), "who": f"c {c}"} for x in range(3) for c in (0, 1)]
+    (axes,) = axes_of(plots.lines(rows, "x", "y", by="who", log="y"))
+    (bars,) = axes.containers
+    assert bars.lines[0].get_ydata().tolist() == [1.0, 2.0]
+    assert axes.get_legend_handles_labels()[1] == ["c 1"]
+    (axes,) = axes_of(plots.lines(rows, "x", "y", by="who"))
+    assert axes.get_legend_handles_labels()[1] == ["c 0", "c 1"]
+
+
 def test_cost_draws_medians_by_line() -> None:
     rows = [
         {"n_qubits": n, "chi": c, "s": n * c * f} for n in (4, 2) for c in (1, 3) for f in (1, 2, 9)

@@ -294,7 +294,7 @@ def couplings(pairs: Iterable[tuple[int, int]], n_layers: int) -> Circuit:
         A circuit of N·(2·L + 1) angles: a last RY on every qubit ends it.
 
     Raises:
-        TypeError: A qubit or ``n_layers`` is not an integer.
+        TypeError: ``pairs`` are no pairs, or a qubit or ``n_layers`` is not an integer.
         ValueError: No pair, a pair of one qubit, a pair given twice, a number that is negative or
             left out, or ``n_layers`` below 1.
 
@@ -306,6 +306,8 @@ def couplings(pairs: Iterable[tuple[int, int]], n_layers: int) -> Circuit:
         >>> [gate.qubits for gate in circuit.gates if gate.name == "cz"]
         [(0, 1), (1, 2), (1, 3)]
     """
+    if not isinstance(pairs, Iterable):
+        raise TypeError(must_be("pairs", "a list of pairs of qubits", repr(pairs)))
     edges = [_edge(pair) for pair in pairs]
     if not edges:
         raise ValueError(must_be("pairs", "at least one pair of qubits", "none"))
@@ -328,6 +330,8 @@ def _edge(pair: tuple[int, int]) -> tuple[int, int]:
         a, b = (operator.index(qubit) for qubit in pair)
     except (TypeError, ValueError) as error:
         raise TypeError(must_be("pairs", expected, repr(pair))) from error
+    if any(isinstance(qubit, bool) for qubit in pair):
+        raise TypeError(must_be("pairs", expected, repr(pair)))
     if a == b or min(a, b) < 0:
         raise ValueError(must_be("pairs", expected, repr(pair)))
     return a, b

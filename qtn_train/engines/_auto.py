@@ -19,11 +19,12 @@ import torch
 from .._types import ComplexDtype
 from ..circuits import Circuit
 from ..circuits._shape import bond_growth
-from ..errors import UnsupportedByEngine, must_be
+from ..errors import UnsupportedByEngine, must_be, positive_int
 from ..measurements._base import Measurement
 from ..measurements._correlators import PauliCorrelators, correlator_terms
 from ..measurements._expectation import Expectation
 from ..measurements._pauli import PauliString, parse_terms
+from ..measurements._probabilities import Probabilities
 from ._base import Engine
 from ._slots import in_slots
 from .contraction._engine import ContractionEngine
@@ -271,6 +272,9 @@ def choose_engine(
         The engine, and a sentence that says why.
 
     Raises:
+        TypeError: ``circuit`` is not a circuit, ``n_values`` not an integer, or ``reads`` not a
+            measurement.
+        ValueError: ``n_values`` is below 1, or more than the measurement has.
         UnsupportedByEngine: No exact engine fits this machine's memory.
 
     Example:
@@ -280,6 +284,7 @@ def choose_engine(
         >>> choose_engine(ansatz.grid(7, 7, 3), 1, Expectation("Z24"))[0].kind
         'contraction'
     """
+    n_values = _checked(circuit, n_values, reads)
     request, limit = request_of(circuit.n_qubits, n_values, reads, gradient), memory_bytes()
     found = {
         "a state vector": (StatevectorEngine, statevector_estimate(circuit, request, dtype)),
@@ -306,6 +311,21 @@ def choose_engine(
     best = next(n for n in found if fits[n] and found[n][1].seconds <= _TIE * quickest)
     texts = [f"{_text(one, fits[name])} as {name}" for name, (_, one) in found.items()]
     return found[best][0](dtype=dtype), f"auto: estimated {', '.join(texts)}"
+
+
+def _checked(circuit: Circuit, n_values: int, reads: Measurement | None) -> int:
+    """Return the number of values, and raise where a circuit does not have so many."""
+    if not isinstance(circuit, Circuit):
+        raise TypeError(must_be("circuit", "a Circuit", type(circuit).__name__))
+    reads = Probabilities() if reads is None else reads
+    if not isinstance(reads, Measurement):
+        expected = "a measurement, such as Probabilities() or Expectation(terms)"
+        raise TypeError(must_be("reads", expected, repr(reads)))
+    reads.check(circuit.n_qubits)
+    number, most = positive_int("n_values", n_values), reads.n_values(circuit.n_qubits)
+    if number > most:
+        raise ValueError(must_be("n_values", f"at most {most:,} of {reads!r}", f"{number:,}"))
+    return number
 
 
 def wide_simulator(circuit: Circuit, simulator: Engine) -> Engine:

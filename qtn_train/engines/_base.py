@@ -49,7 +49,7 @@ class Engine(ABC):
     kind: ClassVar[str]
 
     def __init__(self, *, dtype: ComplexDtype = "complex64") -> None:
-        if dtype not in COMPLEX:
+        if not isinstance(dtype, str) or dtype not in COMPLEX:
             raise ValueError(must_be("dtype", "'complex64' or 'complex128'", repr(dtype)))
         self.dtype: ComplexDtype = dtype
 
@@ -170,11 +170,15 @@ class Engine(ABC):
             The state.
 
         Raises:
-            TypeError: ``angles`` is not a floating-point tensor, or ``reads`` not a measurement.
+            TypeError: ``circuit`` is not a circuit, ``angles`` not a floating-point tensor, or
+                ``reads`` not a measurement.
             ValueError: ``angles`` has a wrong shape, is not finite, or is on the meta device, or
                 ``reads`` does not fit the circuit's qubits.
             UnsupportedByEngine: The circuit is too large.
         """
+        if not isinstance(circuit, Circuit | ImportedCircuit):
+            hint = "import_circuit(...) reads those of other packages."
+            raise TypeError(must_be("circuit", "a Circuit", type(circuit).__name__, hint))
         if not isinstance(angles, Tensor) or not angles.is_floating_point():
             actual = angles.dtype if isinstance(angles, Tensor) else type(angles).__name__
             raise TypeError(must_be("angles", "a floating-point tensor", actual))

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from jaxtyping import Complex, Float
@@ -34,8 +35,9 @@ def checked_qubits(qubits: int | Sequence[int], n_qubits: int, most: int) -> tup
     Raises:
         ValueError: One is not there or comes twice, or there are none or too many.
     """
-    found = (qubits,) if isinstance(qubits, int) else tuple(qubits)
-    whole = all(isinstance(q, int) and not isinstance(q, bool) for q in found)
+    given = tuple(qubits) if isinstance(qubits, Iterable) else (qubits,)
+    whole = all(hasattr(q, "__index__") and not isinstance(q, bool) for q in given)
+    found = tuple(map(operator.index, given)) if whole else ()
     if not whole or len(set(found)) < len(found) or not all(0 <= q < n_qubits for q in found):
         expected = f"different qubits 0 … {n_qubits - 1}"
         raise ValueError(must_be("qubits", expected, repr(qubits)))

@@ -222,7 +222,7 @@ class State(ABC):
             >>> round(StatevectorEngine().prepare(bell, torch.zeros(0)).mutual_information(0, 1), 4)
             2.0
         """
-        parts = [(p,) if isinstance(p, int) else tuple(p) for p in (first, second)]
+        parts = [checked_qubits(p, self.n_qubits, MOST_REDUCED) for p in (first, second)]
         both = checked_qubits(parts[0] + parts[1], self.n_qubits, MOST_REDUCED)
         with torch.no_grad():
             matrices = [self.density_matrix(part) for part in (*parts, both)]

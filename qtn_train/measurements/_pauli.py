@@ -110,9 +110,17 @@ def as_strings(terms: Terms) -> dict[str, float]:
     return out
 
 
+def _check_constant(value: Any) -> None:
+    """Raise for a tensor whose gradient would be lost."""
+    if getattr(value, "requires_grad", False):
+        hint = "Multiply what expectations(...) gives by it, or detach it."
+        raise TypeError(must_be("terms", "of constants", "a tensor with a gradient", hint))
+
+
 def _of_matrix(qubits: tuple[Any, ...], matrix: Any) -> dict[str, float]:
     """Return a Hermitian matrix on some qubits as Pauli strings: c = tr(P · matrix) / 2^k."""
-    values = matrix.detach().cpu() if hasattr(matrix, "detach") else matrix
+    _check_constant(matrix)
+    values = matrix.cpu() if hasattr(matrix, "cpu") else matrix
     array = np.asarray(values, dtype=np.complex128)
     size, k = float(np.abs(array).max(initial=0.0)), len(qubits)
     is_matrix = 0 < k <= _MOST_SITES and array.shape == (2**k, 2**k) and math.isfinite(size)
@@ -261,6 +269,7 @@ def _ordered(pairs: list[tuple[int, str]], n_qubits: int, given: object) -> Paul
 def _coefficient(value: Any) -> float:
     if isinstance(value, bool | complex) or not hasattr(value, "__float__"):
         raise TypeError(must_be("terms", "with real coefficients", repr(value)))
+    _check_constant(value)
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(must_be("terms", "with finite coefficients", repr(value)))

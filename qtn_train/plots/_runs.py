@@ -51,6 +51,8 @@ _DPI = 120
 _OTHERS = {"color": "0.6", "zorder": 1}
 # More points than this on one line of sorted numbers cannot be told apart.
 _MOST_POINTS = 2000
+# A legend of more lines stands below the panel, where it covers none.
+_MOST_INSIDE = 6
 #: What the keys of a training history are called on an axis, and the factor to that unit.
 _HISTORY = {
     "train_loss": ("training cross entropy (nats)", 1.0),
@@ -332,7 +334,7 @@ def lines(
 
     Args:
         rows: Measurements, such as ``{"n_qubits": 20, "max_bond": 32, "seconds": 1.9}``. A row
-            without a value at ``y`` (None) is left out.
+            without a value at ``y`` (None) is left out, as is 0 on a logarithmic axis.
         x: Key of the horizontal axis.
         y: Key of the vertical axis.
         by: Key that parts the rows into lines.
@@ -352,9 +354,10 @@ def lines(
         raise ValueError(must_be("log", "'', 'x', 'y' or 'xy'", repr(log)))
     parts: dict[Any, dict[float, list[float]]] = {}
     for row in some("rows", rows):
-        if _entry(row, y) is not None:
+        value = _entry(row, y)
+        if value is not None and (value > 0 or "y" not in log):
             points = parts.setdefault(_entry(row, by) if by else "", {})
-            points.setdefault(float(_entry(row, x)), []).append(float(row[y]))
+            points.setdefault(float(_entry(row, x)), []).append(float(value))
     picture, axes = figure(title=title)
     for number, (name, points) in enumerate(parts.items()):
         sizes = sorted(points)
@@ -368,7 +371,10 @@ def lines(
     axes.set(xlabel=labels[0] or x, ylabel=labels[1] or y)
     axes.set_xscale("log" if "x" in log else "linear")
     axes.set_yscale("log" if "y" in log else "linear")
-    if by:
+    if by and len(parts) > _MOST_INSIDE:
+        handles = axes.get_legend_handles_labels()
+        picture.legend(*handles, loc="outside lower center", ncols=3)
+    elif by and parts:
         axes.legend()
     return picture
 

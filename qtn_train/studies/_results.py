@@ -255,25 +255,51 @@ def read_results(out: str | Path, columns_: list[str] | None = None) -> DataFram
 
     Raises:
         FileNotFoundError: The folder holds no study.
-        RunError: A part of the results is damaged.
+        RunError: A part of the results is damaged, or holds rows of another study.
     """
     need_extra()
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     out = Path(out)
     study = read_study(out)
-    table = pa.Table.from_pylist([], schema=_schema(study))
-    table = table if columns_ is None else table.select(columns_)
-    parts = [table]
-    for path in sorted((out / RESULTS).glob("*.parquet")):
-        try:
-            parts.append(pq.read_table(path, columns=columns_))
-        except (pa.ArrowInvalid, OSError) as error:
-            hint = "Delete it, and resume the study: its tasks run again."
-            raise RunError(must_be(str(path), "a whole Parquet file", "another", hint)) from error
+    ids = {task.id for task in study.tasks()}
+    parts = [pa.Table.from_pylist([], schema=_schema(study))]
+    parts += [_part(path, study, ids) for path in sorted((out / RESULTS).glob("*.parquet"))]
     frame = pa.concat_tables(parts).to_pandas()
+    # Parts of one study that ran in two folders may hold a task twice.
+    frame = frame.sort_values("status", kind="stable").drop_duplicates("task")
     if columns_ is not None:
-        return frame
+        return frame[columns_]
     order = [*study.measure.settings, "repeat"]
     return frame.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _part(path: Path, study: Study, ids: set[str]) -> Any:
+    """Return the rows of a part.
+
+    Args:
+        path: The file.
+        study: The study of the folder.
+        ids: The ids of the study's tasks.
+
+    Raises:
+        RunError: The file is damaged, or holds rows of another study.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        hint = "Delete it, and resume the study: its tasks run again."
+        raise RunError(must_be(str(path), "a whole Parquet file", "another", hint)) from error
+    schema = _schema(study)
+    if not table.schema.equals(schema):
+        actual = "other columns"
+    elif not ids.issuperset(table["task"].to_pylist()):
+        actual = "tasks that the study does not have"
+    else:
+        return table
+    expected = f"rows of the study {study.name} ({study.measure.name})"
+    hint = "Move it to the folder of its own study."
+    raise RunError(must_be(str(path), expected, actual, hint))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,11 +28,22 @@ def test_the_map_of_a_lattice_whose_labels_begin_at_one(tmp_path: Path) -> None:
         assert qt.braket.couplings(tmp_path / name) == pairs
 
 
+def graph(neighbors: dict[str, Any]) -> dict[str, Any]:
+    connectivity = {"fullyConnected": False, "connectivityGraph": neighbors}
+    return {"paradigm": {"qubitCount": 3, "connectivity": connectivity}}
+
+
+def test_a_qubit_is_no_neighbor_of_its_own() -> None:
+    chain = {"1": ["2", "1"], "2": ["1", "7", "2"], "7": ["2"]}
+    assert qt.braket.couplings(graph(chain)) == [(0, 1), (1, 2)]
+
+
 def test_properties_without_a_map(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`properties` must be those of a device that joins some"):
         qt.braket.couplings(find("Forte 1").capabilities)
     (tmp_path / "list").write_text("[]")
-    for wrong in (tmp_path / "none", tmp_path / "list", {"paradigm": 3}):
+    words = graph({"1": "27", "2": "1", "7": "1"})
+    for wrong in (tmp_path / "none", tmp_path / "list", {"paradigm": 3}, graph({}), words):
         with pytest.raises(DataError, match=r"`properties` must be the properties of a gate-model"):
             qt.braket.couplings(wrong)
 

@@ -168,6 +168,8 @@ def test_couplings_color_any_graph(shape: str) -> None:
         ([(0, 1.5)], TypeError, r"of at least 0; got \(0, 1\.5\)"),
         ([(0, 1, 2)], TypeError, r"of at least 0; got \(0, 1, 2\)"),
         ([(0, 1), (1, 0)], ValueError, r"must be different pairs .* got \(1, 0\) twice"),
+        ([(False, True)], TypeError, r"must be pairs of two different .* got \(False, True\)"),
+        (5, TypeError, "`pairs` must be a list of pairs of qubits; got 5"),
         ([(0, 1), (1, 3)], ValueError, r"must be pairs of the qubits 0…N−1; got no 2\. Number"),
     ],
 )

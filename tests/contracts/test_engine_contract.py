@@ -886,6 +886,15 @@ def test_messages_of_angles(
 
 
 @all_engines
+def test_message_of_a_circuit(case: EngineCase) -> None:
+    engine = case.make("complex64")
+    for wrong in (None, "circuit", Circuit.builder(2)):
+        message = rf"`circuit` must be a Circuit; got {type(wrong).__name__}\. import_circuit"
+        with pytest.raises(TypeError, match=message):
+            engine.prepare(wrong, torch.zeros(0))  # type: ignore[arg-type]
+
+
+@all_engines
 def test_messages_of_reads(case: EngineCase, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = case.make("complex64")
     forward, _ = count_executions(monkeypatch, engine, None)

@@ -1,5 +1,7 @@
 """``engine="auto"`` takes the cheapest exact engine, once, and says why."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -20,6 +22,7 @@ from qtn_train.mapping import MLPMapping
 from qtn_train.measurements import Expectation, PauliCorrelators
 
 ONE = _auto.Request(n_outcomes=1)
+CIRCUIT = ansatz.grid(2, 3, 2)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +132,20 @@ def test_a_contraction_that_is_sliced_is_estimated_as_its_engine_does(
     whole = _auto.contraction_estimate(circuit, request)
     assert whole is not None
     assert cost.seconds > 1.5 * whole.seconds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((None, 5), TypeError, "`circuit` must be a Circuit; got NoneType"),
+        ((CIRCUIT, 5, "Z0"), TypeError, "`reads` must be a measurement, such as .*; got 'Z0'"),
+        ((CIRCUIT, 5.0), TypeError, "`n_values` must be a positive integer; got 5.0"),
+        ((CIRCUIT, -5), ValueError, "`n_values` must be a positive integer; got -5"),
+        ((CIRCUIT, 2**20), ValueError, r"`n_values` must be at most 64 of Probabilities\(.*; got"),
+        ((CIRCUIT, 2, Expectation("Z1")), ValueError, "`n_values` must be at most 1 of Expect"),
+        ((CIRCUIT, 1, Expectation("Z9")), ValueError, "`terms` must be on qubits 0 … 5; got 'Z9'"),
+    ],
+)
+def test_messages(arguments: tuple[Any, ...], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        choose_engine(*arguments)

@@ -265,6 +265,8 @@ def test_quimb_says_the_same() -> None:
         (lambda s: s.overlap(3), TypeError, "`other` must be a State; got int"),
         (lambda s: s.density_matrix(5), ValueError, "`qubits` must be different qubits 0 … 4; got"),
         (lambda s: s.density_matrix((1, 1)), ValueError, "must be different qubits 0 … 4; got"),
+        (lambda s: s.density_matrix("01"), ValueError, "must be different qubits 0 … 4; got '01'"),
+        (lambda s: s.density_matrix(0.5), ValueError, "must be different qubits 0 … 4; got 0.5"),
         (lambda s: s.density_matrix(()), ValueError, "`qubits` must be 1 to 6 of them; got 0"),
         (lambda s: s.mutual_information(0, 0), ValueError, "must be different qubits 0 … 4; got"),
         (lambda s: s.entropy(1, order=0), ValueError, "`order` must be a positive number; got 0"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from qtn_train.measurements._pauli import (
     parse_list,
     parse_terms,
 )
+
+LEARNED = torch.ones((), requires_grad=True)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,8 @@ def test_letters_and_back(strings: list[str]) -> None:
         ({"ZZZ": "1"}, TypeError, "`terms` must be with real coefficients; got '1'"),
         ({"ZZZ": 1j}, TypeError, "`terms` must be with real coefficients; got 1j"),
         ({"ZZZ": True}, TypeError, "`terms` must be with real coefficients; got True"),
+        ({"ZZZ": LEARNED}, TypeError, "`terms` must be of constants; got a tensor with a gradient"),
+        ({(0,): LEARNED * torch.eye(2)}, TypeError, r"of constants; .* Multiply what expectations"),
         ({"ZZZ": math.nan}, ValueError, "`terms` must be with finite coefficients; got nan"),
         (5, TypeError, "`terms` must be such as .*; got 5"),
         (None, TypeError, "`terms` must be such as .*; got None"),

@@ -190,6 +190,45 @@ def test_reading_what_is_no_study_or_damaged(study: Study, tmp_path: Path) -> No
         read_results(tmp_path / "out")
 
 
+def test_parts_of_another_study_are_refused(study: Study, tmp_path: Path) -> None:
+    """Copied by hand into one folder: of another measure, or of other points."""
+    measure = TEXT.replace("entropy", "gradient-variance")
+    points = TEXT.replace("[4, 6]", "[4, 7]")
+    for text, found in ((measure, "other columns"), (points, "tasks that the study does not have")):
+        out, other = tmp_path / found, parse_study(text, "other")
+        with open_store(out, study, resume=False) as store:
+            store.append(rows(study))
+        with open_store(tmp_path / f"its {found}", other, resume=False) as store:
+            store.append([identity(task) | failure("E: x") for task in other.tasks()])
+        (part,) = (tmp_path / f"its {found}" / "results").glob("*.parquet")
+        copied = part.rename(out / "results" / part.name)
+        message = (
+            rf"{part.name}` must be rows of the study {found} \(entropy\); got {found}\. Move it to"
+            r" the folder of its own study"
+        )
+        for columns_ in (None, ["task", "status"]):
+            with pytest.raises(RunError, match=message):
+                read_results(out, columns_)
+        refused(out, study, message, resume=True)
+        copied.unlink()
+        assert len(read_results(out)) == 4
+
+
+def test_a_task_that_ran_in_two_folders_counts_once(study: Study, tmp_path: Path) -> None:
+    first, *others = rows(study)
+    for name, given in (("a", [first | failure("E: x"), *others]), ("b", [first, others[0]])):
+        with open_store(tmp_path / name, study, resume=False) as store:
+            store.append(given)
+    (part,) = (tmp_path / "b" / "results").glob("*.parquet")
+    for earlier in ("0", "9"):
+        part = part.rename(tmp_path / "a" / "results" / f"{earlier}{part.name}")
+        frame = read_results(tmp_path / "a")
+        assert sorted(frame["task"]) == sorted(row["task"] for row in (first, *others))
+        assert (frame["status"] == "done").all()
+        with open_store(tmp_path / "a", study, resume=True) as store:
+            assert store.n_failed == 0
+
+
 def test_an_empty_study_reads_as_no_rows(study: Study, tmp_path: Path) -> None:
     with open_store(tmp_path, study, resume=False) as store:
         assert store.done == {}

@@ -24,7 +24,7 @@ def couplings(properties: Mapping[str, Any] | str | Path | Any) -> list[Edge]:
         The pairs, smaller number first, ascending; what ``ansatz.couplings`` takes.
 
     Raises:
-        DataError: The file is missing, or holds no device properties.
+        DataError: The file is missing, or holds no device properties, or they join no qubits.
         ValueError: The device joins all its qubits, so that it has no coupling map.
 
     Source:
@@ -45,6 +45,8 @@ def couplings(properties: Mapping[str, Any] | str | Path | Any) -> list[Edge]:
         hint = "Any circuit fits it as it is."
         expected = "those of a device that joins some of its qubits"
         raise ValueError(must_be("properties", expected, "one that joins all", hint))
+    if not edges:
+        raise DataError(must_be("properties", _EXPECTED, "others (no pair of qubits is joined)"))
     number = {label: k for k, label in enumerate(labels)}
     return sorted((number[a], number[b]) for a, b in edges)
 

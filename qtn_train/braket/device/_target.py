@@ -286,7 +286,10 @@ def _connectivity(
     if connectivity is None:
         return None, None
     graph = connectivity.get("connectivityGraph") or {}
-    edges = frozenset(_pair(int(a), int(b)) for a, others in graph.items() for b in others)
+    if any(isinstance(others, str) for others in graph.values()):
+        raise ValueError("neighbors must be a list")
+    pairs = (_pair(int(a), int(b)) for a, others in graph.items() for b in others)
+    edges = frozenset(pair for pair in pairs if pair[0] != pair[1])
     # A qubit that nothing joins is of no use, and missing in the graph of some devices.
     named = {label for edge in edges for label in edge}
     labels = named or {int(label) for label in standardized.get("oneQubitProperties") or ()}

@@ -32,7 +32,8 @@ class ContractionEngine(Engine):
 
     Args:
         optimize: How long to search for a tree: ``"quick"``, ``"auto"`` or ``"thorough"``, 1, 8 or
-            64 rounds of trials. The search ends early where no tree would be better.
+            64 rounds of trials in at most 30, 240 or 1920 s of processor time. The search ends
+            early where no tree would be better.
         memory_limit: Bytes that one contraction may take, with its backward pass where the angles
             ask for a gradient; half of the machine's memory by default. Larger ones are sliced,
             at the price of time; second derivatives store all slices.
@@ -41,7 +42,7 @@ class ContractionEngine(Engine):
         dtype: ``"complex64"`` for speed, ``"complex128"`` for checks.
 
     Raises:
-        TypeError: ``memory_limit`` is not an integer.
+        TypeError: ``memory_limit`` is not an integer, or ``time_limit`` not a number.
         ValueError: ``memory_limit`` or ``time_limit`` is not positive, or an unknown ``optimize``
             or ``dtype``.
 
@@ -78,8 +79,11 @@ class ContractionEngine(Engine):
         hint = "It is a number of bytes."
         if memory_limit is not None:
             memory_limit = positive_int("memory_limit", memory_limit, hint)
+        expected = "a positive number of seconds"
+        if isinstance(time_limit, bool | str) or not hasattr(time_limit, "__float__"):
+            raise TypeError(must_be("time_limit", expected, repr(time_limit)))
         if not time_limit > 0:
-            raise ValueError(must_be("time_limit", "a positive number of seconds", time_limit))
+            raise ValueError(must_be("time_limit", expected, time_limit))
         self.optimize: Optimize = optimize
         self.memory_limit = memory_limit
         self.time_limit = float(time_limit)

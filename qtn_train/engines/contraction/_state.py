@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from ...circuits import Circuit
-from ...errors import UnsupportedByEngine, must_be
 from ...measurements._pauli import PauliString, PauliSum
 from .._state import State
 from . import _torch as _torch  # how slices are added up
 from ._contract import contract
 from ._network import Network, circuit_network, constants
-from ._trees import Cost, Optimize, Plan, as_size, as_time, find_plan, shape_of
+from ._trees import Cost, Optimize, Plan, find_plan, shape_of
 
 
 @final
@@ -111,13 +110,9 @@ class ContractionState(State):
         shape = shape_of(network.inputs, network.output)
         itemsize = self._values.element_size()
         gradient = torch.is_grad_enabled() and self._values.requires_grad
-        plan = find_plan(shape, self._optimize, self._memory_limit, itemsize, gradient)
-        if plan.cost.seconds > self._time_limit:
-            expected = f"a request that takes at most {as_time(self._time_limit)}"
-            actual = f"one of about {as_time(plan.cost.seconds)} and {as_size(plan.cost.bytes)}"
-            hint = "Raise time_limit, or take MPSEngine(max_bond=...)."
-            raise UnsupportedByEngine(must_be("circuit", expected, actual, hint))
-        return plan
+        return find_plan(
+            shape, self._optimize, self._memory_limit, itemsize, gradient, self._time_limit
+        )
 
     def _contracted(self, network: Network) -> Tensor:
         plan = self._plan(network)

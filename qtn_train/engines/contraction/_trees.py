@@ -31,6 +31,8 @@ Shape = tuple[tuple[str, ...], str]
 #: Rounds of a search, and greedy trials in each.
 ROUNDS: dict[str, int] = {"quick": 1, "auto": 8, "thorough": 64}
 _TRIALS = 16
+#: Seconds of processor time that a search may take.
+SEARCH_SECONDS: dict[str, float] = {"quick": 30.0, "auto": 240.0, "thorough": 1920.0}
 # Measured on one core of a small machine, complex64, forward and backward: seconds of a request, of
 # a product, of a multiplication, and of a number that a product writes. The last takes the most:
 # tensors of many small dimensions are transposed before they are multiplied.
@@ -45,6 +47,8 @@ _WORTH_KEEPING = 1.0
 _MANY = 150
 _MOST_SLICES = 40
 _IN_MEMORY = 256
+# Costs above it are told as this: no float holds what some trees cost.
+_MOST_COST = 1e300
 
 
 class Cost(NamedTuple):
@@ -90,7 +94,14 @@ def shape_of(inputs: Sequence[Sequence[int]], output: Sequence[int]) -> Shape:
     return named, "".join(letters[index] for index in output)
 
 
-def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int, gradient: bool) -> Plan:
+def find_plan(
+    shape: Shape,
+    optimize: Optimize,
+    limit: int,
+    itemsize: int,
+    gradient: bool,
+    most_seconds: float = math.inf,
+) -> Plan:
     """Return a tree for a network, from memory, from disk, or by a search.
 
     Args:
@@ -99,25 +110,33 @@ def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int, gradi
         limit: Bytes that one contraction may take.
         itemsize: Bytes of a number.
         gradient: Whether a backward pass follows.
+        most_seconds: Seconds that one contraction may take.
 
     Returns:
         The tree, sliced where the limit asks for it.
 
     Raises:
-        UnsupportedByEngine: The result, or what is in between, does not fit the limit.
+        UnsupportedByEngine: The result, or what is in between, does not fit the limit, or takes
+            longer.
     """
     key = (shape, optimize, limit, itemsize, gradient)
     if key in _memory:
         _memory.move_to_end(key)
+        _check_time(_memory[key].cost, most_seconds)
         return _memory[key]
     path = _file(shape, optimize)
     tree = _read(path, shape)
     if tree is None:
         began = time.process_time()
-        tree = _search(shape, optimize)
+        try:
+            tree = _search(shape, optimize)
+        except OverflowError as error:  # cotengra's estimates are floats
+            none = _does_not_fit(Cost(_MOST_COST, _MOST_COST), _MOST_COST, limit)
+            raise UnsupportedByEngine(none) from error
         if time.process_time() - began > _WORTH_KEEPING:
             _write(path, tree)
-    plan = _sliced(tree, limit, itemsize, gradient)
+    plan = _sliced(tree, limit, itemsize, gradient, most_seconds)
+    _check_time(plan.cost, most_seconds)
     _memory[key] = plan
     while len(_memory) > _IN_MEMORY:
         _memory.popitem(last=False)
@@ -126,7 +145,10 @@ def find_plan(shape: Shape, optimize: Optimize, limit: int, itemsize: int, gradi
 
 def estimate(shape: Shape, itemsize: int, gradient: bool) -> Cost:
     """Return the cost of a contraction along the tree of one round of trials, unsliced."""
-    return _cost(_trial(shape, _TRIALS, 1), itemsize, gradient)
+    try:
+        return _cost(_trial(shape, _TRIALS, 1), itemsize, gradient)
+    except OverflowError:  # cotengra's estimates are floats
+        return Cost(_MOST_COST, _MOST_COST)
 
 
 def least_seconds(n_tensors: int, gradient: bool) -> float:
@@ -142,14 +164,21 @@ def _sizes(shape: Shape) -> dict[str, int]:
 def _search(shape: Shape, optimize: Optimize) -> Any:
     """Search for a tree by random greedy trials, and improve the best one piece by piece.
 
-    It ends early where the work takes less time than the calls: then no tree would be better.
+    It ends early where the work takes less time than the calls: then no tree would be better. In a
+    network so large that its time runs out, the last round has fewer trials.
     """
+    began = time.thread_time()
     best = _trial(shape, 1, 0)
+    each = time.thread_time() - began
     n_rounds = 0 if _is_cheap(best) else ROUNDS[optimize]
     show = n_rounds > 1 and len(shape[0]) > _MANY
     with progress_bar(n_rounds, 0, unit="round of the search", show=show) as bar:
         for seed in range(1, n_rounds + 1):
-            tree = _trial(shape, _TRIALS, seed)
+            left = SEARCH_SECONDS[optimize] - (time.thread_time() - began)
+            n_trials = _TRIALS if left >= _TRIALS * each else int(left / each)
+            if n_trials < 1:
+                break
+            tree = _trial(shape, n_trials, seed)
             if tree.combo_cost() < best.combo_cost():
                 best = tree
             if _is_cheap(best):
@@ -188,19 +217,25 @@ def _is_cheap(tree: Any) -> bool:
 
 def _work(tree: Any) -> float:
     """Return the seconds in which a tree's numbers are multiplied and written, complex64."""
-    seconds = tree.contraction_cost() * _SECONDS_PER_MULTIPLICATION
-    return float(seconds + tree.total_write() * _SECONDS_PER_NUMBER)
+    seconds = _as_float(tree.contraction_cost()) * _SECONDS_PER_MULTIPLICATION
+    return seconds + _as_float(tree.total_write()) * _SECONDS_PER_NUMBER
 
 
-def _sliced(tree: Any, limit: int, itemsize: int, gradient: bool) -> Plan:
+def _as_float(number: int) -> float:
+    return float(min(number, _MOST_COST))
+
+
+def _sliced(tree: Any, limit: int, itemsize: int, gradient: bool, most_seconds: float) -> Plan:
     """Slice a tree until a contraction fits the limit."""
-    sliced, needed = tree, _bytes(tree, itemsize, gradient)
+    whole = _cost(tree, itemsize, gradient)
+    _check_time(whole, most_seconds)
+    sliced, needed = tree, whole.bytes
     n_cut = math.ceil(math.log2(needed / limit)) - 1  # each index halves at most
     while needed > limit:
         n_cut += 1
-        cut = _cut(tree, 2**n_cut) if n_cut <= _MOST_SLICES else None
+        is_quick = _cost(tree, itemsize, gradient, 2**n_cut).seconds <= most_seconds
+        cut = _cut(tree, 2**n_cut) if is_quick and n_cut <= _MOST_SLICES else None
         if cut is None:
-            whole = _cost(tree, itemsize, gradient)
             raise UnsupportedByEngine(_does_not_fit(whole, needed, limit))
         sliced, needed = cut, _bytes(cut, itemsize, gradient)
     return Plan(sliced, int(sliced.nslices), _cost(sliced, itemsize, gradient))
@@ -222,17 +257,28 @@ def _bytes(tree: Any, itemsize: int, gradient: bool) -> float:
     for their product, and transposed copies of what is multiplied.
     """
     result = 2 ** len(tree.output)
-    alive = tree.total_write() / tree.nslices if gradient else tree.peak_size()
-    return float(itemsize * 2 * (alive + result))
+    alive = tree.total_write() // tree.nslices if gradient else tree.peak_size()
+    return itemsize * 2 * _as_float(alive + result)
 
 
-def _cost(tree: Any, itemsize: int, gradient: bool) -> Cost:
-    n_products = max(len(tree.inputs) - 1, 1) * tree.nslices
+def _cost(tree: Any, itemsize: int, gradient: bool, n_slices: int = 0) -> Cost:
+    """Return the cost of a tree; its least cost where more slices than it has are asked for."""
+    n_slices = n_slices or tree.nslices
+    n_products = max(len(tree.inputs) - 1, 1) * n_slices
     both = _SECONDS + n_products * _SECONDS_PER_PRODUCT + _work(tree) * itemsize / 8
     forward = _FORWARD * both
     # The backward pass contracts each slice again.
-    again = forward if tree.nslices > 1 else 0.0
+    again = forward if n_slices > 1 else 0.0
     return Cost(both + again if gradient else forward, _bytes(tree, itemsize, gradient))
+
+
+def _check_time(cost: Cost, most: float) -> None:
+    """Raise for a contraction that takes too long."""
+    if cost.seconds > most:
+        expected = f"a request that takes at most {as_time(most)}"
+        actual = f"one of about {as_time(cost.seconds)} and {as_size(cost.bytes)}"
+        hint = "Raise time_limit, ask for less at once, or take MPSEngine(max_bond=...)."
+        raise UnsupportedByEngine(must_be("circuit", expected, actual, hint))
 
 
 def _does_not_fit(whole: Cost, needed: float, limit: int) -> str:

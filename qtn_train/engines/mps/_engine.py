@@ -57,13 +57,14 @@ class MPSEngine(Engine):
             ``"exact"`` is the derivative of what is computed.
         dtype: ``"complex64"`` for speed, ``"complex128"`` for checks.
         initial: The state to begin with in place of |0…0⟩: an :class:`MPSState` or a quimb
-            ``MatrixProductState``, which is normalized.
+            ``MatrixProductState``, which is normalized. Its bonds are cut to ``max_bond`` where
+            gates cross them.
 
     Raises:
         TypeError: ``max_bond`` is not an integer, or ``initial`` not a matrix product state.
         ValueError: ``max_bond`` is below 1, ``cutoff`` is outside [0, 1), an unknown
-            ``svd_gradient`` or ``dtype``, or ``initial`` is cyclic, not of qubits, 0, or of
-            another dtype.
+            ``svd_gradient`` or ``dtype``, or ``initial`` is cyclic, not of qubits, of renamed
+            indices, 0, or of another dtype.
 
     Source:
         Canonical form and truncation: arXiv 1008.3477; the derivative: ours, see

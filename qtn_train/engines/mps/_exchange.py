@@ -62,12 +62,13 @@ def from_quimb(mps: Any) -> list[Tensor]:
 
     Raises:
         TypeError: It is not a matrix product state.
-        ValueError: It is cyclic, or its sites are not qubits.
+        ValueError: It is cyclic, its sites are not qubits, or their indices were renamed.
     """
     if not isinstance(mps, MatrixProductState):
         expected = "an MPSState or a quimb MatrixProductState"
         raise TypeError(must_be("initial", expected, type(mps).__name__))
-    if mps.cyclic or any(mps.phys_dim(site) != 2 for site in mps.sites):
+    named = all(mps.site_ind(site) in mps.ind_map for site in mps.sites)
+    if not named or mps.cyclic or any(mps.phys_dim(site) != 2 for site in mps.sites):
         raise ValueError(must_be("initial", "an open chain of qubits", repr(mps)))
     other = mps.copy()
     other.permute_arrays("lpr")

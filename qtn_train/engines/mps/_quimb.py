@@ -14,6 +14,9 @@ from . import _torch
 from ._split import SvdGradient
 
 _NAMES = ("svd_truncated", "qr_stabilized")
+_DTYPES = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+#: quimb's own forms of these, and ours in the order in which they came; the last ones are used.
+_forms: list[tuple[Callable[..., Any], ...]] = []
 # Which weight of the singular values each of quimb's modes looks at: absolute ones, relative ones,
 # the sum of squares and the sum of those cut off, absolute and relative.
 _ABS, _REL, _SUM2, _RSUM2, _SUM1, _RSUM1 = range(1, 7)
@@ -57,7 +60,7 @@ def enable_quimb_gradients(*, svd_gradient: SvdGradient = "exact") -> ExitStack:
         >>> bool(torch.isfinite(torch.view_as_real(x.grad)).all())
         True
     """
-    from autoray import get_lib_fn, register_function
+    from autoray import get_lib_fn
     from quimb.tensor import decomp
 
     if svd_gradient not in get_args(SvdGradient):
@@ -67,17 +70,35 @@ def enable_quimb_gradients(*, svd_gradient: SvdGradient = "exact") -> ExitStack:
         raise QtnTrainError(
             must_be("quimb", f"of a version with {' and '.join(_NAMES)}", "another one", hint)
         )
-    undo = ExitStack()
-    before_svd, before_qr = (get_lib_fn("torch", name) for name in _NAMES)
+    if not _forms:
+        _forms.append(tuple(get_lib_fn("torch", name) for name in _NAMES))
+    before_svd, before_qr = _forms[0]
     ours = (_svd(svd_gradient, before_svd), _qr(before_qr))
-    for name, before, form in zip(_NAMES, (before_svd, before_qr), ours, strict=True):
-        register_function("torch", name, form)
-        undo.callback(register_function, "torch", name, before)
+    _forms.append(ours)
+    _use_last()
+    undo = ExitStack()
+    undo.callback(_withdraw, ours)
     return undo
 
 
+def _withdraw(ours: tuple[Callable[..., Any], ...]) -> None:
+    """Take back one registration, in whatever order they end."""
+    _forms.remove(ours)
+    _use_last()
+    if len(_forms) == 1:
+        _forms.clear()
+
+
+def _use_last() -> None:
+    from autoray import register_function
+
+    for name, form in zip(_NAMES, _forms[-1], strict=True):
+        register_function("torch", name, form)
+
+
 def _is_ours(x: Tensor) -> bool:
-    return x.requires_grad and torch.is_grad_enabled() and x.ndim == 2
+    is_matrix = x.ndim == 2 and x.numel() > 0 and x.dtype in _DTYPES
+    return is_matrix and x.requires_grad and torch.is_grad_enabled()
 
 
 def _svd(gradient: SvdGradient, before: Callable[..., Any]) -> Callable[..., Any]:

@@ -192,6 +192,54 @@ def test_each_setting_makes_as_many_rounds_as_it_says(monkeypatch):
         seeds.clear()
 
 
+def test_a_search_ends_when_its_time_is_over(monkeypatch):
+    """Of a request that is far too large, say: no round begins that would pass the limit."""
+    block = circuit_network(ansatz.grid(2, 2, 2)).amplitudes(4, ())
+    shape = _trees.shape_of(block.inputs, block.output)
+    first, clock, seen = _trees._trial(shape, 1, 0), [5.0], []
+
+    def trial(shape, n, seed):
+        seen.append((n, seed))
+        clock[0] += 1.5 * n
+        return first
+
+    monkeypatch.setattr(_trees, "_trial", trial)
+    monkeypatch.setattr(_trees, "_is_cheap", lambda tree: False)
+    monkeypatch.setattr(_trees.time, "thread_time", lambda: clock[0])
+    for seconds, n_trials in ((61.0, [16, 16, 7]), (24.0, [15]), (1.0, [])):
+        seen.clear()
+        monkeypatch.setitem(_trees.SEARCH_SECONDS, "auto", seconds)
+        began = clock[0]
+        assert _trees._search(shape, "auto") is first
+        assert seen == [(1, 0), *((n, seed) for seed, n in enumerate(n_trials, 1))]
+        assert clock[0] - began <= max(seconds, 1.5)
+
+
+def test_an_interrupted_search_leaves_nothing(cache, monkeypatch):
+    monkeypatch.setattr(_trees, "_WORTH_KEEPING", -1.0)
+    monkeypatch.setattr(_trees, "_is_cheap", lambda tree: False)
+    trial = _trees._trial
+    calls = []
+
+    def interrupted(shape, n, seed):
+        calls.append(seed)
+        if seed == 2:
+            raise KeyboardInterrupt
+        return trial(shape, n, seed)
+
+    circuit = ansatz.grid(2, 2, 2)
+    state = ContractionEngine(dtype="complex128").prepare(circuit, random_angles(circuit))
+    monkeypatch.setattr(_trees, "_trial", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        state.probs(0, 16)
+    assert calls == [0, 1, 2]
+    assert not _trees._memory
+    assert not cache.exists()
+    monkeypatch.setattr(_trees, "_trial", trial)
+    assert float(state.probs(0, 16).sum()) == pytest.approx(1, abs=tolerances.TOTAL["complex128"])
+    assert len(list(cache.iterdir())) == 1
+
+
 def test_a_quick_search_is_enough_for_a_grid():
     """One greedy trial alone finds a tree of 31 s here, the search one of 0.02 s."""
     block = circuit_network(ansatz.grid(4, 4, 6)).amplitudes(16, ())
@@ -403,6 +451,36 @@ def test_a_request_over_the_limit_is_refused_before_it_begins(monkeypatch):
         short.expectation("Z5")
 
 
+def test_what_takes_too_long_is_not_sliced(monkeypatch):
+    angles = random_angles(GRID).requires_grad_()
+    plan = plan_of(sliced_state(angles, 2**14))
+    whole = plan_of(sliced_state(angles, 2**40)).cost.seconds
+    assert plan.cost.seconds > 4 * whole
+    _trees._memory.clear()
+    monkeypatch.setattr(_trees, "_cut", None)
+    for seconds, message in (
+        (whole / 2, "`circuit` must be a request that takes at most .* Raise time_limit, ask for"),
+        (whole * 2, "`memory_limit` must be at least .* for this request; got 0.0156 MiB"),
+    ):
+        with pytest.raises(UnsupportedByEngine, match=message):
+            plan_of(sliced_state(angles, 2**14, time_limit=seconds))
+
+
+def test_a_request_that_costs_more_than_a_float_holds_is_refused(monkeypatch):
+    """Of tensors that all share an index with each other, say: one in between has 2**1,250."""
+
+    def trial(shape, n, seed):
+        raise OverflowError("int too large to convert to float")
+
+    monkeypatch.setattr(_trees, "_trial", trial)
+    state = sliced_state(random_angles(GRID), 2**30)
+    message = r"`memory_limit` must be at least 9.31e\+290 GiB .* 9.31e\+290 GiB and 1.2e\+295 days"
+    with pytest.raises(UnsupportedByEngine, match=message):
+        state.probs(0, 4)
+    assert _trees.estimate((("ab", "b"), "a"), 8, True) == (1e300, 1e300)
+    assert _trees._as_float(2**5000) == 1e300
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -415,6 +493,9 @@ def test_a_request_over_the_limit_is_refused_before_it_begins(monkeypatch):
         ({"memory_limit": 1e9}, TypeError, "`memory_limit` must be a positive integer"),
         ({"time_limit": 0}, ValueError, "`time_limit` must be a positive number of seconds; got 0"),
         ({"time_limit": float("nan")}, ValueError, "`time_limit` must be a positive number"),
+        ({"time_limit": "5"}, TypeError, "`time_limit` must be a positive number of .* got '5'"),
+        ({"time_limit": True}, TypeError, "`time_limit` must be a positive number of .* got True"),
+        ({"dtype": ["complex64"]}, ValueError, r"`dtype` must be .* got \['complex64'\]"),
     ],
 )
 def test_wrong_options(options, error, message):

@@ -132,6 +132,8 @@ def test_wrong_starts(state):
         MPSEngine(initial=qtn.MPS_rand_state(5, 3, cyclic=True))
     with pytest.raises(ValueError, match="`initial` must be an open chain of qubits; got"):
         MPSEngine(initial=qtn.MPS_rand_state(5, 3, phys_dim=3))
+    with pytest.raises(ValueError, match="`initial` must be an open chain of qubits; got"):
+        MPSEngine(initial=qtn.MPS_rand_state(5, 3).reindex({"k0": "a"}))
     with pytest.raises(ValueError, match="`initial` must be a state of finite, positive norm; got"):
         MPSEngine(initial=MPSState([torch.zeros(1, 2, 1) + 0j] * 2))
     engine = MPSEngine(dtype="complex128", initial=state)

@@ -20,6 +20,7 @@ from torch import Tensor
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines import StatevectorEngine, enable_quimb_gradients
 from qtn_train.engines._slots import gate_matrices
+from qtn_train.engines.mps import _quimb
 from qtn_train.errors import QtnTrainError
 
 GRADIENT = {"complex64": 1e-4, "complex128": 1e-9}
@@ -284,6 +285,12 @@ def test_afterwards_quimb_is_as_it_was():
     assert is_finite()
     undo.close()
     assert not is_finite()
+    first, second = enable_quimb_gradients(), enable_quimb_gradients(svd_gradient="tangent")
+    first.close()
+    first.close()
+    assert is_finite()
+    second.close()
+    assert not is_finite()
 
 
 def test_arrays_without_a_gradient_go_quimbs_way(enabled):
@@ -292,6 +299,18 @@ def test_arrays_without_a_gradient_go_quimbs_way(enabled):
     assert torch.equal(array_split(x, method="svd", absorb="right", cutoff=0.0)[0], theirs[0])
     batch = torch.stack((x, x)).requires_grad_()
     assert array_split(batch, method="qr")[0].shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("matrix", [torch.zeros(0, 3), torch.ones(2, 2, dtype=torch.bfloat16)])
+def test_what_has_no_derivative_of_ours_goes_quimbs_way(matrix, monkeypatch):
+    """Empty matrices and types that no factorization takes."""
+    monkeypatch.setattr(_quimb, "decompose", None)
+    monkeypatch.setattr(_quimb._torch, "orthogonalize", None)
+    seen = []
+    forms = (_quimb._svd("exact", lambda x, *a, **k: seen.append(x)), _quimb._qr(seen.append))
+    for form in forms:
+        form(matrix.requires_grad_())
+    assert len(seen) == 2
 
 
 def test_an_unknown_derivative_is_refused():
