@@ -307,8 +307,11 @@ def test_what_has_no_derivative_of_ours_goes_quimbs_way(matrix, monkeypatch):
     monkeypatch.setattr(_quimb, "decompose", None)
     monkeypatch.setattr(_quimb._torch, "orthogonalize", None)
     seen = []
-    forms = (_quimb._svd("exact", lambda x, *a, **k: seen.append(x)), _quimb._qr(seen.append))
-    for form in forms:
+
+    def before(x, *options, **named):
+        seen.append(x)
+
+    for form in (_quimb._svd("exact", before), _quimb._qr(before)):
         form(matrix.requires_grad_())
     assert len(seen) == 2
 
