@@ -91,6 +91,7 @@ class Program:
         before: One-qubit gates before each pair, on its left and its right qubit; None for none.
         after: One-qubit gates after all.
         touched: The qubits that ``after`` changes.
+        largest: The largest bond that the gates can make.
     """
 
     pairs: tuple[Pair, ...]
@@ -98,6 +99,7 @@ class Program:
     before: Products | None
     after: Products
     touched: tuple[int, ...]
+    largest: int
 
     def operators(self, values: Array) -> Array:
         """Return the operators of the pairs, one-qubit gates before them included."""
@@ -143,6 +145,7 @@ def program(circuit: Circuit) -> Program:
         before=plan_products(before) if any(before) else None,
         after=plan_products([list_ for list_ in waiting if list_]),
         touched=tuple(qubit for qubit, list_ in enumerate(waiting) if list_),
+        largest=max(circuit.bond_bounds(), default=1),
     )
 
 
@@ -200,6 +203,8 @@ class Chain:
         high: All sites after this one are right isometries.
         weights: Weight discarded by each cut, relative to the state before it.
         rank_cuts: How many cuts discarded nothing but singular values that are 0.
+        only_grows: Whether bonds stay below ``max_bond`` and what their qubits allow, as far as the
+            gates tell.
     """
 
     tensors: list[Array]
@@ -211,6 +216,7 @@ class Chain:
     high: int = 0
     weights: list[float] = field(default_factory=list)
     rank_cuts: int = 0
+    only_grows: bool = True
 
     def __post_init__(self) -> None:
         self.namespace = get_namespace(self.tensors[0])
@@ -257,7 +263,9 @@ class Chain:
         most = 2 * min(growth.left(site), growth.bond(site + 1))
         if self._too_large(site, min(most, grown)):
             return range(len(self.tensors))
-        if grown > most:
+        # A bond that becomes as large as its neighbors allow: joined at once, one of the sites is
+        # an isometry, which spares moves later; in wide circuits it is better to wait.
+        if grown > most or (grown == most and not self.only_grows):
             return range(site, site + 2)
         growth.add_pair(site, 2 * number, 2 * number + 1, pair.rank)
         self.low, self.high = min(self.low, site), max(self.high, site + 1)
@@ -409,6 +417,8 @@ def evolve(circuit: Circuit, values: Array, chain: Chain) -> None:
         QtnTrainError: A tensor became NaN or infinite; the message names the gate and the bond.
     """
     steps = program(circuit)
+    full = 2 ** (circuit.n_qubits // 2)
+    chain.only_grows = steps.largest < min(full, (chain.max_bond or full) + 1)
     terms = steps.operators(values)
     growth = Growth(chain.tensors, steps.one_by_one(terms, values))
     parts: list[tuple[Array, Array]] = []

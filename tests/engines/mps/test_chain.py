@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from qtn_train.circuits import Circuit, ansatz
 from qtn_train.engines._slots import gate_matrices, in_slots
+from qtn_train.engines.mps import _chain
 from qtn_train.engines.mps._chain import Chain, evolve, program, zero_state
 from qtn_train.engines.mps._engine import MPSEngine
 from qtn_train.engines.mps._split import Array, cut
@@ -168,3 +169,15 @@ def test_zeros_are_dropped_on_request():
     assert len(cut(at, None, 0.0).values) == 4
     assert len(cut(at, None, 0.0, drop_zeros=True).values) == 2
     assert len(cut(0 * at, None, 0.0, drop_zeros=True).values) == 1
+
+
+@pytest.mark.parametrize(("size", "max_bond", "moves"), [((8, 4), 4, 2), ((10, 4), 8, 0)])
+def test_joined_pairs_spare_moves_before_the_first_cut(size, max_bond, moves, monkeypatch):
+    """Where gates waited although a bond was to be cut, it took 5 and 3."""
+    taken = []
+    move = _chain.orthogonalize
+    monkeypatch.setattr(_chain, "orthogonalize", lambda matrix: taken.append(1) or move(matrix))
+    circuit = ansatz.u3_cu3_chain(*size)
+    angles = random_angles(circuit).requires_grad_()
+    assert MPSEngine(max_bond).prepare(circuit, angles).truncation_error > 0
+    assert len(taken) == moves
