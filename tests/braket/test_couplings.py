@@ -46,6 +46,10 @@ def test_properties_without_a_map(tmp_path: Path) -> None:
     for wrong in (tmp_path / "none", tmp_path / "list", {"paradigm": 3}, graph({}), words):
         with pytest.raises(DataError, match=r"`properties` must be the properties of a gate-model"):
             qt.braket.couplings(wrong)
+    with pytest.raises(
+        DataError, match="`connectivityGraph` must be lists of neighbors; got words"
+    ):
+        qt.braket.couplings(words)
 
 
 @pytest.mark.slow

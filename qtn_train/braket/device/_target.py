@@ -287,7 +287,7 @@ def _connectivity(
         return None, None
     graph = connectivity.get("connectivityGraph") or {}
     if any(isinstance(others, str) for others in graph.values()):
-        raise ValueError("neighbors must be a list")
+        raise ValueError(must_be("connectivityGraph", "lists of neighbors", "words"))
     pairs = (_pair(int(a), int(b)) for a, others in graph.items() for b in others)
     edges = frozenset(pair for pair in pairs if pair[0] != pair[1])
     # A qubit that nothing joins is of no use, and missing in the graph of some devices.
