@@ -172,6 +172,15 @@ def test_a_long_legend_stands_below_the_panel() -> None:
         assert below == (count > 6)
 
 
+@pytest.mark.parametrize("length", [5, 50, 70])
+def test_a_legend_below_fits_the_picture(length: int) -> None:
+    rows = [{"x": 1, "y": k, "who": f"{k}" * length} for k in range(8)]
+    picture = plots.lines(rows, "x", "y", by="who")
+    picture.draw_without_rendering()
+    (legend,) = picture.legends
+    assert legend.get_window_extent().width <= picture.bbox.width
+
+
 def test_a_logarithmic_axis_leaves_out_what_is_zero() -> None:
     rows = [{"x": x, "y": float(x * c), "who": f"c {c}"} for x in range(3) for c in (0, 1)]
     (axes,) = axes_of(plots.lines(rows, "x", "y", by="who", log="y"))

@@ -319,6 +319,16 @@ def weights(generated: Any, trained: Any, title: str = "") -> Figure:
 
 
 @styled
+def _legend_below(picture: Figure, handles: list[Any], names: list[str]) -> None:
+    """Put a legend below the panels, in as many columns as fit side by side."""
+    for columns in (3, 2, 1):
+        legend = picture.legend(handles, names, loc="outside lower center", ncols=columns)
+        picture.draw_without_rendering()  # only then its width is known
+        if columns == 1 or legend.get_window_extent().width <= picture.bbox.width:
+            return
+        legend.remove()
+
+
 def lines(
     rows: Sequence[Mapping[str, Any]],
     x: str,
@@ -372,8 +382,7 @@ def lines(
     axes.set_xscale("log" if "x" in log else "linear")
     axes.set_yscale("log" if "y" in log else "linear")
     if by and len(parts) > _MOST_INSIDE:
-        handles = axes.get_legend_handles_labels()
-        picture.legend(*handles, loc="outside lower center", ncols=3)
+        _legend_below(picture, *axes.get_legend_handles_labels())
     elif by and parts:
         axes.legend()
     return picture
