@@ -31,8 +31,10 @@ from experiments.correlator_tables import FOLD_SHOTS, MNIST_SHOTS, drawn, summar
 from experiments.iris import folds
 from qtn_train._files import write_atomically
 from qtn_train.circuits import ansatz
+from qtn_train.comparison import LEARNING_RATES
 from qtn_train.data import Dataset, load
 from qtn_train.engines import MPSEngine, SampledEngine
+from qtn_train.generators import CONTROLS as all_controls
 from qtn_train.generators import CircuitGenerator, control, qubits_needed
 from qtn_train.hybrid import Layout, QuantumTrain
 from qtn_train.mapping import MappingModel, MixingMapping, MLPMapping
@@ -46,9 +48,10 @@ Row = dict[str, Any]
 Task = tuple[Row, Callable[[], Row]]
 
 OUT = Path("docs/results")
-CONTROLS = ("random-subspace", "hashing", "outer-product")
-#: The controls' peak rates: those of the comparison on images (docs/results/controls-mnist.json).
-CONTROL_RATE = 0.05
+#: Those of ``compare`` but for the ones that train a mapping: the correlators' is fixed.
+CONTROLS = tuple(name for name in all_controls if not name.startswith(("frozen", "fixed")))
+#: Peak rates that were chosen here, with the recipe's epochs; the others are those of ``compare``.
+RATES = {"random-subspace": 0.05}
 SHOTS = (100, 300, 1000, 3000, 10_000, 30_000, 100_000)
 #: Probabilities take more, up to some tens for each outcome of 17 qubits.
 MANY_SHOTS = (*SHOTS, 300_000, 1_000_000, 3_000_000)
@@ -169,7 +172,8 @@ def worth(dataset: str, name: str, seed: int, epochs: int | None) -> Row:
         model = options.model()
         if name != "correlators":
             model = model.with_generator(control(name, model.generator, seed))
-            config = config.but(lr=CONTROL_RATE, lr_mapping=CONTROL_RATE)
+            rate = RATES.get(name, LEARNING_RATES.get(name, config.lr))
+            config = config.but(lr=rate, lr_mapping=rate)
     history = fit(model, load(dataset), config=config, progress_bar=False)
     return {
         "n_weights": model.n_weights,
@@ -423,8 +427,9 @@ PARTS: dict[str, tuple[Callable[[argparse.Namespace], Iterator[Task]], str, str]
         "Weights from correlators beside controls of equal size",
         "correlators: the default recipe of --measure pauli-2. products: the same circuit, seed "
         "and recipe, read as ⟨Pᵢ⟩⟨Pⱼ⟩ of its one-body values. probabilities: the default recipe "
-        "with as many layers as make about as many numbers. The others have no circuit; peak rate "
-        "0.05, one-cycle.",
+        "with as many layers as make about as many numbers. product: as many angles of a circuit "
+        "without entanglement, read as correlators. The others have no circuit, and the peak rates "
+        "of compare, one-cycle; random-subspace 0.05. direct trains all weights.",
     ),
     "shots": (
         tasks_of_shots,
