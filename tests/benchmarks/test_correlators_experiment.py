@@ -61,10 +61,11 @@ def test_a_run_whose_row_is_there_is_not_made_again(
     monkeypatch.setattr(correlators, "worth", worth)
     line = ["worth", "--datasets", "iris", "--out", str(tmp_path), "--epochs", "3", "--seeds"]
     correlators.main([*line, "0"])
-    assert len(made) == 6
+    n_runs = 3 + len(correlators.CONTROLS)
+    assert len(made) == n_runs
     correlators.main([*line, "0", "2"])
-    assert len(made) == 12
-    assert {seed for _, _, seed, _ in made[6:]} == {2}
+    assert len(made) == 2 * n_runs
+    assert {seed for _, _, seed, _ in made[n_runs:]} == {2}
     stored = json.loads((tmp_path / "correlators-worth.json").read_text())
     assert stored["command"] == "python -m experiments.correlators worth"
     first = stored["rows"][0]
