@@ -175,6 +175,9 @@ def plainly(
         UnsupportedByEngine: There is no one value, under ``vmap``; or a derivative would be needed,
             in forward mode.
     """
+    if not in_forward_mode() and not any(is_transformed(t) or _HIDDEN(t) for t in tensors):
+        with torch.no_grad():  # as in most calls: a node would take longer than small work
+            return work(*(tensor.detach() for tensor in tensors))
     made: list[_T] = []
     who = (engine, instead)
     _Plainly.apply(lambda *plain: made.append(work(*plain)), who, *tensors)  # type: ignore[no-untyped-call]
