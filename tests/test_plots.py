@@ -167,6 +167,7 @@ def test_a_long_legend_stands_below_the_panel() -> None:
         (axes,) = picture.axes
         legend = picture.legends[0] if picture.legends else axes.get_legend()
         assert len(legend.get_texts()) == count
+        assert not legend.get_frame_on()  # the common style
         picture.draw_without_rendering()
         below = legend.get_window_extent().y1 <= axes.get_window_extent().y0
         assert below == (count > 6)

@@ -318,7 +318,6 @@ def weights(generated: Any, trained: Any, title: str = "") -> Figure:
     return picture
 
 
-@styled
 def _legend_below(picture: Figure, handles: list[Any], names: list[str]) -> None:
     """Put a legend below the panels, in as many columns as fit side by side."""
     for columns in (3, 2, 1):
@@ -329,6 +328,7 @@ def _legend_below(picture: Figure, handles: list[Any], names: list[str]) -> None
         legend.remove()
 
 
+@styled
 def lines(
     rows: Sequence[Mapping[str, Any]],
     x: str,
