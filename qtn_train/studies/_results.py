@@ -263,8 +263,11 @@ def read_results(out: str | Path, columns_: list[str] | None = None) -> DataFram
     out = Path(out)
     study = read_study(out)
     ids = {task.id for task in study.tasks()}
-    parts = [pa.Table.from_pylist([], schema=_schema(study))]
-    parts += [_part(path, study, ids) for path in sorted((out / RESULTS).glob("*.parquet"))]
+    schema = _schema(study)
+    needed = schema.names if columns_ is None else [*dict.fromkeys([*columns_, "task", "status"])]
+    parts = [pa.Table.from_pylist([], schema=schema).select(needed)]
+    for path in sorted((out / RESULTS).glob("*.parquet")):
+        parts.append(_part(path, study, ids, needed))
     frame = pa.concat_tables(parts).to_pandas()
     # Parts of one study that ran in two folders may hold a task twice.
     frame = frame.sort_values("status", kind="stable").drop_duplicates("task")
@@ -274,13 +277,14 @@ def read_results(out: str | Path, columns_: list[str] | None = None) -> DataFram
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def _part(path: Path, study: Study, ids: set[str]) -> Any:
-    """Return the rows of a part.
+def _part(path: Path, study: Study, ids: set[str], needed: list[str]) -> Any:
+    """Return some columns of a part.
 
     Args:
         path: The file.
         study: The study of the folder.
         ids: The ids of the study's tasks.
+        needed: The columns, ``task`` among them.
 
     Raises:
         RunError: The file is damaged, or holds rows of another study.
@@ -289,12 +293,12 @@ def _part(path: Path, study: Study, ids: set[str]) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            found, table = file.schema_arrow, file.read(columns=needed)
     except (pa.ArrowInvalid, OSError) as error:
         hint = "Delete it, and resume the study: its tasks run again."
         raise RunError(must_be(str(path), "a whole Parquet file", "another", hint)) from error
-    schema = _schema(study)
-    if not table.schema.equals(schema):
+    if not found.equals(_schema(study)):
         actual = "other columns"
     elif not ids.issuperset(table["task"].to_pylist()):
         actual = "tasks that the study does not have"
