@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -419,30 +419,54 @@ def evolve(circuit: Circuit, values: Array, chain: Chain) -> None:
     steps = program(circuit)
     full = 2 ** (circuit.n_qubits // 2)
     chain.only_grows = steps.largest < min(full, (chain.max_bond or full) + 1)
+    start = replace(chain, tensors=list(chain.tensors), weights=[])
+    try:
+        finite = _sweep(steps, values, chain)
+    except UnsupportedByEngine:
+        raise
+    except QtnTrainError:
+        finite = False
+    if not finite:
+        raise QtnTrainError(_non_finite(circuit, _first_bad(steps, steps.operators(values), start)))
+    if chain.weights:
+        _normalize(chain)
+
+
+def _sweep(steps: Program, values: Array, chain: Chain) -> bool:
+    """Apply all gates; one by which a bond only grows waits until its tensors are needed.
+
+    Returns:
+        Whether all tensors are finite. NaN and infinity stay until the end, and are not looked for
+        before it: each look would wait for the device.
+    """
     terms = steps.operators(values)
     growth = Growth(chain.tensors, steps.one_by_one(terms, values))
     parts: list[tuple[Array, Array]] = []
+    finite, joined = True, set[int]()
     for number, pair in enumerate(steps.pairs):
         needed = chain.take(pair, number, growth)
-        if not needed:
-            continue
-        parts = parts or _with_matrices(terms)
-        _finish(growth, needed, circuit, steps)
-        gate, operators = parts[number]
-        try:
+        if needed:
+            parts = parts or _with_matrices(terms)
+            finite &= growth.finish(needed)
+            gate, operators = parts[number]
             chain.apply(pair, gate, operators[:, : pair.rank])
-            finite = is_finite(chain.tensors[pair.left], chain.tensors[pair.right])
-        except UnsupportedByEngine:
-            raise
-        except QtnTrainError:
-            finite = False
-        if not finite:
-            raise QtnTrainError(_non_finite(circuit, pair))
+            joined.update(range(pair.left, pair.right + 1))
     for number, site in enumerate(steps.touched, 2 * len(steps.pairs)):
         growth.add_one(site, number)
-    _finish(growth, range(circuit.n_qubits), circuit, steps)
-    if chain.weights:
-        _normalize(chain)
+    finite &= growth.finish(range(len(chain.tensors)))
+    return finite and (not joined or is_finite(*(chain.tensors[site] for site in joined)))
+
+
+def _first_bad(steps: Program, terms: Array, chain: Chain) -> Pair | None:
+    """Return the first gate after which a tensor is NaN or infinite, by a sweep that looks."""
+    for pair, (gate, operators) in zip(steps.pairs, _with_matrices(terms), strict=True):
+        try:
+            chain.apply(pair, gate, operators[:, : pair.rank])
+        except QtnTrainError:
+            return pair
+        if not is_finite(chain.tensors[pair.left], chain.tensors[pair.right]):
+            return pair
+    return None
 
 
 def _with_matrices(terms: Array) -> list[tuple[Array, Array]]:
@@ -451,14 +475,9 @@ def _with_matrices(terms: Array) -> list[tuple[Array, Array]]:
     return list(zip(gates.reshape(-1, 4, 4), terms, strict=True))
 
 
-def _finish(growth: Growth, sites: range, circuit: Circuit, steps: Program) -> None:
-    """Apply what waits for some sites; the gate that makes a tensor NaN or infinite is named."""
-    bad = growth.finish(sites)
-    if bad is not None and bad < 2 * len(steps.pairs):
-        raise QtnTrainError(_non_finite(circuit, steps.pairs[bad // 2]))
-
-
-def _non_finite(circuit: Circuit, pair: Pair) -> str:
+def _non_finite(circuit: Circuit, pair: Pair | None) -> str:
+    if pair is None:
+        return "the tensors must be finite after the last gates; got NaN or infinity."
     gate = circuit.gates[pair.gate]
     where = f"gates[{pair.gate}] ({gate.name} on qubits {gate.qubits})"
     bonds = f"bonds {pair.left + 1}…{pair.right}"

@@ -12,11 +12,10 @@ circuit of a few layers costs about as many operations of the library as a narro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from autoray import get_namespace
-from numpy.typing import NDArray
 
 from ._split import Array, is_finite
 
@@ -64,76 +63,50 @@ class Growth:
         """Let a gate on one site wait."""
         self._steps[site].append((number, 1, False))
 
-    def finish(self, sites: Iterable[int]) -> int | None:
+    def finish(self, sites: Iterable[int]) -> bool:
         """Apply what waits for some sites.
 
         Args:
             sites: Their numbers.
 
         Returns:
-            The least number of the operations that made a tensor NaN or infinite; None where all
-            are finite.
+            Whether the tensors that this made are finite.
         """
         if not any(self._steps):
-            return None
+            return True
         alike: dict[object, list[int]] = {}
         for site in sites:
             if self._steps[site]:
                 kinds = tuple(step[1:] for step in self._steps[site])
                 alike.setdefault((self._tensors[site].shape, kinds), []).append(site)
-        bad = [found for group in alike.values() if (found := self._apply(group)) is not None]
-        return min(bad, default=None)
+        return all([self._apply(group) for group in alike.values()])
 
-    def _apply(self, sites: list[int]) -> int | None:
-        """Apply what waits for sites that are alike."""
+    def _apply(self, sites: list[int]) -> bool:
+        """Apply what waits for sites that are alike; return whether the result is finite."""
         waiting = [self._steps[site] for site in sites]
         numbers = np.array([[step[0] for step in steps] for steps in waiting]).T
-        kinds = [step[1:] for step in waiting[0]]
-        states = [self._start(sites)]
-        for operators, (rank, _) in zip(self._operators[numbers], kinds, strict=True):
-            states.append(_operated(operators[:, :, :rank], states[-1]))
-        grown = self._in_order(states[-1], self._tensors[sites[0]].shape, kinds)
+        state = self._start(sites)
+        for operators, (_, rank, leftward) in zip(
+            self._operators[numbers], waiting[0], strict=True
+        ):
+            state = self._operated(operators[:, :, :rank], state, leftward=leftward)
+        grown = self._namespace.transpose(state, (0, 3, 1, 2))
         for site, tensor in zip(sites, grown, strict=True):
             self._tensors[site], self._steps[site], self._factors[site] = tensor, [], 1
-        return None if is_finite(grown) else _first_bad(states[1:], numbers)
+        finite: bool = is_finite(grown)
+        return finite
 
     def _start(self, sites: list[int]) -> Array:
-        """Return the tensors of some sites as ``(n, 2, left · right)``."""
+        """Return the tensors of some sites as ``(n, 2, right, left)``."""
         stacked = self._namespace.stack([self._tensors[site] for site in sites])
-        return self._namespace.transpose(stacked, (0, 2, 1, 3)).reshape(len(sites), 2, -1)
+        return self._namespace.transpose(stacked, (0, 2, 3, 1))
 
-    def _in_order(
-        self, state: Array, shape: Sequence[int], kinds: Sequence[tuple[int, bool]]
-    ) -> Array:
-        """Return ``(n, left, 2, right)`` of ``(n, 2, k of the last … k of the first, l, r)``."""
-        growing = [kind for kind in kinds if kind[0] > 1]
-        wide = state.reshape(
-            len(state), 2, *(rank for rank, _ in reversed(growing)), shape[0], shape[2]
-        )
-        axes = list(range(len(growing) + 1, 1, -1))  # of the first k … of the last
-        lefts = [axis for axis, (_, leftward) in zip(axes, growing, strict=True) if leftward]
-        rights = [axis for axis, (_, leftward) in zip(axes, growing, strict=True) if not leftward]
-        last = len(growing) + 3
-        ordered = self._namespace.transpose(wide, (0, last - 1, *lefts, 1, last, *rights))
-        left = shape[0] * int(np.prod([wide.shape[axis] for axis in lefts]))
-        return ordered.reshape(len(state), left, 2, -1)
-
-
-def _operated(operators: Array, state: Array) -> Array:
-    """Apply ``(n, 2, rank, 2)`` operators to ``(n, 2, rest)``: ``(n, 2, rank · rest)``."""
-    n, _, rank, _ = operators.shape
-    return (operators.reshape(n, 2 * rank, 2) @ state).reshape(n, 2, -1)
-
-
-def _first_bad(states: Sequence[Array], numbers: NDArray[np.int64]) -> int | None:
-    """Return the least number of the operations after which a site is not finite."""
-
-    def broken(state: Array) -> bool:
-        return not is_finite(state)
-
-    after = [
-        next(int(number) for number, state in zip(own, states, strict=True) if broken(state[site]))
-        for site, own in enumerate(numbers.T)
-        if broken(states[-1][site])
-    ]
-    return min(after, default=None)
+    def _operated(self, operators: Array, state: Array, *, leftward: bool) -> Array:
+        """Apply ``(n, 2, rank, 2)`` operators to ``(n, 2, right, left)``; k leads its bond."""
+        n, _, right, left = state.shape
+        rank = operators.shape[2]
+        wide = operators.reshape(n, 2 * rank, 2) @ state.reshape(n, 2, -1)
+        if not leftward:
+            return wide.reshape(n, 2, -1, left)
+        ordered = self._namespace.transpose(wide.reshape(n, 2, rank, right, left), (0, 1, 3, 2, 4))
+        return ordered.reshape(n, 2, right, -1)

@@ -17,7 +17,7 @@ from oracle import amplitudes, random_circuit
 from torch import Tensor
 
 import qtn_train.engines.mps._state as mps_module
-from qtn_train.circuits import GATES, Circuit, ansatz
+from qtn_train.circuits import GATES, Circuit, Gate, ansatz
 from qtn_train.engines._slots import GateMatrices
 from qtn_train.engines.mps import MPSEngine, MPSState
 from qtn_train.engines.mps._chain import program
@@ -346,6 +346,21 @@ def test_non_finite_tensor_is_named_where_it_arises(monkeypatch, max_bond):
     monkeypatch.setattr(GateMatrices, "values", broken)
     with pytest.raises(QtnTrainError, match=r"bond 2 .* gates\[5\] \(cu3 on qubits \(1, 2\)\)"):
         MPSEngine(max_bond).prepare(circuit, random_angles(circuit))
+
+
+@pytest.mark.parametrize("max_bond", [None, 1])
+def test_non_finite_one_qubit_gate_at_the_end(monkeypatch, max_bond):
+    circuit = Circuit(2, (Gate("cx", (0, 1)), Gate("rx", (1,), (0,))), 1)
+    values = GateMatrices.values
+
+    def broken(self, angles, dtype):
+        out = values(self, angles, dtype).clone()
+        out[self.slots[1][0, 0]] = math.inf
+        return out
+
+    monkeypatch.setattr(GateMatrices, "values", broken)
+    with pytest.raises(QtnTrainError, match="must be finite after the last gates; got NaN or inf"):
+        MPSEngine(max_bond).prepare(circuit, torch.ones(1))
 
 
 def test_quimb_is_not_imported_with_the_engine():
