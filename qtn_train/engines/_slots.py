@@ -13,6 +13,7 @@ another form (three qubits, ``rxx``, a matrix …) become some of this form: :fu
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,6 +52,8 @@ class GateMatrices:
 
     Attributes:
         slots: For each gate, a ``(2**k, 2**k)`` integer array of slots.
+        tables: For each gate with angles their numbers, ``(n, 3)``, and the map from these to
+            (θ, φ, λ, γ): ``(n, 4, 3)`` and ``(n, 4)``; then the constants of fixed gates.
         n_constants: How many slots come before the parameterized entries.
     """
 
@@ -61,7 +64,6 @@ class GateMatrices:
                 for value in GATES[gate.name].matrix().ravel():
                     constants.setdefault(complex(value), len(constants))
         self.n_constants = len(constants)
-        self._constants = np.array(list(constants), dtype=np.complex128)
         self.slots: list[NDArray[np.int64]] = []
         rows: list[tuple[int, ...]] = []
         forms: list[list[list[float]]] = []
@@ -77,16 +79,18 @@ class GateMatrices:
                 matrix = GATES[gate.name].matrix()
                 self.slots.append(np.vectorize(lambda v: constants[complex(v)])(matrix))
         self.n_parameterized = len(rows)
-        self._rows = np.array(rows, dtype=np.int64).reshape(-1, 3)
-        self._forms = np.array(forms, dtype=np.float64).reshape(-1, 4, 3)
-        self._shifts = np.array(shifts, dtype=np.float64).reshape(-1, 4)
+        self.tables: tuple[NDArray[Any], ...] = (
+            np.array(rows, dtype=np.int64).reshape(-1, 3),
+            np.array(forms, dtype=np.float64).reshape(-1, 4, 3),
+            np.array(shifts, dtype=np.float64).reshape(-1, 4),
+            np.array(list(constants), dtype=np.complex128),
+        )
         self._on_device: dict[torch.device, tuple[Tensor, ...]] = {}
 
     def _tables(self, device: torch.device) -> tuple[Tensor, ...]:
         if device not in self._on_device:
-            tables = (self._rows, self._forms, self._shifts, self._constants)
             with torch.inference_mode(False):  # training goes on with what inference may have made
-                self._on_device[device] = tuple(torch.from_numpy(t).to(device) for t in tables)
+                self._on_device[device] = tuple(torch.from_numpy(t).to(device) for t in self.tables)
         return self._on_device[device]
 
     def values(self, angles: Tensor, dtype: torch.dtype) -> Tensor:

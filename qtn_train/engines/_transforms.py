@@ -157,6 +157,15 @@ def inside_transform() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def is_plain(*tensors: Tensor) -> bool:
+    """Return whether no forward mode and no transform is at work, and no tensor is a batch's.
+
+    Args:
+        *tensors: Any tensors.
+    """
+    return not (in_forward_mode() or inside_transform() or any(map(_HIDDEN, tensors)))
+
+
 def plainly(
     work: Callable[..., _T], *tensors: Tensor, engine: str, instead: str = "StatevectorEngine()"
 ) -> _T:

@@ -32,10 +32,11 @@ from .._state import State
 from .._transforms import is_transformed
 from ._blocks import block_plan
 from ._correlators import correlators
+from ._direct import directly
 from ._evolve import evolve
 from ._expectation import expectations
 from ._layers import layer_plan
-from ._tiles import tile_plan
+from ._tiles import TilePlan, tile_plan
 
 # States of this size that are alive at once in a backward pass: amplitudes and cotangent, each
 # moved once, their product, and the real probabilities with their gradient.
@@ -188,6 +189,8 @@ class StatevectorEngine(Engine):
             real = layers.amplitudes(angles, self.real_dtype)
             return torch.complex(real, torch.zeros_like(real))
         plan = tile_plan(circuit) if on_cpu else block_plan(circuit)
+        if isinstance(plan, TilePlan):
+            return directly(plan, angles, self.complex_dtype)
         return evolve(plan, plan.gates.values(angles, self.complex_dtype))
 
 

@@ -117,6 +117,10 @@ class TilePlan(Plan):
 
     def forward(self, matrices: Tensor) -> Tensor:
         """Return the amplitudes that the gates make of |0…0⟩."""
+        return self.evolved(matrices.detach().resolve_conj().contiguous().numpy())
+
+    def evolved(self, matrices: NDArray[Any]) -> Tensor:
+        """Return the amplitudes that ``(batch, n, control, 2, 2)`` matrices make of |0…0⟩."""
         pairs = self._numbers(matrices)
 
         def one(number: int, n_threads: int) -> NDArray[Any]:
@@ -128,7 +132,7 @@ class TilePlan(Plan):
 
         parts = _stacked(each_state(one, len(pairs)))
         if self.is_real:
-            return parts[:, 0].to(matrices.dtype)
+            return parts[:, 0].to(parts.dtype.to_complex())
         return torch.complex(parts[:, 0], parts[:, 1])
 
     def backward(self, matrices: Tensor, amplitudes: Tensor, grad: Tensor) -> Tensor:
@@ -137,7 +141,24 @@ class TilePlan(Plan):
         Unitary matrices U change along A·U with A anti-Hermitian only, so of the gradient's factor
         K = cotangent · state†, both after the gate, the anti-Hermitian part is enough.
         """
-        undo = self._numbers(matrices.mH)
+        undo = matrices.mH.detach().resolve_conj().contiguous().numpy()
+        first, last, real, imaginary = np.moveaxis(self.undone(undo, amplitudes, grad), -1, 0)
+        corner = (real + 1j * imaginary) / 2
+        tangent = np.stack((1j * first, corner, -corner.conj(), 1j * last), -1)
+        return torch.from_numpy(tangent).view(matrices.shape).to(matrices.dtype) @ matrices
+
+    def undone(self, matrices: NDArray[Any], amplitudes: Tensor, grad: Tensor) -> NDArray[Any]:
+        """Return the anti-Hermitian part of K at each matrix.
+
+        Args:
+            matrices: Inverses, ``(batch, n, control, 2, 2)``.
+            amplitudes: The states that :meth:`evolved` made, ``(batch, 2**N)``.
+            grad: Their cotangents.
+
+        Returns:
+            Im K00, Im K11 and both parts of K01 − conj(K10): ``(batch, n, control, 4)``.
+        """
+        undo = self._numbers(matrices)
         both = torch.stack((amplitudes, grad), 1).resolve_conj()
         parts = both.real if self.is_real else torch.view_as_real(both).movedim(-1, 2).flatten(1, 2)
         states = parts.contiguous().numpy()
@@ -149,11 +170,7 @@ class TilePlan(Plan):
             summed: NDArray[Any] = grads.sum(0)
             return summed
 
-        grads = np.stack(each_state(one, len(undo)))
-        first, last, real, imaginary = np.moveaxis(grads, -1, 0)
-        corner = (real + 1j * imaginary) / 2
-        tangent = np.stack((1j * first, corner, -corner.conj(), 1j * last), -1)
-        return torch.from_numpy(tangent).view(matrices.shape).to(matrices.dtype) @ matrices
+        return np.stack(each_state(one, len(undo)))
 
     def _run(
         self,
@@ -180,13 +197,11 @@ class TilePlan(Plan):
         else:
             _kernels.back(*given, grads)
 
-    def _numbers(self, matrices: Tensor) -> NDArray[Any]:
+    def _numbers(self, matrices: NDArray[Any]) -> NDArray[Any]:
         """Return (batch, n, control, 2, 2) matrices as 8 real numbers each; 4 if all are real."""
-        plain = matrices.detach().resolve_conj()
-        parts = plain.real if self.is_real else torch.view_as_real(plain.contiguous())
-        width = 4 if self.is_real else 8  # not −1: there may be no gate at all
-        numbers: NDArray[Any] = parts.reshape(*plain.shape[:3], width).contiguous().numpy()
-        return numbers
+        shape = (*matrices.shape[:3], 4 if self.is_real else 8)  # not −1: there may be no gate
+        parts = matrices.real if self.is_real else matrices.view(matrices.real.dtype)
+        return np.ascontiguousarray(parts.reshape(shape))
 
 
 def _stacked(states: Sequence[NDArray[Any]]) -> Tensor:
