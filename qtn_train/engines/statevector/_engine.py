@@ -16,7 +16,7 @@ import os
 from typing import ClassVar, final
 
 import torch
-from jaxtyping import Complex
+from jaxtyping import Complex, Num
 from torch import Tensor
 
 from ..._types import ComplexDtype
@@ -47,28 +47,38 @@ _STATES_ALIVE = 8
 class StatevectorState(State):
     """All amplitudes of a state.
 
-    Attributes:
-        vector: complex, shape ``(2**n_qubits,)``, differentiable; with a batch of angles
-            ``(batch, 2**n_qubits)``.
+    Args:
+        vector: Shape ``(2**n_qubits,)``, differentiable; with a batch of angles
+            ``(batch, 2**n_qubits)``. Real where all amplitudes are.
     """
 
-    def __init__(self, vector: Complex[Tensor, "*batch outcomes"]) -> None:
-        self.vector = vector
+    def __init__(self, vector: Num[Tensor, "*batch outcomes"]) -> None:
+        self._vector = vector
+
+    @property
+    def vector(self) -> Complex[Tensor, "*batch outcomes"]:
+        """The amplitudes, complex."""
+        if self._vector.is_complex():
+            return self._vector
+        return torch.complex(self._vector, torch.zeros_like(self._vector))
 
     @property
     def n_qubits(self) -> int:
         """Number of qubits."""
-        return self.vector.shape[-1].bit_length() - 1
+        return self._vector.shape[-1].bit_length() - 1
 
     def _amplitudes(self, start: int, stop: int) -> Tensor:
         return self.vector[..., start:stop]
 
     def _probs(self, start: int, stop: int) -> Tensor:
-        return torch.view_as_real(self.vector[..., start:stop]).square().sum(-1)
+        part = self._vector[..., start:stop]
+        if not part.is_complex():
+            return part.square()
+        return torch.view_as_real(part).square().sum(-1)
 
     def _log_probs(self, start: int, stop: int) -> Tensor:
         # The square of a small amplitude is no float any more, its logarithm is.
-        return 2 * self.vector[..., start:stop].abs().log()
+        return 2 * self._vector[..., start:stop].abs().log()
 
     def _correlators(
         self, order: int, bases: str, start: int, stop: int, reach: int | None
@@ -182,12 +192,11 @@ class StatevectorEngine(Engine):
         return StatevectorState(self._amplitudes(circuit, angles))
 
     def _amplitudes(self, circuit: Circuit, angles: Tensor) -> Tensor:
-        """Return the amplitudes of a batch, ``(batch, 2**N)``."""
+        """Return the amplitudes of a batch, ``(batch, 2**N)``; real numbers where all are."""
         on_cpu = angles.device.type == "cpu"
         layers = layer_plan(circuit) if on_cpu else None
         if layers is not None:
-            real = layers.amplitudes(angles, self.real_dtype)
-            return torch.complex(real, torch.zeros_like(real))
+            return layers.amplitudes(angles, self.real_dtype)
         plan = tile_plan(circuit) if on_cpu else block_plan(circuit)
         if isinstance(plan, TilePlan):
             return directly(plan, angles, self.complex_dtype)
