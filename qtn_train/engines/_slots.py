@@ -52,9 +52,8 @@ class GateMatrices:
 
     Attributes:
         slots: For each gate, a ``(2**k, 2**k)`` integer array of slots.
-        tables: For each gate with angles their numbers, ``(n, 3)``, and the map from these to
-            (θ, φ, λ, γ): ``(n, 4, 3)`` and ``(n, 4)``; then the constants of fixed gates.
-        n_constants: How many slots come before the parameterized entries.
+        tables: For each gate with angles their numbers, ``(n, 3)``; the factors and the constant
+            that make (θ, φ, λ, γ) of them, one line each, ``(4n, 4)``; constants of fixed gates.
     """
 
     def __init__(self, circuit: Circuit) -> None:
@@ -79,10 +78,11 @@ class GateMatrices:
                 matrix = GATES[gate.name].matrix()
                 self.slots.append(np.vectorize(lambda v: constants[complex(v)])(matrix))
         self.n_parameterized = len(rows)
+        lines = np.array(forms, dtype=np.float64).reshape(-1, 4, 3)
+        ends = np.array(shifts, dtype=np.float64).reshape(-1, 4, 1)
         self.tables: tuple[NDArray[Any], ...] = (
             np.array(rows, dtype=np.int64).reshape(-1, 3),
-            np.array(forms, dtype=np.float64).reshape(-1, 4, 3),
-            np.array(shifts, dtype=np.float64).reshape(-1, 4),
+            np.concatenate((lines, ends), 2).reshape(-1, 4),
             np.array(list(constants), dtype=np.complex128),
         )
         self._on_device: dict[torch.device, tuple[Tensor, ...]] = {}
@@ -106,11 +106,13 @@ class GateMatrices:
         Returns:
             Complex, the slots along the last axis.
         """
-        rows, forms, shifts, constants = self._tables(angles.device)
+        rows, forms, constants = self._tables(angles.device)
         constants = constants.to(dtype).expand(*angles.shape[:-1], -1)
         if self.n_parameterized == 0:
             return constants
-        four = torch.einsum("gij,...gj->...gi", forms, angles.double()[..., rows]) + shifts
+        lines = forms.view(-1, 4, 4)
+        four = torch.einsum("gij,...gj->...gi", lines[..., :3], angles.double()[..., rows])
+        four = four + lines[..., 3]
         theta, phi, lam, gamma = four.unbind(-1)
         cos, sin = torch.cos(theta / 2), torch.sin(theta / 2)
         size = torch.stack((cos, -sin, sin, cos), -1)

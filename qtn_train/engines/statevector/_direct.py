@@ -42,7 +42,7 @@ class _Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, angles: Tensor, plan: TilePlan, dtype: torch.dtype) -> Tensor:
-        amplitudes = plan.evolved(_matrices(plan, _numbers(angles), dtype)[0])
+        amplitudes = plan.evolved(_matrices(plan, _values(plan, _numbers(angles)), dtype))
         ctx.save_for_backward(angles, amplitudes)
         ctx.plan = plan
         return amplitudes
@@ -50,50 +50,68 @@ class _Direct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         angles, amplitudes = ctx.saved_tensors
+        plan: TilePlan = ctx.plan
         if torch.is_grad_enabled() or not is_plain(grad):
             with torch.enable_grad():
-                again = evolve(ctx.plan, ctx.plan.gates.values(angles, amplitudes.dtype))
+                again = evolve(plan, plan.gates.values(angles, amplitudes.dtype))
             (made,) = torch.autograd.grad(again, angles, grad, create_graph=True)
             return made, None, None
         numbers = _numbers(angles)
-        undo, values = _matrices(ctx.plan, numbers, amplitudes.dtype, adjoint=True)
-        sums = ctx.plan.undone(undo, amplitudes, grad)
-        return torch.from_numpy(_pulled(ctx.plan, numbers, values, sums)).to(angles), None, None
+        values = _values(plan, numbers)
+        undo = _matrices(plan, values, amplitudes.dtype).conj().swapaxes(-1, -2)
+        sums = plan.undone(np.ascontiguousarray(undo), amplitudes, grad)
+        return torch.from_numpy(_pulled(plan, numbers, values, sums)).to(angles), None, None
 
 
 def _numbers(angles: Tensor) -> NDArray[np.float64]:
     return angles.detach().to(torch.float64).contiguous().numpy()
 
 
-def _matrices(
-    plan: TilePlan, angles: NDArray[np.float64], dtype: torch.dtype, *, adjoint: bool = False
-) -> tuple[NDArray[Any], list[NDArray[Any]]]:
-    """Return a batch of the plan's matrices, or of their adjoints, and the values of all slots."""
+def _values(plan: TilePlan, angles: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return the values of all slots for a batch of angles, ``(batch, n_values)``."""
     from . import _gate_kernels
 
-    out = np.empty((len(angles), *plan.slots.shape[1:]), _NUMPY[dtype])
-    tables = plan.gates.tables
-    values = [
-        _gate_kernels.matrices(one, tables, plan.slots, adjoint, made)
-        for one, made in zip(angles, out, strict=True)
-    ]
-    return out, values
+    rows, forms, constants = plan.gates.tables
+    values = np.empty((len(angles), len(constants) + 4 * len(rows)), np.complex128)
+    values[:, : len(constants)] = constants
+    for one, made in zip(angles, values, strict=True):
+        _gate_kernels.values(one, rows, forms, made[len(constants) :])
+    return values
 
 
-_NUMPY = {torch.complex64: np.complex64, torch.complex128: np.complex128}
+def _matrices(
+    plan: TilePlan, values: NDArray[np.complex128], dtype: torch.dtype
+) -> NDArray[np.complexfloating]:
+    """Return a batch of the plan's matrices, ``(batch, n, control, 2, 2)``."""
+    from . import _gate_kernels
+
+    given = values.astype(np.complex64 if dtype == torch.complex64 else np.complex128, copy=False)
+    out = np.empty((len(values), *plan.slots.shape[1:]), given.dtype)
+    for one, made in zip(given, out, strict=True):
+        _gate_kernels.products(one, _lines(plan.slots), made.reshape(-1, 4))
+    return out
+
+
+def _lines(slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return ``(depth, n · control, 4)`` slots."""
+    return slots.reshape(len(slots), int(np.prod(slots.shape[1:3])), 4)
 
 
 def _pulled(
     plan: TilePlan,
     angles: NDArray[np.float64],
-    values: list[NDArray[Any]],
+    values: NDArray[np.complex128],
     sums: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the gradient of a batch of angles."""
+    """Return the gradient of a batch of angles, given what :meth:`TilePlan.undone` returned."""
     from . import _gate_kernels
 
-    out = np.zeros_like(angles)
-    for given in zip(angles, values, sums, out, strict=True):
-        one, own, parts, made = given
-        _gate_kernels.pulled(one, plan.gates.tables, plan.slots, own, parts, made)
+    rows, forms, constants = plan.gates.tables
+    slots, out, grads = _lines(plan.slots), np.zeros_like(angles), np.zeros_like(values)
+    earlier = np.zeros((len(slots) + 1, 4), np.complex128)
+    earlier[0] = 1, 0, 0, 1
+    for number, grad in enumerate(grads):
+        _gate_kernels.collect(values[number], slots, sums[number].reshape(-1, 4), earlier, grad)
+        own = grad[len(constants) :]
+        _gate_kernels.pull(angles[number], rows, forms, own, out[number])
     return out
