@@ -12,6 +12,7 @@ process. What stands in the file already is not measured again; Ctrl-C loses one
 import argparse
 import ctypes
 import json
+import math
 import os
 import resource
 import sys
@@ -203,7 +204,7 @@ def status(name: str) -> float:
 def passes(case: Case, names: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
     """Yield for each engine its memory, its value and its time; then shorter times, in turns."""
     able: dict[str, Callable[[], float]] = {}
-    best: dict[str, float] = {}
+    repeats: dict[str, int] = {}
     for name in names:
         yield {"tried": name}
         if name == "statevector" and case.n_qubits > MOST_DENSE:
@@ -221,11 +222,11 @@ def passes(case: Case, names: Sequence[str], limit: float) -> Iterator[dict[str,
             print(f"    {name}: {str(error)[:90]}", file=sys.stderr)
             continue
         yield row | {"search_s": max(0.0, first - seconds)}
-        able[name], best[name] = once, seconds
+        able[name], repeats[name] = once, 1 + int(SHORTEST / max(seconds, 1e-4))
+    best: dict[str, float] = {}
     for _ in range(ROUNDS):
         for name, once in able.items():
-            repeats = 1 + int(SHORTEST / max(best[name], 1e-4))
-            best[name] = min(best[name], seconds_of(once, repeats))
+            best[name] = min(best.get(name, math.inf), seconds_of(once, repeats[name]))
         yield {"best": best}
 
 
