@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from qtn_train.braket.run._batch import Batch
 from qtn_train.braket.run._journal import Journal
 from qtn_train.braket.run._manage import cancel, collect, look
 from qtn_train.braket.run._reading import read_journal
+from qtn_train.braket.run._requests import each
 from qtn_train.braket.run._standing import price_again
 from qtn_train.braket.run._tasks import TaskService
 from qtn_train.circuits import ansatz
@@ -605,11 +607,13 @@ def test_ctrl_c_while_creating(service: Any, start: Start, monkeypatch: pytest.M
     engine = start("SV1")
     created = Journal.created
     made: list[str] = []
+    both = threading.Barrier(2, timeout=60)
 
     def interrupt(journal: Journal, task: Any, arn: str) -> Any:
-        """Press Ctrl-C with each task of the second portion: a user does so more than once."""
+        """Press Ctrl-C with each of both tasks of the second portion, while both are under way."""
         made.append(arn)
         if len(made) > 1:
+            both.wait()
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.02)
         return created(journal, task, arn)
@@ -623,6 +627,59 @@ def test_ctrl_c_while_creating(service: Any, start: Start, monkeypatch: pytest.M
     assert states["created"] + states["done"] == len(made) == len(service.ledger()) == 3
     run(start("SV1"))
     assert len(service.ledger()) == 6
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_while_a_call_is_handed_to_its_thread(
+    presses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However early Ctrl-C comes, calls that have begun end before it is told."""
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def call(item: int) -> None:
+        begun.append(item)
+        time.sleep(0.2)
+        ended.append(item)
+
+    begin = threading.Thread.start
+
+    def begin_and_interrupt(thread: threading.Thread) -> None:
+        begin(thread)
+        while not begun:
+            time.sleep(0.001)
+        for _ in range(presses):
+            signal.raise_signal(signal.SIGINT)
+
+    stop = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", begin_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            each(stop, call, [0, 1, 2])
+    assert stop.is_set()
+    assert begun
+    assert sorted(begun) == sorted(ended)
+
+
+def test_an_error_is_not_hidden_by_what_is_under_way() -> None:
+    """Ctrl-C after one call failed, while another ends: it ends, and the failure is told too."""
+    other, stop = threading.Event(), threading.Event()
+    ended: list[int] = []
+
+    def call(item: int) -> None:
+        if item == 0:
+            other.wait()
+            raise ValueError("the first one")
+        other.set()
+        stop.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        ended.append(item)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        each(stop, call, [0, 1])
+    assert ended == [1]
+    assert str(caught.value.__context__) == "the first one"
 
 
 def test_what_is_shown_while_waiting(service: Any, start: Start) -> None:

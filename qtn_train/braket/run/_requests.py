@@ -96,14 +96,36 @@ def each(
     futures: list[Future[Answer]] = []
     with ThreadPoolExecutor(min(PARALLEL, len(items))) as pool:
         try:
-            for item in items:
-                futures.append(pool.submit(call, item))
+            # Ctrl-C inside of `submit` would leave a call under way that nobody waits for.
+            with _later():
+                for item in items:
+                    futures.append(pool.submit(call, item))
             return [future.result() for future in futures]
         except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            _finish(futures)  # what is under way is written down first
+            with _later():
+                stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                # What is under way is written down first. Never by joining threads: Python takes
+                # a thread for ended whose joining is interrupted.
+                wait_for([future for future in futures if not future.cancelled()])
             raise
+
+
+@contextmanager
+def _later() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    came: list[tuple[int, Any]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            before(*came[0])
 
 
 @contextmanager
@@ -128,19 +150,6 @@ def one_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _finish(futures: Sequence[Future[Any]]) -> None:
-    """Wait for calls that have begun.
-
-    Never by joining their threads: Python takes a thread for ended whose joining is interrupted.
-    """
-    begun = [future for future in futures if not future.cancelled()]
-    try:
-        wait_for(begun)
-    except KeyboardInterrupt:
-        wait_for(begun)
-        raise
 
 
 class Refused(TasksPending):
