@@ -12,7 +12,6 @@ process. What stands in the file already is not measured again; Ctrl-C loses one
 import argparse
 import ctypes
 import json
-import math
 import os
 import resource
 import sys
@@ -204,6 +203,7 @@ def status(name: str) -> float:
 def passes(case: Case, names: Sequence[str], limit: float) -> Iterator[dict[str, Any]]:
     """Yield for each engine its memory, its value and its time; then shorter times, in turns."""
     able: dict[str, Callable[[], float]] = {}
+    best: dict[str, float] = {}
     repeats: dict[str, int] = {}
     for name in names:
         yield {"tried": name}
@@ -217,16 +217,17 @@ def passes(case: Case, names: Sequence[str], limit: float) -> Iterator[dict[str,
             seconds = seconds_of(once)
             if seconds > limit:
                 continue
+            repeats[name] = 1 + int(SHORTEST / max(seconds, 1e-3))
+            seconds = seconds_of(once, repeats[name])
             row = {"name": name, "mb": peak(once), "total": once(), "seconds": seconds}
         except (QtnTrainError, MemoryError, RuntimeError) as error:
             print(f"    {name}: {str(error)[:90]}", file=sys.stderr)
             continue
         yield row | {"search_s": max(0.0, first - seconds)}
-        able[name], repeats[name] = once, 1 + int(SHORTEST / max(seconds, 1e-4))
-    best: dict[str, float] = {}
+        able[name], best[name] = once, seconds
     for _ in range(ROUNDS):
         for name, once in able.items():
-            best[name] = min(best.get(name, math.inf), seconds_of(once, repeats[name]))
+            best[name] = min(best[name], seconds_of(once, repeats[name]))
         yield {"best": best}
 
 
