@@ -32,7 +32,7 @@ from qtn_train.engines import (
 )
 from qtn_train.engines._state import MAX_BLOCK
 from qtn_train.engines.counting import _base as _shots
-from qtn_train.engines.statevector import _evolve
+from qtn_train.engines.statevector import _direct, _evolve
 from qtn_train.errors import UnsupportedByEngine
 from qtn_train.measurements import Expectation
 
@@ -47,7 +47,7 @@ class EngineCase(NamedTuple):
 
 
 CASES = {
-    "statevector": EngineCase(lambda dtype: StatevectorEngine(dtype=dtype), _evolve.Evolve),
+    "statevector": EngineCase(lambda dtype: StatevectorEngine(dtype=dtype), _direct.Direct),
     "mps": EngineCase(lambda dtype: MPSEngine(dtype=dtype)),
     "contraction": EngineCase(lambda dtype: ContractionEngine(optimize="quick", dtype=dtype)),
 }

@@ -13,7 +13,7 @@ import torch
 
 from qtn_train.circuits import ansatz
 from qtn_train.engines import SampledEngine, StatevectorEngine
-from qtn_train.engines.statevector import _evolve
+from qtn_train.engines.statevector import _direct
 from qtn_train.generators import (
     CONTROLS,
     CircuitGenerator,
@@ -180,7 +180,7 @@ def test_the_circuit_runs_once(
     chunk_size: int, feature: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = {"forward": 0, "backward": 0}
-    prepare, backward = StatevectorEngine._prepare, _evolve.Evolve.backward
+    prepare, backward = StatevectorEngine._prepare, _direct.Direct.backward
 
     def counted_prepare(self: Any, *args: Any) -> Any:
         calls["forward"] += 1
@@ -191,7 +191,7 @@ def test_the_circuit_runs_once(
         return backward(*args)
 
     monkeypatch.setattr(StatevectorEngine, "_prepare", counted_prepare)
-    monkeypatch.setattr(_evolve.Evolve, "backward", staticmethod(counted_backward))
+    monkeypatch.setattr(_direct.Direct, "backward", staticmethod(counted_backward))
     gradients(circuit_generator(chunk_size=chunk_size, feature=feature))
     assert calls == {"forward": 1, "backward": 1}
 

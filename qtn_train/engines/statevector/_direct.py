@@ -33,11 +33,13 @@ def directly(plan: TilePlan, angles: Tensor, dtype: torch.dtype) -> Tensor:
     """
     if not is_plain(angles):
         return evolve(plan, plan.gates.values(angles, dtype))
-    made: Tensor = _Direct.apply(angles, plan, dtype)  # type: ignore[no-untyped-call]
+    if not plan.gates.n_parameterized:
+        angles = angles.detach()
+    made: Tensor = Direct.apply(angles, plan, dtype)  # type: ignore[no-untyped-call]
     return made
 
 
-class _Direct(torch.autograd.Function):
+class Direct(torch.autograd.Function):
     """Angles to amplitudes."""
 
     @staticmethod

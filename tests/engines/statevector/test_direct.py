@@ -11,8 +11,7 @@ from torch import Tensor
 
 from qtn_train.circuits import Circuit, Gate, ansatz
 from qtn_train.engines._slots import _U3_FORM
-from qtn_train.engines.statevector import _direct
-from qtn_train.engines.statevector._direct import directly
+from qtn_train.engines.statevector._direct import Direct, directly
 from qtn_train.engines.statevector._evolve import evolve
 from qtn_train.engines.statevector._tiles import TilePlan, tile_plan
 
@@ -48,7 +47,7 @@ def test_amplitudes_and_gradients(name, dtype, within, gradient_within):
     plan = tile_plan(CIRCUITS[name])
     angles = some_angles(CIRCUITS[name], dtype.to_real())
     direct, slow = directly(plan, angles, dtype), slowly(plan, angles, dtype)
-    assert isinstance(direct.grad_fn, _direct._Direct._backward_cls)
+    assert isinstance(direct.grad_fn, Direct._backward_cls)
     torch.testing.assert_close(direct, slow, rtol=0, atol=within)
     rng = torch.Generator().manual_seed(1)
     cotangent = torch.randn(direct.shape, generator=rng, dtype=dtype)
