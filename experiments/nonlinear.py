@@ -50,6 +50,7 @@ GENERATORS = (
     "outer-product", "random-subspace",
 )  # fmt: skip
 RATES = (0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
+EPOCHS = 15
 TUNING_SEED, TUNING_EPOCHS = 1000, 3
 #: Steps over which the time of a step is taken, after as many to warm up.
 TIMED_STEPS = 20
@@ -295,6 +296,12 @@ class Table:
         self.seconds = before.get("seconds", 0.0)
         self.device = options.torch_device
 
+    def words(self) -> list[str]:
+        """Return the options that differ from those of a full run, as they are typed."""
+        words = [] if self.settings["epochs"] == EPOCHS else [f"--epochs {self.settings['epochs']}"]
+        images = self.settings["images"]
+        return words if images is None else [*words, f"--images {images}"]
+
     def has(self, task: Task) -> bool:
         """Return whether a task's row is there."""
         return any(asdict(task).items() <= row.items() for row in self.rows)
@@ -307,7 +314,7 @@ class Table:
         result = {
             "title": f"The circuit beside nonlinear generators of equal size: {self.dataset}",
             "notes": " ".join([NOTES, *sentences(self.dataset, table)]),
-            "command": "python -m experiments.nonlinear",
+            "command": " ".join(["python -m experiments.nonlinear", *self.words()]),
             "seconds": round(self.seconds, 1),
             "device": self.device,
             "settings": self.settings,
@@ -347,7 +354,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, choices=SIZES)
     parser.add_argument("--generators", nargs="+", default=GENERATORS, choices=GENERATORS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, help="so many training images; all by default")
     parser.add_argument("--data-dir")
     parser.add_argument("--torch-device", default="cpu")

@@ -110,6 +110,7 @@ def test_a_task_whose_row_is_there_is_not_trained_again(
     stored = json.loads((tmp_path / "nonlinear-mnist-mini.json").read_text())
     assert len(stored["runs"]) == 16
     assert stored["rows"][0]["seeds"] == 2
+    assert stored["command"] == "python -m experiments.nonlinear --epochs 1"
     with pytest.raises(SystemExit, match="has other settings: "):
         nonlinear.main([*line[:-1], "2"])
 
