@@ -52,6 +52,7 @@ class GateMatrices:
 
     Attributes:
         slots: For each gate, a ``(2**k, 2**k)`` integer array of slots.
+        n_constants: How many slots come before the parameterized entries.
         tables: For each gate with angles their numbers, ``(n, 3)``; the factors and the constant
             that make (θ, φ, λ, γ) of them, one line each, ``(4n, 4)``; constants of fixed gates.
     """

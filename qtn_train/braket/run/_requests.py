@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar, final
 
@@ -16,6 +17,7 @@ from ...errors import TasksPending, must_be
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+_Handler = Callable[[int, Any], Any]
 
 #: Requests under way at once: as many as a boto3 client keeps connections.
 PARALLEL = 10
@@ -114,38 +116,38 @@ def each(
 @contextmanager
 def _later() -> Iterator[None]:
     """Let Ctrl-C wait for the end of the block."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-    came: list[tuple[int, Any]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    came: list[tuple[_Handler, int, Any]] = []
     try:
-        yield
+        with _handled(lambda *given: came.append(given)):
+            yield
     finally:
-        signal.signal(signal.SIGINT, before)
         if came:
-            before(*came[0])
+            before, number, frame = came[0]
+            before(number, frame)
 
 
 @contextmanager
 def one_interrupt() -> Iterator[None]:
     """Let the first Ctrl-C end the block; no further one breaks off the block's last writing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
     came: list[int] = []
 
-    def once(number: int, frame: Any) -> None:
+    def once(before: _Handler, number: int, frame: Any) -> None:
         came.append(number)
-        if len(came) == 1 and callable(before):
+        if len(came) == 1:
             before(number, frame)
 
-    if not callable(before):  # ignored, or handled outside of Python
+    with _handled(once):
+        yield
+
+
+@contextmanager
+def _handled(handle: Callable[[_Handler, int, Any], None]) -> Iterator[None]:
+    """Let Ctrl-C call a function, with the handler before it, where that is one of Python's."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
-    signal.signal(signal.SIGINT, once)
+    signal.signal(signal.SIGINT, partial(handle, before))
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
         │                    │
        [Oₖ]                 [Pₖ]         a gate Σₖ Oₖ ⊗ Pₖ on neighbors: k joins the bond between
         │                    │           them, and each site changes by itself
-    ─l─[A]─(r, k)─  ─(l', k)─[B]─r'─
+    ─l─[A]─(k, r)─  ─(k, l')─[B]─r'─
 
 Such operations wait, site by site, until a tensor is needed. Then the sites whose shapes and
 operations are alike are one batch, however far apart in the circuit's order their gates are: a wide

@@ -44,9 +44,10 @@ class Direct(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, angles: Tensor, plan: TilePlan, dtype: torch.dtype) -> Tensor:
-        amplitudes = plan.evolved(_matrices(plan, _values(plan, _numbers(angles)), dtype))
+        values = _values(plan, _numbers(angles))
+        amplitudes = plan.evolved(_matrices(plan, values, dtype))
         ctx.save_for_backward(angles, amplitudes)
-        ctx.plan = plan
+        ctx.plan, ctx.values = plan, values
         return amplitudes
 
     @staticmethod
@@ -58,11 +59,13 @@ class Direct(torch.autograd.Function):
                 again = evolve(plan, plan.gates.values(angles, amplitudes.dtype))
             (made,) = torch.autograd.grad(again, angles, grad, create_graph=True)
             return made, None, None
-        numbers = _numbers(angles)
-        values = _values(plan, numbers)
-        undo = _matrices(plan, values, amplitudes.dtype).conj().swapaxes(-1, -2)
+        undo = _matrices(plan, ctx.values, amplitudes.dtype).conj().swapaxes(-1, -2)
         sums = plan.undone(np.ascontiguousarray(undo), amplitudes, grad)
-        return torch.from_numpy(_pulled(plan, numbers, values, sums)).to(angles), None, None
+        return (
+            torch.from_numpy(_pulled(plan, _numbers(angles), ctx.values, sums)).to(angles),
+            None,
+            None,
+        )
 
 
 def _numbers(angles: Tensor) -> NDArray[np.float64]:

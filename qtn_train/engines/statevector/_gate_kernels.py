@@ -25,6 +25,14 @@ def _linear(form, x, y, z):
 
 
 @inlined
+def _four(angles, row, form):
+    """Return θ/2, φ, λ and γ of a gate."""
+    x, y, z = angles[row[0]], angles[row[1]], angles[row[2]]
+    half = _linear(form[0], x, y, z) / 2
+    return half, _linear(form[1], x, y, z), _linear(form[2], x, y, z), _linear(form[3], x, y, z)
+
+
+@inlined
 def _polar(size, angle):
     return complex(size * math.cos(angle), size * math.sin(angle))
 
@@ -40,12 +48,7 @@ def values(angles, rows, forms, out):
         out: ``(4 · n_gates,)``, complex.
     """
     for gate in range(len(rows)):
-        row = rows[gate]
-        x, y, z = angles[row[0]], angles[row[1]], angles[row[2]]
-        half = _linear(forms[4 * gate], x, y, z) / 2
-        phi = _linear(forms[4 * gate + 1], x, y, z)
-        lam = _linear(forms[4 * gate + 2], x, y, z)
-        common = _linear(forms[4 * gate + 3], x, y, z)
+        half, phi, lam, common = _four(angles, rows[gate], forms[4 * gate : 4 * gate + 4])
         cos, sin = math.cos(half), math.sin(half)
         out[4 * gate] = _polar(cos, common)
         out[4 * gate + 1] = _polar(-sin, common + lam)
@@ -130,12 +133,7 @@ def pull(angles, rows, forms, grads, out):
     """
     quarter = math.pi / 2
     for gate in range(len(rows)):
-        row = rows[gate]
-        x, y, z = angles[row[0]], angles[row[1]], angles[row[2]]
-        half = _linear(forms[4 * gate], x, y, z) / 2
-        phi = _linear(forms[4 * gate + 1], x, y, z)
-        lam = _linear(forms[4 * gate + 2], x, y, z)
-        common = _linear(forms[4 * gate + 3], x, y, z)
+        half, phi, lam, common = _four(angles, rows[gate], forms[4 * gate : 4 * gate + 4])
         cos, sin = math.cos(half), math.sin(half)
         a, b, c, d = grads[4 * gate], grads[4 * gate + 1], grads[4 * gate + 2], grads[4 * gate + 3]
         turn = _along(a, -sin, common) - _along(b, cos, common + lam)
@@ -146,7 +144,7 @@ def pull(angles, rows, forms, grads, out):
         both = _along(d, cos, common + phi + lam + quarter)
         none = _along(a, cos, common + quarter)
         for j in range(3):
-            out[row[j]] += (
+            out[rows[gate, j]] += (
                 forms[4 * gate, j] * turn / 2
                 + forms[4 * gate + 1, j] * (other + both)
                 + forms[4 * gate + 2, j] * (one + both)

@@ -117,7 +117,7 @@ class TilePlan(Plan):
 
     def forward(self, matrices: Tensor) -> Tensor:
         """Return the amplitudes that the gates make of |0…0⟩."""
-        return self.evolved(matrices.detach().resolve_conj().contiguous().numpy())
+        return self.evolved(_array(matrices))
 
     def evolved(self, matrices: NDArray[Any]) -> Tensor:
         """Return the amplitudes that ``(batch, n, control, 2, 2)`` matrices make of |0…0⟩."""
@@ -141,8 +141,8 @@ class TilePlan(Plan):
         Unitary matrices U change along A·U with A anti-Hermitian only, so of the gradient's factor
         K = cotangent · state†, both after the gate, the anti-Hermitian part is enough.
         """
-        undo = matrices.mH.detach().resolve_conj().contiguous().numpy()
-        first, last, real, imaginary = np.moveaxis(self.undone(undo, amplitudes, grad), -1, 0)
+        sums = self.undone(_array(matrices.mH), amplitudes, grad)
+        first, last, real, imaginary = np.moveaxis(sums, -1, 0)
         corner = (real + 1j * imaginary) / 2
         tangent = np.stack((1j * first, corner, -corner.conj(), 1j * last), -1)
         return torch.from_numpy(tangent).view(matrices.shape).to(matrices.dtype) @ matrices
@@ -202,6 +202,11 @@ class TilePlan(Plan):
         shape = (*matrices.shape[:3], 4 if self.is_real else 8)  # not −1: there may be no gate
         parts = matrices.real if self.is_real else matrices.view(matrices.real.dtype)
         return np.ascontiguousarray(parts.reshape(shape))
+
+
+def _array(matrices: Tensor) -> NDArray[Any]:
+    made: NDArray[Any] = matrices.detach().resolve_conj().contiguous().numpy()
+    return made
 
 
 def _stacked(states: Sequence[NDArray[Any]]) -> Tensor:

@@ -333,17 +333,22 @@ def test_too_many_qubits():
         MPSEngine(2).prepare(Circuit(5000, (), 0), torch.zeros(0))
 
 
-@pytest.mark.parametrize("max_bond", [None, 1])
-def test_non_finite_tensor_is_named_where_it_arises(monkeypatch, max_bond):
-    circuit = ansatz.u3_cu3_ring(4, 2)
+def break_entry(monkeypatch, gate, entry, number):
+    """Let one entry of a gate's matrix be another number."""
     values = GateMatrices.values
 
     def broken(self, angles, dtype):
         out = values(self, angles, dtype).clone()
-        out[self.slots[5][3, 3]] = math.nan
+        out[self.slots[gate][entry]] = number
         return out
 
     monkeypatch.setattr(GateMatrices, "values", broken)
+
+
+@pytest.mark.parametrize("max_bond", [None, 1])
+def test_non_finite_tensor_is_named_where_it_arises(monkeypatch, max_bond):
+    circuit = ansatz.u3_cu3_ring(4, 2)
+    break_entry(monkeypatch, 5, (3, 3), math.nan)
     with pytest.raises(QtnTrainError, match=r"bond 2 .* gates\[5\] \(cu3 on qubits \(1, 2\)\)"):
         MPSEngine(max_bond).prepare(circuit, random_angles(circuit))
 
@@ -351,14 +356,7 @@ def test_non_finite_tensor_is_named_where_it_arises(monkeypatch, max_bond):
 @pytest.mark.parametrize("max_bond", [None, 1])
 def test_non_finite_one_qubit_gate_at_the_end(monkeypatch, max_bond):
     circuit = Circuit(2, (Gate("cx", (0, 1)), Gate("rx", (1,), (0,))), 1)
-    values = GateMatrices.values
-
-    def broken(self, angles, dtype):
-        out = values(self, angles, dtype).clone()
-        out[self.slots[1][0, 0]] = math.inf
-        return out
-
-    monkeypatch.setattr(GateMatrices, "values", broken)
+    break_entry(monkeypatch, 1, (0, 0), math.inf)
     with pytest.raises(QtnTrainError, match="must be finite after the last gates; got NaN or inf"):
         MPSEngine(max_bond).prepare(circuit, torch.ones(1))
 
