@@ -3,14 +3,20 @@
     python -m experiments.nonlinear --data-dir DATA                      # on the CPU, 2 processes
     python -m experiments.nonlinear --data-dir DATA --torch-device cuda  # many at once
     python -m experiments.nonlinear --datasets mnist-mini --sizes 169 --epochs 3 --out runs/small
+    python -m experiments.nonlinear --data-dir DATA --larger             # 49,811 weights
 
 The learning rate of each generator is chosen at each size and on each data set among the same six,
 on a held-out sixth of the training images, with another seed; the test images are looked at once,
 after the last epoch. Runs of a seed share the order of the images. Each run is written to
 ``docs/results/nonlinear-DATASET.json`` when it ends, on a GPU all runs of a size together; what is
-there is not trained again.
+there is not trained again. With ``--images N`` the file is ``nonlinear-N-DATASET.json``.
 
-On a GPU correlators train in processes on the CPU, as all generators do without one.
+``-rising`` are the circuit and the wide fixed mapping with a mapping whose output rises with the
+value at the start (:class:`~qtn_train.mapping.MLPMapping`). ``--larger`` trains a wider network of
+the same form from 2,061 numbers, 16 qubits; its rates are chosen on at most 15,000 images, and its
+files are ``larger-DATASET.json``.
+
+On a GPU correlators and direct training run in processes on the CPU, as all do without one.
 """
 
 from __future__ import annotations
@@ -28,15 +34,18 @@ from statistics import mean, stdev
 from typing import Any
 
 import torch
+from torch import nn
 
 from experiments.ensemble import Ensemble, Run
 from qtn_train._files import write_atomically
 from qtn_train._random import permutation
+from qtn_train.circuits import ansatz
 from qtn_train.data import Dataset, load
 from qtn_train.engines import StatevectorEngine
 from qtn_train.generators import control
 from qtn_train.hybrid import QuantumTrain
-from qtn_train.recipes import RunOptions
+from qtn_train.mapping import MLPMapping
+from qtn_train.recipes import ImageCNN, RunOptions
 from qtn_train.training import FitConfig, fit
 
 Row = dict[str, Any]
@@ -47,9 +56,19 @@ OUT = Path("docs/results")
 SIZES = (169, 325, 663, 1495)
 GENERATORS = (
     "circuit", "correlators", "fixed-random-wide", "mcnc", "mapping-network", "isometric-hashing",
-    "outer-product", "random-subspace",
+    "outer-product", "random-subspace", "circuit-rising", "fixed-random-wide-rising",
 )  # fmt: skip
+RISING = "-rising"
+#: The wider network, its weights, and its circuit, whose mapping has 77 numbers.
+LARGER: dict[str, Any] = {"channels": (12, 24), "hidden": 107}
+LARGER_WEIGHTS, LARGER_QUBITS, LARGER_LAYERS = 49_811, 16, 124
+LARGER_SIZE = LARGER_QUBITS * LARGER_LAYERS + 77
+LARGER_GENERATORS = ("circuit-rising", "isometric-hashing", "mcnc", "direct")
+LARGER_TUNING_IMAGES = 15_000
+#: The circuits that others are compared with, and the prefix of the columns of each.
+REFERENCES = {"circuit": "", f"circuit{RISING}": "rising_"}
 RATES = (0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
+LOWER_RATES = (0.0015, 0.003, 0.006, 0.025, 0.05, 0.1)
 EPOCHS = 15
 TUNING_SEED, TUNING_EPOCHS = 1000, 3
 #: Steps over which the time of a step is taken, after as many to warm up.
@@ -76,6 +95,16 @@ class Task:
     rate: float
     tuning: bool
 
+    @property
+    def is_larger(self) -> bool:
+        """Whether the wider network is trained."""
+        return self.size == LARGER_SIZE
+
+    @property
+    def is_circuit(self) -> bool:
+        """Whether a circuit is trained, of probabilities."""
+        return self.generator.removesuffix(RISING) == "circuit"
+
     def options(self) -> RunOptions:
         """Return the circuit's options, or those of correlators of its size."""
         sizes: dict[str, Any] = {"n_layers": (self.size - 65) // 13}
@@ -83,18 +112,40 @@ class Task:
             sizes = {"measurement_name": "pauli-2", "n_qubits": self.size // 13}
         return RunOptions(self.dataset, seed=self.seed, **sizes)
 
-    def model(self) -> QuantumTrain:
+    def model(self) -> nn.Module:
         """Return the model at its start."""
+        return self.target() if self.generator == "direct" else self.generated()
+
+    def generated(self) -> QuantumTrain:
+        """Return the model of a generator at its start."""
         if self.generator == "correlators":
             return self.options().model()
-        model = self.options().model(StatevectorEngine())
-        if self.generator == "circuit":
+        model, name = self.of_circuit(), self.generator.removesuffix(RISING)
+        if name == "circuit":
             return model
-        return model.with_generator(control(self.generator, model.generator, self.seed))
+        return model.with_generator(control(name, model.generator, self.seed))
+
+    def of_circuit(self) -> QuantumTrain:
+        """Return the circuit's model."""
+        n_weights = LARGER_WEIGHTS if self.is_larger else self.options().n_weights
+        rising = self.generator.endswith(RISING)
+        mapping = MLPMapping(n_weights, (4,), rising=rising, seed=self.seed)
+        engine = StatevectorEngine()
+        if not self.is_larger:
+            return self.options().model(engine, mapping)
+        circuit = ansatz.ry_cx_chain(LARGER_QUBITS, LARGER_LAYERS)
+        own: dict[str, Any] = {"circuit": circuit, "mapping": mapping, "engine": engine}
+        return QuantumTrain(self.target(), **own, seed=self.seed)
+
+    def target(self) -> nn.Module:
+        """Return the network at a start of this seed."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.seed)
+            return ImageCNN(**LARGER) if self.is_larger else self.options().target()
 
     def config(self, epochs: int) -> FitConfig:
         """Return the options of the training; only the circuit's mapping has a rate of its own."""
-        factor = 0.3 if self.generator == "circuit" else 1.0
+        factor = 0.3 if self.is_circuit else 1.0
         config = RunOptions("mnist", seed=self.seed).fit_config()
         epochs = min(epochs, TUNING_EPOCHS) if self.tuning else epochs
         return config.but(epochs=epochs, lr=self.rate, lr_mapping=factor * self.rate)
@@ -109,25 +160,32 @@ class Settings:
     data_dir: str | None
 
 
+def data_of(task: Task, settings: Settings) -> Dataset:
+    """Return the images that a task sees."""
+    most = LARGER_TUNING_IMAGES if task.is_larger else None
+    return images(task.dataset, settings, task.tuning, most)
+
+
 @functools.cache
-def images(dataset: str, settings: Settings, tuning: bool) -> Dataset:
-    """Return a data set; for tuning, its training images alone, a sixth of them held out."""
+def images(dataset: str, settings: Settings, tuning: bool, most: int | None = None) -> Dataset:
+    """Return a data set; for tuning, at most so many training images, a sixth more held out."""
     data = load(dataset, data_dir=settings.data_dir)
     x, y = data.x_train[: settings.images], data.y_train[: settings.images]
     if not tuning:
         return replace(data, x_train=x, y_train=y)
     order = torch.from_numpy(permutation(TUNING_SEED, "held out", len(x)))
-    held, kept = order[: len(x) // 6], order[len(x) // 6 :]
+    held, kept = order[: len(x) // 6], order[len(x) // 6 :][:most]
     return replace(data, x_train=x[kept], y_train=y[kept], x_test=x[held], y_test=y[held])
 
 
 def trained(task: Task, settings: Settings) -> Row:
     """Train a model on the CPU and return its row."""
     torch.set_num_threads(1)
-    model, data = task.model(), images(task.dataset, settings, task.tuning)
+    model, data = task.model(), data_of(task, settings)
     config = task.config(settings.epochs)
     history = fit(model, data, config=config, progress_bar=False)
-    row = asdict(task) | {"n_trainable": model.n_trainable, "epochs": config.epochs}
+    n_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    row = asdict(task) | {"n_trainable": n_trainable, "epochs": config.epochs}
     row |= {"test_accuracy": round(100 * history.test_accuracy, 2)}
     return row | ({} if task.tuning else {"step_ms": step_ms(task, settings)})
 
@@ -144,9 +202,9 @@ def step_ms(task: Task, settings: Settings) -> float:
 
 def trained_at_once(tasks: list[Task], settings: Settings, device: torch.device) -> list[Row]:
     """Train models of one data set side by side, and return their rows."""
-    data = images(tasks[0].dataset, settings, tasks[0].tuning)
+    data = data_of(tasks[0], settings)
     runs = [
-        Run(task.model().to(device), task.config(settings.epochs), 0, {"task": task})
+        Run(task.generated().to(device), task.config(settings.epochs), 0, {"task": task})
         for task in tasks
     ]
     x, y, x_test, y_test = (
@@ -171,8 +229,8 @@ def results(tasks: list[Task], options: argparse.Namespace) -> Iterator[Row]:
     settings, device = options.settings, torch.device(options.torch_device)
     alone = tasks
     if device.type == "cuda":
-        alone = [task for task in tasks if task.generator == "correlators"]
-        together = [task for task in tasks if task.generator != "correlators"]
+        alone = [task for task in tasks if task.generator in ("correlators", "direct")]
+        together = [task for task in tasks if task not in alone]
         for part in dict.fromkeys((task.dataset, task.size, task.tuning) for task in together):
             same = [t for t in together if (t.dataset, t.size, t.tuning) == part]
             yield from trained_at_once(same, settings, device)
@@ -220,49 +278,77 @@ def summary(rows: Iterable[Row]) -> list[Row]:
         row = {"size": size, "generator": generator, "n_trainable": runs[0]["n_trainable"]}
         row |= {"mean": round(mean(found), 2), "seeds": len(found), "rate": runs[0]["rate"]}
         row["deviation"] = round(stdev(found), 2) if len(found) > 1 else None
-        row |= ahead(runs, same.get((size, "circuit"), []))
+        for reference, prefix in REFERENCES.items():
+            row |= ahead(runs, same.get((size, reference), []), prefix)
         table.append(row | {"step_ms": min(run["step_ms"] for run in runs)})
     return sorted(table, key=lambda row: (-row["size"], -row["mean"]))
 
 
-def ahead(runs: list[Row], circuit: list[Row]) -> Row:
-    """Return by how much the circuit is ahead in the mean, and the spread over paired seeds."""
+def ahead(runs: list[Row], reference: list[Row], prefix: str) -> Row:
+    """Return by how much a circuit is ahead in the mean, and the spread over paired seeds."""
+    names = f"{prefix}ahead", f"{prefix}ahead_deviation"
     other = {run["seed"]: run["test_accuracy"] for run in runs}
-    pairs = [run["test_accuracy"] - other[run["seed"]] for run in circuit if run["seed"] in other]
-    if len(pairs) < 2 or runs[0]["generator"] == "circuit":
-        return {"ahead": None, "ahead_deviation": None}
-    return {"ahead": round(mean(pairs), 2), "ahead_deviation": round(stdev(pairs), 2)}
+    pairs = [run["test_accuracy"] - other[run["seed"]] for run in reference if run["seed"] in other]
+    if len(pairs) < 2 or runs[0]["generator"] == reference[0]["generator"]:
+        return dict.fromkeys(names)
+    return dict(zip(names, (round(mean(pairs), 2), round(stdev(pairs), 2)), strict=True))
 
 
 def sentences(dataset: str, table: list[Row]) -> list[str]:
-    """Return a sentence a size: what the circuit is ahead of, level with and behind.
+    """Return a sentence a size and circuit: what it is ahead of, level with and behind.
 
     Level is a mean difference of paired seeds within the standard deviation of the differences.
     """
-    found = []
-    for size in sorted({row["size"] for row in table}):
-        groups: dict[str, list[str]] = {"ahead of": [], "level with": [], "behind": []}
-        for row in table:
-            if row["size"] == size and row["ahead"] is not None:
-                level = abs(row["ahead"]) <= row["ahead_deviation"]
-                where = "level with" if level else ("ahead of" if row["ahead"] > 0 else "behind")
-                groups[where].append(f"{row['generator']} ({row['ahead']:+.2f})")
-        parts = [f"{where} {', '.join(names)}" for where, names in groups.items() if names]
-        if parts:
-            found.append(f"{dataset}, {size} numbers: the circuit is {'; '.join(parts)}.")
-    return found
+    sizes = sorted({row["size"] for row in table})
+    made = (sentence(dataset, table, size, *one) for size in sizes for one in REFERENCES.items())
+    return [words for words in made if words]
 
 
-NOTES = (
-    "The image network, 6,690 weights. Each generator's peak rate is the best of the same six on "
-    "held-out training images, with another seed, at each size; runs of a seed share the order of "
-    "the images; the test images were looked at once. The circuit is a chain of RY and CX read as "
-    "probabilities, with a mapping of 65 numbers; correlators are those of a chain of RY, RZ and "
-    "CZ, 13 numbers a qubit, with a fixed mixing. Mapping-network is built after a second-hand "
-    "description, without the regularizers of its paper: its figures refute nothing. Ahead: the "
-    "circuit's accuracy less the generator's, paired by seed; level is a mean within one standard "
-    "deviation of the pairs. Milliseconds: a training step of 128 images on one thread of the CPU."
-)
+def sentence(dataset: str, table: list[Row], size: int, reference: str, prefix: str) -> str:
+    """Return the sentence of one size and circuit, or nothing where nothing is compared."""
+    groups: dict[str, list[str]] = {"ahead of": [], "level with": [], "behind": []}
+    for row in table:
+        found = row[f"{prefix}ahead"]
+        if row["size"] == size and found is not None:
+            level = abs(found) <= row[f"{prefix}ahead_deviation"]
+            where = "level with" if level else ("ahead of" if found > 0 else "behind")
+            groups[where].append(f"{row['generator']} ({found:+.2f})")
+    parts = [f"{where} {', '.join(names)}" for where, names in groups.items() if names]
+    circuit = reference if reference == "circuit" else "rising circuit"
+    return f"{dataset}, {size} numbers: the {circuit} is {'; '.join(parts)}." if parts else ""
+
+
+TITLE = "The circuit beside nonlinear generators of equal size"
+LARGER_TITLE = f"{LARGER_WEIGHTS:,} weights from {LARGER_SIZE:,} numbers"
+
+
+def notes(larger: bool) -> str:
+    """Return what a table's reader has to know."""
+    network = "The image network, 6,690 weights."
+    sizes = (
+        "The circuit is a chain of RY and CX on 13 qubits, with a mapping of 65 numbers; "
+        "correlators are those of a chain of RY, RZ and CZ, 13 numbers a qubit, with a fixed "
+        "mixing. Mapping-network is built after a second-hand description, without the "
+        "regularizers of its paper: its figures refute nothing. "
+    )
+    if larger:
+        network = (
+            f"A wider image network, {LARGER_WEIGHTS:,} weights; rates are chosen on "
+            f"{LARGER_TUNING_IMAGES:,} images; direct: all weights trained."
+        )
+        sizes = (
+            f"The circuit is a chain of RY and CX on {LARGER_QUBITS} qubits, {LARGER_LAYERS} "
+            "layers, with a mapping of 77 numbers. "
+        )
+    return (
+        f"{network} Each generator's peak rate is the best of the same six on held-out training "
+        "images, with another seed, at each size; runs of a seed share the order of the images; "
+        f"the test images were looked at once. {sizes}Rising: the mapping's output rises with the "
+        "value at the start; its signs are random otherwise. Ahead: a circuit's accuracy less the "
+        "generator's, paired by seed; level is a mean within one standard deviation of the pairs. "
+        "Milliseconds: a training step of 128 images on one thread of the CPU."
+    )
+
 
 COLUMNS = {
     "size": "size",
@@ -273,6 +359,8 @@ COLUMNS = {
     "seeds": "seeds",
     "ahead": "circuit ahead by",
     "ahead_deviation": "± of the pairs",
+    "rising_ahead": "rising circuit ahead by",
+    "rising_ahead_deviation": "± of its pairs",
     "rate": "learning rate",
     "step_ms": "a step (ms)",
 }
@@ -287,8 +375,12 @@ class Table:
     """
 
     def __init__(self, dataset: str, options: argparse.Namespace) -> None:
-        self.dataset, self.path = dataset, options.out / f"nonlinear-{dataset}.json"
-        self.settings = {"epochs": options.settings.epochs, "images": options.settings.images}
+        self.dataset, self.larger = dataset, options.larger
+        images = options.settings.images
+        kind = ("larger" if self.larger else "nonlinear") + (f"-{images}" if images else "")
+        self.path = options.out / f"{kind}-{dataset}.json"
+        self.settings = {"epochs": options.settings.epochs, "images": images}
+        self.settings["lower_rates"] = options.lower_rates
         before: Row = json.loads(self.path.read_text()) if self.path.exists() else {}
         if before and before["settings"] != self.settings:
             raise SystemExit(f"{self.path} has other settings: {before['settings']}; use --out")
@@ -298,7 +390,10 @@ class Table:
 
     def words(self) -> list[str]:
         """Return the options that differ from those of a full run, as they are typed."""
-        words = [] if self.settings["epochs"] == EPOCHS else [f"--epochs {self.settings['epochs']}"]
+        words = ["--larger"] if self.larger else []
+        words += ["--lower-rates"] if self.settings["lower_rates"] else []
+        if self.settings["epochs"] != EPOCHS:
+            words.append(f"--epochs {self.settings['epochs']}")
         images = self.settings["images"]
         return words if images is None else [*words, f"--images {images}"]
 
@@ -312,8 +407,8 @@ class Table:
         self.seconds += seconds
         table = summary(self.rows)
         result = {
-            "title": f"The circuit beside nonlinear generators of equal size: {self.dataset}",
-            "notes": " ".join([NOTES, *sentences(self.dataset, table)]),
+            "title": f"{LARGER_TITLE if self.larger else TITLE}: {self.dataset}",
+            "notes": " ".join([notes(self.larger), *sentences(self.dataset, table)]),
             "command": " ".join(["python -m experiments.nonlinear", *self.words()]),
             "seconds": round(self.seconds, 1),
             "device": self.device,
@@ -339,7 +434,8 @@ def run(options: argparse.Namespace) -> None:
             began = time.monotonic()
             print(json.dumps(row), flush=True)
 
-    finish(Task(*case, TUNING_SEED, rate, True) for case in cases(options) for rate in RATES)
+    tried = LOWER_RATES if options.lower_rates else RATES
+    finish(Task(*case, TUNING_SEED, rate, True) for case in cases(options) for rate in tried)
     rates = best_rates(row for table in tables.values() for row in table.rows)
     finish(
         Task(*case, seed, rates[case], False) for case in cases(options) for seed in options.seeds
@@ -351,8 +447,11 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m experiments.nonlinear", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--datasets", nargs="+", default=["mnist", "fashion-mnist"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, choices=SIZES)
-    parser.add_argument("--generators", nargs="+", default=GENERATORS, choices=GENERATORS)
+    parser.add_argument("--larger", action="store_true", help="the wider network")
+    parser.add_argument("--sizes", nargs="+", type=int, choices=SIZES, help="all four by default")
+    parser.add_argument("--generators", nargs="+", choices=(*GENERATORS, "direct"))
+    help_ = f"tune among {', '.join(map(str, LOWER_RATES))}"
+    parser.add_argument("--lower-rates", action="store_true", help=help_)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, help="so many training images; all by default")
@@ -361,6 +460,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes on the CPU")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
+    if options.larger and options.sizes:
+        parser.error("--larger has a size of its own: leave --sizes out")
+    options.sizes = (LARGER_SIZE,) if options.larger else options.sizes or SIZES
+    options.generators = options.generators or (LARGER_GENERATORS if options.larger else GENERATORS)
     options.settings = Settings(options.epochs, options.images, options.data_dir)
     run(options)
 

@@ -42,12 +42,16 @@ class MLPMapping(MappingModel):
         published: Whether the output goes less its mean over all values, which must then come in
             one call, and the initial values are as torch draws them, uniform in ±1/√n_in (ours are
             √3 times larger: outputs of the order of 1).
+        rising: Whether the value's initial weights get the signs with which the output (the sum
+            of a value's outputs) rises with the value. With random signs hidden units work against
+            each other, by an amount that differs from seed to seed: the slope is small, of either
+            sign, and then the angles move the weights little.
         weights_per_outcome: Weights made of each value.
         seed: Seed of the initial parameters.
 
     Raises:
         TypeError: A width is not an integer.
-        ValueError: A width below 1, or an unknown activation.
+        ValueError: A width below 1, an unknown activation, or ``rising`` with ``published``.
 
     Source:
         arXiv 2402.16465 for the published form; the separable layer is ours.
@@ -69,6 +73,7 @@ class MLPMapping(MappingModel):
         activation: str | None = "tanh",
         *,
         published: bool = False,
+        rising: bool = False,
         weights_per_outcome: int = 1,
         seed: int = 0,
     ) -> None:
@@ -76,9 +81,12 @@ class MLPMapping(MappingModel):
         if activation is not None and activation not in _ACTIVATIONS:
             expected = f"None or one of {', '.join(_ACTIVATIONS)}"
             raise ValueError(must_be("activation", expected, repr(activation)))
+        if rising and published:
+            raise ValueError(must_be("rising", "False with published", rising))
         self.hidden = tuple(positive_int("hidden", width) for width in hidden)
         self.activation = activation
         self.published = published
+        self.rising = rising
         self.seed = seed
         self.needs_all_values = published
         widths = (self.n_bits + 1, *self.hidden, weights_per_outcome)
@@ -86,6 +94,17 @@ class MLPMapping(MappingModel):
         self.layers = nn.ModuleList(
             _linear(widths[i], widths[i + 1], spread, seed, i) for i in range(len(widths) - 1)
         )
+        if rising:
+            self._rise()
+
+    @torch.no_grad()
+    def _rise(self) -> None:
+        """Give the value's weights the signs of what follows them, so that its slopes add up."""
+        first, *others = (cast(nn.Linear, layer) for layer in self.layers)
+        follows = torch.ones(1, self.weights_per_outcome)
+        for layer in reversed(others):
+            follows = follows @ layer.weight
+        first.weight[:, -1].abs_().copysign_(follows[0])
 
     def forward(self, start: int, values: Float[Tensor, " values"]) -> Float[Tensor, "values w"]:
         """Return the weights of the values start … start+K−1.
@@ -129,6 +148,7 @@ class MLPMapping(MappingModel):
             "hidden": list(self.hidden),
             "activation": self.activation,
             "published": self.published,
+            "rising": self.rising,
             "weights_per_outcome": self.weights_per_outcome,
             "seed": self.seed,
         }

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor, nn
 
-from ..errors import must_be
+from ..errors import must_be, positive_int
 from ..hybrid import Layout
 from ..hybrid._tensors import describe
 from . import _own
@@ -16,10 +16,16 @@ from ._defaults import Recipe
 
 
 class ImageCNN(nn.Module):
-    """The convolutional network of the Quantum-Train paper: 6,690 parameters.
+    """The convolutional network of the Quantum-Train paper: 6,690 parameters; or a wider one.
 
     Args:
         relu: Whether ReLU follows each layer but the last; the published code has none.
+        channels: Channels of the two convolutions.
+        hidden: Units of the hidden layer.
+
+    Raises:
+        TypeError: A width is not an integer.
+        ValueError: A width below 1.
 
     Source:
         arXiv 2402.16465 and its code.
@@ -27,15 +33,20 @@ class ImageCNN(nn.Module):
     Example:
         >>> sum(p.numel() for p in ImageCNN().parameters())
         6690
+        >>> sum(p.numel() for p in ImageCNN(channels=(12, 24), hidden=107).parameters())
+        49811
     """
 
-    def __init__(self, relu: bool = True) -> None:
+    def __init__(
+        self, relu: bool = True, *, channels: tuple[int, int] = (8, 12), hidden: int = 20
+    ) -> None:
         super().__init__()
+        first, second = (positive_int("channels", width) for width in channels)
         self.relu = relu
-        self.conv1 = nn.Conv2d(1, 8, 5)
-        self.conv2 = nn.Conv2d(8, 12, 5)
-        self.fc1 = nn.Linear(192, 20)
-        self.fc2 = nn.Linear(20, 10)
+        self.conv1 = nn.Conv2d(1, first, 5)
+        self.conv2 = nn.Conv2d(first, second, 5)
+        self.fc1 = nn.Linear(16 * second, positive_int("hidden", hidden))
+        self.fc2 = nn.Linear(hidden, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return class scores, shape (batch, 10), for images of shape (batch, 1, 28, 28)."""

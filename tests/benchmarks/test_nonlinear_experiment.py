@@ -56,6 +56,52 @@ def test_rates_are_tuned_on_training_images_alone(monkeypatch: pytest.MonkeyPatc
     nonlinear.images.cache_clear()
 
 
+def test_rising_changes_the_mapping_alone() -> None:
+    plain, rising = (task(name).generated().generator for name in ("circuit", "circuit-rising"))
+    changed = {
+        name
+        for name, value in plain.named_parameters()
+        if not torch.equal(value, rising.get_parameter(name))
+    }
+    assert changed == {"mapping.layers.0.weight"}
+    wide = task("fixed-random-wide-rising").generated().generator
+    assert wide.config()["mapping"]["rising"]
+    assert task("circuit-rising").config(15).lr_mapping == pytest.approx(0.003)
+
+
+def test_the_larger_network() -> None:
+    models = {
+        name: task(name, size=nonlinear.LARGER_SIZE).model() for name in nonlinear.LARGER_GENERATORS
+    }
+    counts = {
+        name: sum(p.numel() for p in model.parameters() if p.requires_grad)
+        for name, model in models.items()
+    }
+    assert counts.pop("direct") == nonlinear.LARGER_WEIGHTS
+    assert set(counts.values()) == {nonlinear.LARGER_SIZE}
+    again = task("direct", size=nonlinear.LARGER_SIZE).model()
+    for value, other in zip(models["direct"].parameters(), again.parameters(), strict=True):
+        assert torch.equal(value, other)
+
+
+def test_the_larger_network_has_one_size_and_a_file_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(task: Task, settings: Settings) -> dict[str, Any]:
+        row = vars(task) | {"n_trainable": task.size, "epochs": 1, "test_accuracy": 99.0}
+        return row | {"step_ms": 2.0}
+
+    monkeypatch.setattr(nonlinear, "trained", trained)
+    line = ["--datasets", "mnist", "--larger", "--out", str(tmp_path), "--jobs", "1"]
+    nonlinear.main(line)
+    stored = json.loads((tmp_path / "larger-mnist.json").read_text())
+    assert {row["generator"] for row in stored["rows"]} == set(nonlinear.LARGER_GENERATORS)
+    assert stored["command"] == "python -m experiments.nonlinear --larger"
+    with pytest.raises(SystemExit):
+        nonlinear.main([*line, "--sizes", "169"])
+    assert "--larger has a size of its own" in capsys.readouterr().err
+
+
 def rows_of(name: str, accuracies: list[float]) -> list[dict[str, Any]]:
     return [
         vars(task(name, seed)) | {"n_trainable": 169, "test_accuracy": value, "step_ms": 2.0}
@@ -68,15 +114,18 @@ def test_the_sentences_follow_from_the_table() -> None:
     rows += rows_of("mcnc", [88.0, 89.5, 90.1])
     rows += rows_of("outer-product", [90.5, 90.8, 91.6])
     rows += rows_of("mapping-network", [92.0, 93.0, 94.0])
+    rows += rows_of("circuit-rising", [91.0, 92.0, 93.0])
     table = nonlinear.summary(rows)
     assert [row["generator"] for row in table] == [
-        "mapping-network", "circuit", "outer-product", "mcnc",
+        "mapping-network", "circuit-rising", "circuit", "outer-product", "mcnc",
     ]  # fmt: skip
     (circuit,) = [row for row in table if row["generator"] == "circuit"]
     assert (circuit["mean"], circuit["deviation"], circuit["ahead"]) == (91.0, 1.0, None)
     assert nonlinear.sentences("mnist", table) == [
         "mnist, 169 numbers: the circuit is ahead of mcnc (+1.80); level with outer-product "
-        "(+0.03); behind mapping-network (-2.00)."
+        "(+0.03); behind mapping-network (-2.00), circuit-rising (-1.00).",
+        "mnist, 169 numbers: the rising circuit is ahead of circuit (+1.00), outer-product "
+        "(+1.03), mcnc (+2.80); behind mapping-network (-1.00).",
     ]
 
 

@@ -34,6 +34,7 @@ CASES: dict[str, Callable[[int], MappingModel]] = {
     "mlp-published": lambda seed: MLPMapping(
         SIZE, hidden=(4, 3), activation=None, published=True, seed=seed
     ),
+    "mlp-rising": lambda seed: MLPMapping(SIZE, hidden=(4, 3), rising=True, seed=seed),
     "tensor-train": lambda seed: TensorTrainMapping(SIZE, seed=seed),
     "tensor-train-three": lambda seed: TensorTrainMapping(
         SIZE, 3, weights_per_outcome=3, seed=seed
