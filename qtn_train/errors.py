@@ -9,6 +9,7 @@ say.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -89,7 +90,7 @@ class Message(str):
 
     def __new__(cls, name: str, complaint: str) -> Message:
         """Return the text "`name` complaint"."""
-        self = super().__new__(cls, f"`{name}` {complaint}")
+        self = super().__new__(cls, _one_line(f"`{name}` {complaint}"))
         self.name, self._complaint = name, complaint
         return self
 
@@ -152,7 +153,12 @@ def event(happened: str, safe: str, hint: str) -> Event:
         >>> event("The disk is full.", "The last checkpoint is whole.", "Make room, and resume.")
         'The disk is full. The last checkpoint is whole. Make room, and resume.'
     """
-    return Event(f"{happened} {safe} {hint}")
+    return Event(_one_line(f"{happened} {safe} {hint}"))
+
+
+def _one_line(text: str) -> str:
+    """Write line breaks and other control characters, as of a foreign file, as escapes."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
 def needs_extra(what: str, extra: str, error: ImportError | None = None) -> str:

@@ -218,6 +218,17 @@ def test_the_form_of_a_message(actual: object, hint: str, message: str) -> None:
     assert must_be("n", "positive", actual, hint) == message
 
 
+def test_a_message_is_one_line_whatever_came() -> None:
+    foreign = must_be("a\nb", "a model file", "a mo\n  \x1b[2J\u2028 file", "Résumé.")
+    assert foreign == r"`a\nb` must be a model file; got a mo\n  \x1b[2J\u2028 file. Résumé."
+    assert (
+        foreign.about("--x")
+        == r"`--x` must be a model file; got a mo\n  \x1b[2J\u2028 file. Résumé."
+    )
+    assert pickle.loads(pickle.dumps(foreign)) == foreign
+    assert event("One\r\ntwo.", "Safe.", "Go.") == r"One\r\ntwo. Safe. Go."
+
+
 def test_positive_int() -> None:
     import numpy as np
 
