@@ -184,9 +184,14 @@ def trained(task: Task, settings: Settings) -> Row:
     model, data = task.model(), data_of(task, settings)
     config = task.config(settings.epochs)
     history = fit(model, data, config=config, progress_bar=False)
+    return row_of(task, settings, model, history.test_accuracy)
+
+
+def row_of(task: Task, settings: Settings, model: nn.Module, accuracy: float) -> Row:
+    """Return the row of a trained model."""
     n_trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    row = asdict(task) | {"n_trainable": n_trainable, "epochs": config.epochs}
-    row |= {"test_accuracy": round(100 * history.test_accuracy, 2)}
+    row = asdict(task) | {"n_trainable": n_trainable, "epochs": task.config(settings.epochs).epochs}
+    row |= {"test_accuracy": round(100 * accuracy, 2)}
     return row | ({} if task.tuning else {"step_ms": step_ms(task, settings)})
 
 
@@ -211,17 +216,13 @@ def trained_at_once(tasks: list[Task], settings: Settings, device: torch.device)
         getattr(data, name)[None].to(device) for name in ("x_train", "y_train", "x_test", "y_test")
     )
     ensemble = Ensemble(runs, x, y, device)
-    epochs = runs[0].config.epochs
-    for number in range(epochs):
+    for number in range(runs[0].config.epochs):
         ensemble.epoch(number)
     accuracies = ensemble.accuracy(x_test, y_test).tolist()
-    rows = []
-    for run, accuracy in zip(ensemble.runs, accuracies, strict=True):
-        task = run.labels["task"]
-        row = asdict(task) | {"n_trainable": run.model.n_trainable, "epochs": epochs}
-        row |= {"test_accuracy": round(100 * accuracy, 2)}
-        rows.append(row | ({} if task.tuning else {"step_ms": step_ms(task, settings)}))
-    return rows
+    return [
+        row_of(run.labels["task"], settings, run.model, accuracy)
+        for run, accuracy in zip(ensemble.runs, accuracies, strict=True)
+    ]
 
 
 def results(tasks: list[Task], options: argparse.Namespace) -> Iterator[Row]:
