@@ -366,6 +366,29 @@ COLUMNS = {
     "step_ms": "a step (ms)",
 }
 
+FIGURE = {
+    "rows": "differences",
+    "x": "size",
+    "y": "points",
+    "by": "generator",
+    "labels": ["trained numbers", "ahead of the rising circuit (points)"],
+    "log": "x",
+}
+
+
+def differences(table: list[Row]) -> list[Row]:
+    """Return by how many points each generator is ahead of the rising circuit.
+
+    Correlators, of a third fewer numbers, are many points behind, and would hide the others.
+    """
+    compared = [row for row in table if row["rising_ahead"] is not None]
+    return [
+        {"size": row["size"], "generator": name, "points": -row["rising_ahead"]}
+        for name in GENERATORS
+        for row in compared
+        if row["generator"] == name != "correlators"
+    ]
+
 
 class Table:
     """The file of one data set.
@@ -418,6 +441,8 @@ class Table:
             "rows": table,
             "runs": self.rows,
         }
+        if len({row["size"] for row in table}) > 1:
+            result |= {"figure": FIGURE, "differences": differences(table)}
         text = json.dumps(result, indent=1, ensure_ascii=False)
         write_atomically(self.path, f"{text}\n".encode())
 

@@ -127,6 +127,8 @@ def test_the_sentences_follow_from_the_table() -> None:
         "mnist, 169 numbers: the rising circuit is ahead of circuit (+1.00), outer-product "
         "(+1.03), mcnc (+2.80); behind mapping-network (-1.00).",
     ]
+    drawn = {row["generator"]: row["points"] for row in nonlinear.differences(table)}
+    assert drawn == {"circuit": -1.0, "mcnc": -2.8, "outer-product": -1.03, "mapping-network": 1.0}
 
 
 def test_a_task_whose_row_is_there_is_not_trained_again(
