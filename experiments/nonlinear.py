@@ -9,12 +9,15 @@ The learning rate of each generator is chosen at each size and on each data set 
 on a held-out sixth of the training images, with another seed; the test images are looked at once,
 after the last epoch. Runs of a seed share the order of the images. Each run is written to
 ``docs/results/nonlinear-DATASET.json`` when it ends, on a GPU all runs of a size together; what is
-there is not trained again. With ``--images N`` the file is ``nonlinear-N-DATASET.json``.
+there is not trained again. With ``--images N`` the file is ``nonlinear-N-DATASET.json``, with more
+epochs than 15 ``nonlinear-30-epochs-DATASET.json``.
 
 ``-rising`` are the circuit and the wide fixed mapping with a mapping whose output rises with the
 value at the start (:class:`~qtn_train.mapping.MLPMapping`). ``--larger`` trains a wider network of
 the same form from 2,061 numbers, 16 qubits; its rates are chosen on at most 15,000 images, and its
 files are ``larger-DATASET.json``.
+
+``--times`` measures the steps of what is stored again, for a machine that was busy.
 
 On a GPU correlators and direct training run in processes on the CPU, as all do without one.
 """
@@ -28,7 +31,7 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -402,6 +405,8 @@ class Table:
         self.dataset, self.larger = dataset, options.larger
         images = options.settings.images
         kind = ("larger" if self.larger else "nonlinear") + (f"-{images}" if images else "")
+        if options.settings.epochs > EPOCHS:
+            kind += f"-{options.settings.epochs}-epochs"
         self.path = options.out / f"{kind}-{dataset}.json"
         self.settings = {"epochs": options.settings.epochs, "images": images}
         self.settings["lower_rates"] = options.lower_rates
@@ -429,6 +434,24 @@ class Table:
         """Keep a row, and write the file."""
         self.rows.append(row)
         self.seconds += seconds
+        self.write()
+
+    def time_again(self, settings: Settings) -> None:
+        """Measure a step of each generator and size again, and write the file."""
+        torch.set_num_threads(1)
+        found: dict[tuple[int, str], float] = {}
+        for row in self.rows:
+            if not row["tuning"]:
+                task = Task(**{field.name: row[field.name] for field in fields(Task)})
+                case = task.size, task.generator
+                if case not in found:
+                    found[case] = step_ms(task, settings)
+                    print(f"{self.dataset}, {case[0]} numbers, {case[1]}: {found[case]} ms")
+                row["step_ms"] = found[case]
+        self.write()
+
+    def write(self) -> None:
+        """Write the file."""
         table = summary(self.rows)
         result = {
             "title": f"{LARGER_TITLE if self.larger else TITLE}: {self.dataset}",
@@ -451,6 +474,10 @@ def run(options: argparse.Namespace) -> None:
     """Tune, then train what is missing."""
     options.out.mkdir(parents=True, exist_ok=True)
     tables = {name: Table(name, options) for name in options.datasets}
+    if options.times:
+        for table in tables.values():
+            table.time_again(options.settings)
+        return
 
     def finish(tasks: Iterable[Task]) -> None:
         began = time.monotonic()
@@ -481,6 +508,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--images", type=int, help="so many training images; all by default")
+    help_ = "measure the steps of what is stored again, on an idle machine; nothing is trained"
+    parser.add_argument("--times", action="store_true", help=help_)
     parser.add_argument("--data-dir")
     parser.add_argument("--torch-device", default="cpu")
     parser.add_argument("--jobs", type=int, default=2, help="processes on the CPU")

@@ -161,6 +161,23 @@ def _one_line(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], text)
 
 
+def text_of(error: object, longest: int | None = None) -> str:
+    """Return the text of another library's error as a part of a line: no breaks, no full stop.
+
+    Args:
+        error: The error, or its text.
+        longest: So many characters at most; all by default.
+
+    Returns:
+        The text.
+
+    Example:
+        >>> text_of(ValueError("No such device.  Try another."))
+        'No such device. Try another'
+    """
+    return " ".join(str(error).split())[:longest].rstrip(".")
+
+
 def needs_extra(what: str, extra: str, error: ImportError | None = None) -> str:
     """Return the message of a :class:`MissingExtra`: which package is missing, how to install it.
 

@@ -97,6 +97,15 @@ def test_the_larger_network_has_one_size_and_a_file_of_its_own(
     stored = json.loads((tmp_path / "larger-mnist.json").read_text())
     assert {row["generator"] for row in stored["rows"]} == set(nonlinear.LARGER_GENERATORS)
     assert stored["command"] == "python -m experiments.nonlinear --larger"
+    monkeypatch.setattr(nonlinear, "step_ms", lambda task, settings: 1.0 + len(task.generator))
+    nonlinear.main([*line, "--times"])
+    again = json.loads((tmp_path / "larger-mnist.json").read_text())
+    assert {row["step_ms"] for row in stored["rows"]} == {2.0}
+    assert all(row["step_ms"] == 1 + len(row["generator"]) for row in again["rows"])
+    assert len(again["runs"]) == len(stored["runs"])
+    nonlinear.main([*line, "--epochs", "30", "--generators", "mcnc", "--seeds", "0"])
+    longer = json.loads((tmp_path / "larger-30-epochs-mnist.json").read_text())
+    assert longer["command"] == "python -m experiments.nonlinear --larger --epochs 30"
     with pytest.raises(SystemExit):
         nonlinear.main([*line, "--sizes", "169"])
     assert "--larger has a size of its own" in capsys.readouterr().err

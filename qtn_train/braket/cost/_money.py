@@ -17,7 +17,7 @@ from decimal import ROUND_DOWN, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from ...errors import DataError, QtnTrainError, must_be
+from ...errors import DataError, QtnTrainError, must_be, text_of
 from ..device._list import read_list
 from ..device._target import ProgramSetLimits, Target, plain_name
 
@@ -155,8 +155,7 @@ class Prices:
         try:
             answer = _http(address).request("GET", address, timeout=30.0, retries=2)
         except urllib3.exceptions.HTTPError as error:
-            text = " ".join(str(error).split()).rstrip(".")
-            raise QtnTrainError(must_be("price list", "found", text)) from error
+            raise QtnTrainError(must_be("price list", "found", text_of(error))) from error
         if answer.status != 200:
             raise QtnTrainError(must_be("price list", "found", f"HTTP {answer.status}"))
         return cls.from_csv(answer.data.decode("utf-8", "replace"))
@@ -409,8 +408,7 @@ def set_spending_limit(target: Target, usd: Decimal) -> str:
         made = client.create_spending_limit(deviceArn=target.arn, spendingLimit=f"{amount:f}")
         return str(made["spendingLimitArn"])
     except (BotoCoreError, ClientError) as error:
-        text = " ".join(str(error).split()).rstrip(".")
-        raise QtnTrainError(must_be("spending limit", "accepted", text)) from error
+        raise QtnTrainError(must_be("spending limit", "accepted", text_of(error))) from error
 
 
 def show_usd(usd: Decimal) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ...errors import QtnTrainError
+from ...errors import QtnTrainError, text_of
 from ._devices import BUCKETS, open_session, resolve
 from ._target import Target
 from ._windows import availability
@@ -105,7 +105,7 @@ def _identity(session: Any) -> Finding:
         answer = session.sts_client.get_caller_identity()
     except (BotoCoreError, ClientError) as error:
         hint = "Renew the credentials, for example by `aws sso login`"
-        return Finding("identity", False, _text(error), hint)
+        return Finding("identity", False, text_of(error), hint)
     return Finding("identity", True, f"{answer['Arn']}, account {answer['Account']}")
 
 
@@ -193,16 +193,12 @@ def _right(name: str, call: Callable[[], object]) -> Finding:
         if code.startswith(_DENIED):
             return Finding(name, False, "refused", f"Give the account the right {name}")
         if code.startswith(_STALE):
-            return Finding(name, False, _text(error), "Renew the credentials")
+            return Finding(name, False, text_of(error), "Renew the credentials")
         if code in _ABSENT:
             return Finding(name, True, code)
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status == 429 or status >= 500:
-            return Finding(name, False, _text(error), "Try again later")
+            return Finding(name, False, text_of(error), "Try again later")
     except BotoCoreError as error:
-        return Finding(name, False, _text(error), "Try again later")
+        return Finding(name, False, text_of(error), "Try again later")
     return Finding(name, True, "allowed")
-
-
-def _text(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")

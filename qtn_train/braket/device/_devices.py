@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError, MissingExtra, QtnTrainError, must_be, needs_extra
+from ...errors import DataError, MissingExtra, QtnTrainError, must_be, needs_extra, text_of
 from ._credentials import aws_session, no_credentials
 from ._target import (
     Fidelities,
@@ -150,7 +150,7 @@ def asking(what: str) -> Iterator[None]:
         raise ValueError(no_credentials()) from error
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        text = _line(error)
+        text = text_of(error)
         if code.startswith(_NO_RIGHTS):
             expected = "those of an account that may use Amazon Braket"
             raise ValueError(must_be("credentials", expected, text)) from error
@@ -158,7 +158,7 @@ def asking(what: str) -> Iterator[None]:
             raise ValueError(must_be("device", _KNOWN, repr(what))) from error
         raise QtnTrainError(must_be("device", "read from Amazon Braket", text)) from error
     except BotoCoreError as error:
-        text = _line(error)
+        text = text_of(error)
         raise QtnTrainError(must_be("device", "read from Amazon Braket", text)) from error
 
 
@@ -238,17 +238,12 @@ def ask_for(arn: str, session: Any) -> Any:
             device = AwsDevice(arn, session)
             known = device.properties is not None
         except ImportError as error:  # a schema that is not installed
-            raise _newer(arn, _line(error)) from error
+            raise _newer(arn, text_of(error)) from error
         except ValueError as error:  # what the SDK makes of "not found"
             raise ValueError(must_be("device", _KNOWN, repr(arn))) from error
     if not known:  # they do not fit the installed schema
         raise _newer(arn, "properties that do not fit its schema")
     return device
-
-
-def _line(error: Exception) -> str:
-    """Return an error's text on one line, without a full stop."""
-    return " ".join(str(error).split()).rstrip(".")
 
 
 def _newer(name: str, why: str) -> ValueError:
@@ -287,8 +282,8 @@ def _emulated(path: Path, emulator: Any) -> Target:
         raise DataError(must_be("emulator", expected, actual)) from error
     except ImportError as error:
         hint = "It may be newer than the Amazon Braket SDK: pip install -U amazon-braket-sdk."
-        raise DataError(must_be("emulator", expected, f"{path}: {_line(error)}", hint)) from error
+        raise DataError(must_be("emulator", expected, f"{path}: {text_of(error)}", hint)) from error
     except Exception as error:  # whatever two versions of pydantic and the SDK make of the text
-        actual = f"{path}: {' '.join(str(error).split())[:200]}"
+        actual = f"{path}: {text_of(error, 200)}"
         raise DataError(must_be("emulator", expected, actual)) from error
     return read_target(device, f"emulator:{path.stem}", "emulator", properties)

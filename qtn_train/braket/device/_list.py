@@ -18,7 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..._files import write_atomically
-from ...errors import DataError, QtnTrainError, must_be
+from ...errors import DataError, QtnTrainError, must_be, text_of
 from ._devices import ask_for
 from ._target import (
     Fidelities,
@@ -248,7 +248,7 @@ def refreshed(
         try:
             answers = there.search_devices(statuses=["ONLINE", "OFFLINE"])
         except (BotoCoreError, ClientError) as error:  # barred from single regions
-            refused = " ".join(str(error).split()).rstrip(".")
+            refused = text_of(error)
             continue
         for answer in answers:
             arn = answer["deviceArn"]

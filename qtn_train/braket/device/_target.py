@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ...circuits import Circuit
-from ...errors import UnsupportedByEngine, must_be
+from ...errors import UnsupportedByEngine, must_be, text_of
 from ._windows import Window, read_windows
 
 Edge = tuple[int, int]
@@ -215,7 +215,7 @@ def read_target(device: Any, name: str, kind: Kind, properties: Any = None) -> T
     try:
         return _read(device, name, kind, data)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
-        text = f"{name} ({type(error).__name__}: {' '.join(str(error).split())[:80]})"
+        text = f"{name} ({type(error).__name__}: {text_of(error, 80)})"
         raise ValueError(must_be("device", "one whose properties can be read", text)) from error
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..._random import raw_bits
-from ...errors import JournalError, must_be
+from ...errors import JournalError, must_be, text_of
 from ...measurements._counts import Counts, bits_of
 from ..device._target import Target
 from ._batch import Batch
@@ -126,7 +126,7 @@ def recorded_here(tasks: Sequence[Task]) -> list[Counts] | None:
 
 
 def _damaged(why: str) -> str:
-    actual = f"a damaged one ({' '.join(why.split())[:80]})"
+    actual = f"a damaged one ({text_of(why, 80)})"
     return must_be("journal", "one that holds the counts as they were written down", actual)
 
 

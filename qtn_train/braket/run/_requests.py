@@ -13,7 +13,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar, final
 
-from ...errors import TasksPending, must_be
+from ...errors import TasksPending, must_be, text_of
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -194,12 +194,3 @@ def code_of(error: Exception) -> str:
     """
     code: str = _answer(error).get("Error", {}).get("Code", "")
     return code
-
-
-def text_of(error: Exception) -> str:
-    """Return an error's text on one line, without a full stop.
-
-    Args:
-        error: Any error.
-    """
-    return " ".join(str(error).split()).rstrip(".")

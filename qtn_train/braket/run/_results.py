@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ...errors import count
+from ...errors import count, text_of
 from ...measurements._counts import Counts
 
 ROOT = "results.json"
@@ -130,8 +130,7 @@ _DAMAGE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, 
 
 
 def _unreadable(name: str, error: Exception) -> Unread:
-    text = " ".join(str(error).split())[:80]
-    return Unread(f"{name} cannot be read ({type(error).__name__}: {text})")
+    return Unread(f"{name} cannot be read ({type(error).__name__}: {text_of(error, 80)})")
 
 
 def _program_set(

@@ -25,7 +25,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, final
 
-from ...errors import JournalError, TaskFailed, TasksPending, count, must_be
+from ...errors import JournalError, TaskFailed, TasksPending, count, must_be, text_of
 from ...measurements._counts import Counts
 from ..cost._money import LEAST_SECONDS, Prices, cost_of, show_usd
 from ..device._devices import check_bucket
@@ -43,7 +43,6 @@ from ._requests import (
     code_of,
     each,
     one_interrupt,
-    text_of,
 )
 from ._results import Failure, Found, Unread, gather, read_counts, seconds_of
 from ._terms import Terms, without_context

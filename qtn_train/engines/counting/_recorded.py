@@ -19,7 +19,7 @@ from ...braket.run import (
     read_journal,
     recorded_here,
 )
-from ...errors import JournalError, TaskFailed, TasksPending, must_be
+from ...errors import JournalError, TaskFailed, TasksPending, must_be, text_of
 from ...measurements._counts import Counts, Program
 from ..mps._engine import MPSEngine
 from ._elsewhere import CountsFromElsewhere
@@ -104,7 +104,7 @@ class RecordedEngine(CountsFromElsewhere):
 
 
 def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:80]}"
+    return f"{type(error).__name__}: {text_of(error, 80)}"
 
 
 _NOWHERE = Target(device=None, name="journal", arn=None, kind="local")
