@@ -15,13 +15,16 @@ neighboring rows. Everything here works on bare arrays: what they mean is decide
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ._sizes import PADDING, SQUARE
@@ -33,6 +36,19 @@ _FAST = {"contract", "reassoc"}
 _SHORTEST_LOOP = 32
 # So many neighboring rows are mixed in one loop; more of them would leave the first-level cache.
 _ROWS_AT_ONCE = 4
+
+
+def _features() -> list[str]:
+    """Return the extensions that this machine's processor has, as LLVM calls them."""
+    try:
+        return [name for name, there in get_host_cpu_features().items() if there]
+    except RuntimeError:  # LLVM cannot tell
+        return []
+
+
+# Bits, and numbers of single precision, that are treated at once where the code says so, not LLVM.
+REGISTER = 512 if "avx512f" in _features() else 256
+LANES = REGISTER // 32
 
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": _FAST}
@@ -189,7 +205,7 @@ def _runs(step, width):
     alike = min(1 << bit, _ROWS_AT_ONCE)
     if row_mask:
         alike = min(alike, row_mask)
-    return alike, alike * width, 1
+    return alike, alike * width if alike > 1 else width - PADDING, 1
 
 
 @inlined
@@ -220,6 +236,95 @@ def _apply(re, im, n_rows, step, pair, tile, each):
             _mix(re, im, x + piece * n, y + piece * n, n, pair[c])
 
 
+@_generated
+def _undo_lanes(typing, xr, yr, xi, yi, vr, wr, vi, wi, n, m, out):
+    """Do what :func:`_undo_run` does where all is complex and n a multiple of LANES.
+
+    Each number is loaded once. LLVM would not vectorize such a loop: eight runs of numbers are too
+    many for its checks that none overlaps another.
+    """
+
+    def generate(context, builder, signature, arguments):
+        kind, word = context.get_data_type(xr.dtype), ir.IntType(64)
+        n_lanes, align = REGISTER // xr.dtype.bitwidth, xr.dtype.bitwidth // 8
+        lanes = ir.VectorType(kind, n_lanes)
+        add, subtract, times = (
+            functools.partial(getattr(builder, name), flags=("contract", "reassoc"))
+            for name in ("fadd", "fsub", "fmul")
+        )
+
+        def at(argument, place):
+            made = context.make_array(signature.args[argument])
+            data = made(context, builder, arguments[argument]).data
+            return builder.gep(data, [place])
+
+        def same(number):
+            first = ir.Constant(ir.IntType(32), 0)
+            value = builder.load(at(9, ir.Constant(word, number)))
+            one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, first)
+            chosen = ir.Constant(ir.VectorType(ir.IntType(32), n_lanes), [0] * n_lanes)
+            return builder.shuffle_vector(one, one, chosen)
+
+        def product(row, p, q):
+            (ar, ai, br, bi), (pr, pi), (qr, qi) = row, p, q
+            real = subtract(times(ar, pr), times(ai, pi)), subtract(times(br, qr), times(bi, qi))
+            imaginary = add(times(ar, pi), times(ai, pr)), add(times(br, qi), times(bi, qr))
+            return add(*real), add(*imaginary)
+
+        def cross(a, b):
+            return subtract(times(a[1], b[0]), times(a[0], b[1]))
+
+        def dot(a, b):
+            return add(times(a[0], b[0]), times(a[1], b[1]))
+
+        rows = [[same(4 * row + number) for number in range(4)] for row in range(2)]
+        zero, step = ir.Constant(word, 0), ir.Constant(word, n_lanes)
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(lanes, None)) for _ in range(4)]
+        with cgutils.for_range_slice(builder, zero, arguments[8], step, word) as (j, _):
+            places = [builder.bitcast(at(k, j), lanes.as_pointer()) for k in range(8)]
+            loaded = [builder.load(place, align=align) for place in places]
+            x, y, v, w = loaded[0:4:2], loaded[1:4:2], loaded[4::2], loaded[5::2]
+            added = (
+                cross(v, x),
+                cross(w, y),
+                subtract(dot(v, y), dot(w, x)),
+                add(cross(v, y), cross(w, x)),
+            )
+            for place, value in zip(sums, added, strict=True):
+                builder.store(add(builder.load(place), value), place)
+            for first, pair in ((0, (x, y)), (4, (v, w))):
+                for row in range(2):
+                    for part, value in enumerate(product(rows[row], *pair)):
+                        builder.store(value, places[first + 2 * part + row], align=align)
+        name = f"llvm.vector.reduce.fadd.v{n_lanes}f{xr.dtype.bitwidth}"
+        reduce = ir.FunctionType(kind, (kind, lanes))
+        reduce = cgutils.get_or_insert_function(builder.module, reduce, name)
+        for number, place in enumerate(sums):
+            given = ir.Constant(kind, 0.0), builder.load(place)
+            total = builder.call(reduce, given, fastmath=("reassoc",))
+            total = context.cast(builder, total, xr.dtype, out.dtype)
+            to = at(10, ir.Constant(word, number))
+            builder.store(builder.fadd(builder.load(to), total), to)
+        return context.get_dummy_value()
+
+    return types.void(xr, yr, xi, yi, vr, wr, vi, wi, n, m, out), generate
+
+
+@inlined
+def _undo_run(re, im, gre, gim, x, y, n, m, out):
+    """Add a gate's gradient, then apply its inverse, on the n numbers from x and y on."""
+    # A branch on None alone is left out where it is not taken, not one whose test holds more.
+    if im is not None:  # noqa: SIM102
+        if n % LANES == 0:
+            xr, yr, xi, yi = re[x : x + n], re[y : y + n], im[x : x + n], im[y : y + n]
+            vr, wr, vi, wi = gre[x : x + n], gre[y : y + n], gim[x : x + n], gim[y : y + n]
+            _undo_lanes(xr, yr, xi, yi, vr, wr, vi, wi, n, m, out)
+            return
+    _add_tangent(re, im, gre, gim, x, y, n, out)
+    _mix(re, im, x, y, n, m)
+    _mix(gre, gim, x, y, n, m)
+
+
 @inlined
 def _undo(re, im, gre, gim, n_rows, step, pair, out, tile, each, sums):
     """Add a gate's gradient, then apply its inverse to state and cotangent, run by run."""
@@ -243,9 +348,7 @@ def _undo(re, im, gre, gim, n_rows, step, pair, out, tile, each, sums):
             if pieces > 1:
                 c = piece & 1
             a, b = x + piece * n, y + piece * n
-            _add_tangent(re, im, gre, gim, a, b, n, out[c])
-            _mix(re, im, a, b, n, pair[c])
-            _mix(gre, gim, a, b, n, pair[c])
+            _undo_run(re, im, gre, gim, a, b, n, pair[c], out[c])
 
 
 @_generated
