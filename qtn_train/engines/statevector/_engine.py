@@ -71,14 +71,19 @@ class StatevectorState(State):
         return self.vector[..., start:stop]
 
     def _probs(self, start: int, stop: int) -> Tensor:
-        part = self._vector[..., start:stop]
+        part = self._part(start, stop)
         if not part.is_complex():
             return part.square()
         return torch.view_as_real(part).square().sum(-1)
 
     def _log_probs(self, start: int, stop: int) -> Tensor:
         # The square of a small amplitude is no float any more, its logarithm is.
-        return 2 * self._vector[..., start:stop].abs().log()
+        return 2 * self._part(start, stop).abs().log()
+
+    def _part(self, start: int, stop: int) -> Tensor:
+        """Return some amplitudes; all of them without a slice, whose backward pass copies."""
+        is_whole = start == 0 and stop >= self._vector.shape[-1]
+        return self._vector if is_whole else self._vector[..., start:stop]
 
     def _correlators(
         self, order: int, bases: str, start: int, stop: int, reach: int | None
@@ -183,7 +188,7 @@ class StatevectorEngine(Engine):
                 raise UnsupportedByEngine(must_be("n_qubits", expected, circuit.n_qubits, hint))
         circuit, angles = in_slots(circuit, angles)
         if angles.ndim == 1:
-            return StatevectorState(self._amplitudes(circuit, angles[None])[0])
+            return StatevectorState(self._amplitudes(circuit, angles[None]).squeeze(0))
         most = 2 ** (limit - circuit.n_qubits)
         if len(angles) > most:
             expected = f"at most {most} rows for {circuit.n_qubits} qubits on this machine"
