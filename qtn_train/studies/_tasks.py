@@ -8,7 +8,7 @@ import time
 import warnings
 from typing import Any
 
-from ..errors import TruncationWarning, text_of
+from ..errors import TruncationWarning
 from ._format import Task
 from ._measures import MEASURES, Measure
 
@@ -73,7 +73,7 @@ def identity(task: Task) -> dict[str, Any]:
 
 def failure(error: str) -> dict[str, Any]:
     """Return the columns of a failed task: the error in place of values."""
-    return {"status": "failed", "error": text_of(error, _LONGEST_ERROR)}
+    return {"status": "failed", "error": " ".join(error.split())[:_LONGEST_ERROR]}
 
 
 def _versions() -> dict[str, str]:
