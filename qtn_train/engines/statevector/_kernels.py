@@ -236,6 +236,16 @@ def _apply(re, im, n_rows, step, pair, tile, each):
             _mix(re, im, x + piece * n, y + piece * n, n, pair[c])
 
 
+def _addresses(context, builder, signature, arguments):
+    """Return what gives the address of a number of one of the arguments, in generated code."""
+
+    def address(argument, place):
+        array = context.make_array(signature.args[argument])
+        return builder.gep(array(context, builder, arguments[argument]).data, [place])
+
+    return address
+
+
 @_generated
 def _undo_lanes(typing, xr, yr, xi, yi, vr, wr, vi, wi, n, m, out):
     """Do what :func:`_undo_run` does where all is complex and n a multiple of LANES.
@@ -253,14 +263,11 @@ def _undo_lanes(typing, xr, yr, xi, yi, vr, wr, vi, wi, n, m, out):
             for name in ("fadd", "fsub", "fmul")
         )
 
-        def at(argument, place):
-            made = context.make_array(signature.args[argument])
-            data = made(context, builder, arguments[argument]).data
-            return builder.gep(data, [place])
+        address = _addresses(context, builder, signature, arguments)
 
         def same(number):
             first = ir.Constant(ir.IntType(32), 0)
-            value = builder.load(at(9, ir.Constant(word, number)))
+            value = builder.load(address(9, ir.Constant(word, number)))
             one = builder.insert_element(ir.Constant(lanes, ir.Undefined), value, first)
             chosen = ir.Constant(ir.VectorType(ir.IntType(32), n_lanes), [0] * n_lanes)
             return builder.shuffle_vector(one, one, chosen)
@@ -281,7 +288,7 @@ def _undo_lanes(typing, xr, yr, xi, yi, vr, wr, vi, wi, n, m, out):
         zero, step = ir.Constant(word, 0), ir.Constant(word, n_lanes)
         sums = [cgutils.alloca_once_value(builder, ir.Constant(lanes, None)) for _ in range(4)]
         with cgutils.for_range_slice(builder, zero, arguments[8], step, word) as (j, _):
-            places = [builder.bitcast(at(k, j), lanes.as_pointer()) for k in range(8)]
+            places = [builder.bitcast(address(k, j), lanes.as_pointer()) for k in range(8)]
             loaded = [builder.load(place, align=align) for place in places]
             x, y, v, w = loaded[0:4:2], loaded[1:4:2], loaded[4::2], loaded[5::2]
             added = (
@@ -303,7 +310,7 @@ def _undo_lanes(typing, xr, yr, xi, yi, vr, wr, vi, wi, n, m, out):
             given = ir.Constant(kind, 0.0), builder.load(place)
             total = builder.call(reduce, given, fastmath=("reassoc",))
             total = context.cast(builder, total, xr.dtype, out.dtype)
-            to = at(10, ir.Constant(word, number))
+            to = address(10, ir.Constant(word, number))
             builder.store(builder.fadd(builder.load(to), total), to)
         return context.get_dummy_value()
 
@@ -359,15 +366,13 @@ def _transpose(typing, source, target, at, places, to, places_to):
         n, alignment = 2**SQUARE, source.dtype.bitwidth // 8
         row = ir.VectorType(context.get_data_type(source.dtype), n)
 
-        def data(argument):
-            kind = context.make_array(signature.args[argument])
-            return kind(context, builder, arguments[argument]).data
+        address = _addresses(context, builder, signature, arguments)
 
         def rows(array, start, offsets):
             for number in range(n):
-                place = builder.gep(data(offsets), [ir.Constant(ir.IntType(64), number)])
-                first = builder.add(arguments[start], builder.load(place))
-                yield builder.bitcast(builder.gep(data(array), [first]), row.as_pointer())
+                offset = builder.load(address(offsets, ir.Constant(ir.IntType(64), number)))
+                first = builder.add(arguments[start], offset)
+                yield builder.bitcast(address(array, first), row.as_pointer())
 
         values = [builder.load(pointer, align=alignment) for pointer in rows(0, 2, 3)]
         for bit in (2**k for k in range(SQUARE)):
